@@ -1,0 +1,50 @@
+"""The exception tree.
+
+    EdgeflowError
+    ├── FlowError       a model's flow says something that cannot be
+    ├── ExportError     a segment cannot be compiled for the target
+    ├── BundleError     a bundle on disk cannot be read or written
+    ├── TargetError     an unknown or unusable target
+    ├── BackendError    an engine library is missing or refused an engine
+    ├── InputError      a frame, clip or argument the runtime cannot take
+    ├── VideoError      a video that cannot be read or written
+    └── TrainError      data or a checkpoint that training cannot use
+
+Every message says what could not be done, where, and what to do about it, on one line.
+"""
+
+
+class EdgeflowError(Exception):
+    """Base of everything edgeflow raises on purpose."""
+
+
+class FlowError(EdgeflowError, ValueError):
+    """A model's flow says something that cannot be: unlike shapes joined, an unknown axis."""
+
+
+class ExportError(EdgeflowError, RuntimeError):
+    """A segment cannot be compiled for the target."""
+
+
+class BundleError(EdgeflowError, RuntimeError):
+    """A bundle on disk is missing, altered, too new, or cannot be written."""
+
+
+class TargetError(EdgeflowError, ValueError):
+    """An unknown target or a broken target description."""
+
+
+class BackendError(EdgeflowError, RuntimeError):
+    """An engine library is missing or refused an engine."""
+
+
+class InputError(EdgeflowError, ValueError):
+    """A frame, clip or argument the runtime cannot take."""
+
+
+class VideoError(EdgeflowError, RuntimeError):
+    """A video that cannot be read or written."""
+
+
+class TrainError(EdgeflowError, RuntimeError):
+    """Data or a checkpoint that training cannot use."""

@@ -1,0 +1,1 @@
+"""One module per engine library, imported when a bundle asks for it."""
