@@ -1,0 +1,132 @@
+"""The cost interpreter: FLOPs and bytes per route, counted while tracing.
+
+A FLOP is one multiplication or one addition: 2 per multiply-accumulate of convolutions and
+matrix products. Elementwise work is not counted, as in the papers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from edgeflow.flow.flow import leaves
+from edgeflow.flow.module import RoutedModule, find_segment
+from edgeflow.flow.trace import FREE_SIZES, TraceFlow
+from edgeflow.flow.train import condition_mask
+from edgeflow.ir.program import FRAME
+from edgeflow.ir.route import Assignment, Choice, Condition, Variable, assignments, describe
+
+
+@dataclass(frozen=True)
+class CallCost:
+    """What one variant of one call costs per region.
+
+    Attributes:
+        segment: its dotted name.
+        regions: region set it runs for.
+        variant: variable values it is for.
+        when: where it runs.
+        flops: 2 per multiply-accumulate.
+        bytes: float32 inputs, outputs and weights, each once.
+    """
+
+    segment: str
+    regions: str
+    variant: Assignment
+    when: Condition
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of every call variant of a model."""
+
+    variables: tuple[Variable, ...]
+    calls: tuple[CallCost, ...]
+
+    def flops(self, route: Mapping[str, Choice], regions: str) -> int:
+        """FLOPs of one region of a region set that takes this route."""
+        return sum(
+            call.flops
+            for call in self.calls
+            if call.regions == regions
+            and call.when.holds(route)
+            and all(route[name] == value for name, value in call.variant)
+        )
+
+    def table(self, regions: str = "tiles") -> dict[str, int]:
+        """FLOPs of one region, per route: `exit=3,scale=2` -> FLOPs."""
+        own = [c for c in self.calls if c.regions == regions]
+        used = {n for c in own for n in (*c.when.variables, *(n for n, _ in c.variant))}
+        routes = assignments([v for v in self.variables if v.name in used])
+        return {describe(route): self.flops(dict(route), regions) for route in routes}
+
+    def expected(self, masks: Mapping[str, torch.Tensor], regions: str) -> torch.Tensor:
+        """Differentiable FLOPs per region: (regions,), for masks of the training interpreter.
+
+        Source: CAIN-SD, Eq. 11.
+        """
+        variables = {variable.name: variable for variable in self.variables}
+        count = max(len(mask) for mask in masks.values())
+        total = next(iter(masks.values())).new_zeros(count)
+        for call in self.calls:
+            if call.regions == regions:
+                condition = call.when
+                for name, value in call.variant:
+                    condition = Condition("in", variable=name, values=(value,)) & condition
+                total = total + call.flops * condition_mask(condition, masks, variables, count)
+        return total
+
+
+def cost(model: RoutedModule, size: Mapping[str, int] | None = None) -> Cost:
+    """Count every call variant of a model's flow.
+
+    Args:
+        model: the routed module.
+        size: values for the free dimensions of its inputs; 1280x720 if not given.
+    """
+    flow = _CostFlow(model, size or FREE_SIZES[0])
+    program = flow.record(fixed=True)
+    return Cost(program.variables, tuple(flow.calls))
+
+
+class _CostFlow(TraceFlow):
+    def __init__(self, model: RoutedModule, size: Mapping[str, int]) -> None:
+        super().__init__(model, size)
+        self.calls: list[CallCost] = []
+        self._regions = FRAME
+
+    def _call(self, segment: Any, inputs: Any, *rest: Any) -> Any:
+        self._regions = inputs[0].value.regions
+        return super()._call(segment, inputs, *rest)
+
+    def run_segment(
+        self,
+        name: str,
+        segment: Any,
+        tensors: list[torch.Tensor],
+        keywords: dict[str, Any],
+        variant: Assignment,
+        when: Condition,
+    ) -> Any:
+        with FlopCounterMode(display=False) as counter:
+            made = super().run_segment(name, segment, tensors, keywords, variant, when)
+        batch = tensors[0].shape[0]
+        flops = counter.get_total_flops() // batch
+        moved = 4 * sum(prod(t.shape[1:]) for t in (*tensors, *leaves(made)))
+        weights = sum(p.numel() * p.element_size() for p in _parameters(self.model, name))
+        self.calls.append(CallCost(name, self._regions, variant, when, flops, moved + weights))
+        return made
+
+
+def _parameters(model: RoutedModule, name: str) -> list[nn.Parameter]:
+    segment = find_segment(model, name)
+    owner = segment if isinstance(segment, nn.Module) else segment.__self__
+    return list(owner.parameters()) if owner is not model else []

@@ -1,0 +1,236 @@
+"""The eager interpreter: runs the flow on real tensors. Every check compares with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
+from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.tensors import cut_tile, evenly, paste_tile
+from edgeflow.ir.errors import FlowError
+from edgeflow.ir.program import FRAME
+from edgeflow.ir.route import Choice, Condition, Variable
+from edgeflow.ir.rules import HostRule, ScoreRule, StreamContext
+from edgeflow.ir.tiles import TileGrid, pool_map
+
+
+@dataclass(frozen=True)
+class EagerValue:
+    """One tensor (1, ...) per region; None where no call made one."""
+
+    regions: str
+    tensors: list[torch.Tensor | None]
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the first region's tensor, with its batch dimension."""
+        return self.known()[0].shape
+
+    def known(self) -> list[torch.Tensor]:
+        """Its tensors.
+
+        Raises:
+            FlowError: a region has none.
+        """
+        present = [t for t in self.tensors if t is not None]
+        if len(present) != len(self.tensors):
+            raise FlowError("a value is read where no call made it: give the call an otherwise=")
+        return present
+
+
+@dataclass(frozen=True)
+class EagerResult:
+    """Outputs (1, ...) float32, the routes taken and the grids tiled."""
+
+    outputs: tuple[torch.Tensor, ...]
+    routes: dict[str, list[Choice]]
+    grids: dict[str, TileGrid] = field(default_factory=dict)
+
+
+class Eager:
+    """Runs a model's flow frame after frame, keeping its states.
+
+    Args:
+        model: the routed module; not put into eval mode here.
+        fixed: values that replace the model's own decisions, by variable or axis name.
+    """
+
+    def __init__(self, model: RoutedModule, fixed: Mapping[str, Choice] | None = None) -> None:
+        self._model = model
+        self._fixed = dict(fixed or {})
+        for name, value in self._fixed.items():
+            axis = model.axes.get(name.split(".")[0])
+            if axis is None:
+                raise FlowError(f"no axis {name!r} to fix: {type(model).__name__} has {sorted(model.axes)}")
+            axis.index(value)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all states, as at the start of a stream."""
+        self._context = StreamContext()
+        self._states: dict[str, torch.Tensor] = {}
+
+    @torch.no_grad()
+    def __call__(self, *inputs: torch.Tensor) -> EagerResult:
+        """Run one frame; each input (1, ...) float32.
+
+        Raises:
+            FlowError: the flow joins what does not fit, or an input's shape is wrong.
+        """
+        specs = self._model.inputs
+        if len(inputs) != len(specs):
+            raise FlowError(f"{type(self._model).__name__} takes {len(specs)} inputs, got {len(inputs)}")
+        for spec, tensor in zip(specs, inputs, strict=True):
+            free = [isinstance(d, str) or d == s for d, s in zip(spec.shape, tensor.shape[1:], strict=False)]
+            if tensor.ndim != len(spec.shape) + 1 or not all(free):
+                raise FlowError(f"input {spec.name} is (1, {spec.shape}), got {tuple(tensor.shape)}")
+        frame = _EagerFlow(self._model, self._fixed, self._context, self._states)
+        result = self._model.flow(frame, *(EagerValue(FRAME, [tensor]) for tensor in inputs))
+        outputs = tuple(value.known()[0] for value in flatten(leaves(result)))
+        self._states = {**self._states, **frame.kept}
+        self._context.frame += 1
+        routes = {
+            variable.name: [variable.axis.values[i] for i in frame.chosen[variable.name]]
+            for variable in frame.variables
+        }
+        return EagerResult(outputs, routes, frame.grids)
+
+
+class _EagerFlow(Flow):
+    def __init__(
+        self,
+        model: RoutedModule,
+        fixed: Mapping[str, Choice],
+        context: StreamContext,
+        states: dict[str, torch.Tensor],
+    ) -> None:
+        super().__init__(model)
+        self._fixed, self._context, self._states = fixed, context, states
+        self.kept: dict[str, torch.Tensor] = {}
+        self.chosen: dict[str, NDArray[np.intp]] = {}
+        self.grids: dict[str, TileGrid] = {}
+
+    def tile(self, *frames: EagerValue, size: int, halo: int) -> Any:
+        tensors = [frame.known()[0] for frame in frames]
+        if len({t.shape[-2:] for t in tensors}) != 1:
+            raise FlowError(f"frames tiled together have one size, got {[tuple(t.shape) for t in tensors]}")
+        grid = TileGrid(*tensors[0].shape[-2:], size, halo)
+        regions = f"tiles.{len(self.grids)}" if self.grids else "tiles"
+        self.grids[regions] = grid
+        cut = [EagerValue(regions, [cut_tile(t, grid, i) for i in range(len(grid))]) for t in tensors]
+        return cut[0] if len(cut) == 1 else tuple(cut)
+
+    def stitch(self, tiles: EagerValue) -> EagerValue:
+        grid = self.grids[tiles.regions]
+        known = tiles.known()
+        frame = known[0].new_empty(1, known[0].shape[1], grid.height, grid.width)
+        for number, tile in enumerate(known):
+            if tile.shape[-2:] != (grid.size, grid.size):
+                raise FlowError(f"stitch takes tiles of {grid.size} pixels, got {tuple(tile.shape)}")
+            paste_tile(tile[0], grid, number, frame[0])
+        return EagerValue(FRAME, [frame])
+
+    def state(self, **shapes: Sequence[int]) -> Any:
+        parameter = next(self.model.parameters())
+        values = {
+            name: EagerValue(FRAME, [self._states.get(name, parameter.new_zeros(1, *shape))])
+            for name, shape in shapes.items()
+        }
+        return States(values)
+
+    def keep(self, *, when: Any = True, **values: EagerValue) -> None:
+        condition = when.condition() if isinstance(when, Selector) else when
+        if not isinstance(condition, bool) and not self._mask(condition, FRAME, 1)[0]:
+            return
+        if condition is not False:
+            self.kept.update({name: value.known()[0] for name, value in values.items()})
+
+    def sample(self, clip: EagerValue, frames: Selector) -> EagerValue:
+        (tensor,) = clip.known()
+        count = int(frames.variable.axis.values[self.chosen[frames.variable.name][0]])
+        return EagerValue(clip.regions, [tensor[:, evenly(tensor.shape[1], count)]])
+
+    def _call(
+        self,
+        segment: Any,
+        inputs: tuple[EagerValue, ...],
+        when: Condition,
+        otherwise: Any,
+        axes: dict[str, Variable],
+        constants: dict[str, Any],
+    ) -> Any:
+        regions = inputs[0].regions
+        count = len(inputs[0].tensors)
+        if any(value.regions != regions for value in inputs):
+            raise FlowError(f"segment {self._name(segment)} mixes values of {[v.regions for v in inputs]}")
+        mask = self._mask(when, regions, count)
+        groups: dict[Any, list[int]] = {}
+        for i in range(count):
+            if mask[i]:
+                choices = tuple((k, v.axis.values[self._chosen_at(v, i)]) for k, v in axes.items())
+                shapes = tuple(value.known()[i].shape for value in inputs)
+                groups.setdefault((choices, shapes), []).append(i)
+        like: Any = otherwise
+        old = [] if otherwise is None or otherwise is NOTHING else [v.tensors for v in leaves(otherwise)]
+        outputs: list[list[torch.Tensor | None]] = [list(tensors) for tensors in old]
+        for (choices, _), members in groups.items():
+            batch = [torch.cat([value.known()[i] for i in members]) for value in inputs]
+            like = segment(*batch, **dict(choices), **constants)
+            made = leaves(like)
+            outputs = outputs or [[None] * count for _ in made]
+            for slot, tensor in zip(outputs, made, strict=True):
+                for i, part in zip(members, tensor.split(1), strict=True):
+                    before = slot[i]
+                    if when.variables and before is not None and before.shape != part.shape:
+                        raise FlowError(
+                            f"segment {self._name(segment)} makes {tuple(part.shape)} where it runs, but "
+                            f"{tuple(before.shape)} is kept elsewhere: both sides of when= need one shape"
+                        )
+                    slot[i] = part
+        return rebuild(like, [EagerValue(regions, tensors) for tensors in outputs])
+
+    def _route(self, regions: EagerValue, variable: Variable, rule: ScoreRule, scores: EagerValue) -> None:
+        count = len(regions.tensors)
+        if (fixed := self._override(variable)) is not None:
+            self.chosen[variable.name] = np.full(count, fixed)
+        elif scores.regions == FRAME and regions.regions != FRAME:
+            pooled = pool_map(scores.known()[0][0].numpy(), self.grids[regions.regions])
+            self.chosen[variable.name] = rule.decide(pooled, variable.axis)
+        else:
+            flat = torch.cat(scores.known()).flatten(1).numpy()
+            self.chosen[variable.name] = rule.decide(flat, variable.axis)
+
+    def _decide(self, variable: Variable, rule: HostRule) -> None:
+        fixed = self._override(variable)
+        chosen = rule.choose(self._context, variable.axis) if fixed is None else fixed
+        self.chosen[variable.name] = np.array([chosen])
+
+    def _override(self, variable: Variable) -> int | None:
+        for name in (variable.name, variable.name.split(".")[0]):
+            if name in self._fixed:
+                return variable.axis.index(self._fixed[name])
+        return None
+
+    def _chosen_at(self, variable: Variable, region: int) -> int:
+        chosen = self.chosen[variable.name]
+        return int(chosen[region if len(chosen) > 1 else 0])
+
+    def _mask(self, condition: Condition, regions: str, count: int) -> NDArray[np.bool_]:
+        axes = {variable.name: variable.axis for variable in self.variables}
+        return np.broadcast_to(condition.mask(self.chosen, axes, count), (count,))
+
+
+class States:
+    """The states of a flow, as attributes."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.__dict__.update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise FlowError(f"the flow has no state {name!r}: it has {sorted(self.__dict__)}")

@@ -1,0 +1,259 @@
+"""The primitives of a flow, and what every interpreter does alike."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edgeflow.flow.module import RoutedModule, segment_name
+from edgeflow.ir.errors import FlowError
+from edgeflow.ir.route import ALWAYS, NEVER, Axis, Choice, Condition, Variable, as_condition
+from edgeflow.ir.rules import Argmax, HostRule, KeyFrameInterval, Nearest, Rule, ScoreRule
+
+NOTHING: Any = object()
+"""Stands for the value of a region where a call did not run and gave no other value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Selector:
+    """The chosen value of one axis; comparisons give conditions."""
+
+    variable: Variable
+
+    def __eq__(self, other: object) -> Condition:  # type: ignore[override]
+        self.variable.axis.index(other)  # type: ignore[arg-type]
+        return self._where(lambda value: value == other)
+
+    def __ne__(self, other: object) -> Condition:  # type: ignore[override]
+        return ~(self == other)
+
+    def __ge__(self, other: Any) -> Condition:
+        return self._where(lambda value: value >= other)
+
+    def __gt__(self, other: Any) -> Condition:
+        return self._where(lambda value: value > other)
+
+    def __le__(self, other: Any) -> Condition:
+        return self._where(lambda value: value <= other)
+
+    def __lt__(self, other: Any) -> Condition:
+        return self._where(lambda value: value < other)
+
+    def __and__(self, other: Any) -> Condition:
+        return self.condition() & _condition_of(other)
+
+    __rand__ = __and__
+
+    def __or__(self, other: Any) -> Condition:
+        return self.condition() | _condition_of(other)
+
+    __ror__ = __or__
+
+    def __invert__(self) -> Condition:
+        return ~self.condition()
+
+    def __hash__(self) -> int:
+        return hash(self.variable)
+
+    def condition(self) -> Condition:
+        """Truth of a (False, True) axis."""
+        if set(self.variable.axis.values) != {False, True}:
+            raise FlowError(
+                f"{self.variable.name} has the values {self.variable.axis.values!r}: compare it with one of them"
+            )
+        return Condition("in", variable=self.variable.name, values=(True,))
+
+    def _where(self, passes: Any) -> Condition:
+        values = tuple(value for value in self.variable.axis.values if passes(value))
+        if not values:
+            return NEVER
+        if len(values) == len(self.variable.axis.values):
+            return ALWAYS
+        return Condition("in", variable=self.variable.name, values=values)
+
+
+class Chosen:
+    """What `route` and `decide` return: one selector per axis, as attributes."""
+
+    def __init__(self, selectors: Mapping[str, Selector]) -> None:
+        self.__dict__.update(selectors)
+
+    def __getattr__(self, name: str) -> Selector:
+        raise FlowError(f"nothing was decided for the axis {name!r}: decided are {sorted(self.__dict__)}")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A rule together with the value it reads."""
+
+    rule: ScoreRule
+    scores: Any
+
+
+class Flow(ABC):
+    """The primitives. A flow's values are opaque: only interpreters look inside."""
+
+    def __init__(self, model: RoutedModule) -> None:
+        self.model = model
+        self.variables: list[Variable] = []
+
+    # What an author calls -------------------------------------------------------------------
+
+    def call(
+        self, segment: Any, *inputs: Any, when: Any = True, otherwise: Any = NOTHING, **axes: Any
+    ) -> Any:
+        """Run a segment (a submodule or a method of one) on values of one region set.
+
+        Args:
+            segment: called as `segment(*tensors, **axis_values)`; tensors (regions, ...).
+            inputs: values; a tuple of values counts as several inputs.
+            when: where to run it; a condition on chosen values, or a truth value.
+            otherwise: the output where it does not run; its first input if not given.
+            axes: keyword arguments of the segment: a chosen axis value, or a constant.
+        """
+        flat = flatten(inputs)
+        condition = _condition_of(when)
+        if otherwise is NOTHING and condition != ALWAYS:
+            otherwise = flat[0]
+        chosen = {k: v.variable for k, v in axes.items() if isinstance(v, Selector)}
+        constants = {k: v for k, v in axes.items() if not isinstance(v, Selector)}
+        return self._call(segment, flat, condition, otherwise, chosen, constants)
+
+    def switch(self, selector: Selector, branches: Mapping[Choice, Any] | None = None, **named: Any) -> Any:
+        """Run one of several segments: `key=(self.middle, a), shortcut=(self.block, b, a)`.
+
+        Branches are named by the axis's values; give a mapping where they are no words.
+
+        Raises:
+            FlowError: a value of the axis has no branch, or a branch no value.
+        """
+        given: dict[Any, Any] = {**(branches or {}), **named}
+        values = selector.variable.axis.values
+        if set(given) != set(values):
+            raise FlowError(
+                f"switch over {selector.variable.name} has branches for {sorted(map(str, given))}, "
+                f"its axis has {values!r}: give each value one branch"
+            )
+        result: Any = None
+        for value in values:
+            segment, *inputs = given[value]
+            result = self.call(segment, *inputs, when=selector == value, otherwise=result)
+        return result
+
+    def route(self, regions: Any, **choices: Any) -> Chosen:
+        """Decide, for every region of a value, one value of each named axis.
+
+        A choice is a value of scores (argmax decides), `Scored(rule, scores)`, or a rule that
+        scores `regions` itself. Scores are (regions, n), or for tiles a map (1, n, h, w) over
+        the frame, averaged over each tile's patch.
+        """
+        regions = flatten((regions,))[0]
+        selectors = {}
+        for name, choice in choices.items():
+            if isinstance(choice, Scored):
+                rule, scores = choice.rule, choice.scores
+            elif isinstance(choice, Rule):
+                rule, scores = choice, regions
+            else:
+                rule, scores = Argmax(), choice
+            if isinstance(rule, HostRule):
+                raise FlowError(f"{type(rule).__name__} reads no scores: use f.decide({name}=...)")
+            variable = self._variable(name)
+            self._route(regions, variable, rule, scores)
+            selectors[name] = Selector(variable)
+        return Chosen(selectors)
+
+    def decide(self, **rules: KeyFrameInterval | Nearest) -> Chosen:
+        """Decide per frame by a host rule, which reads no tensors."""
+        selectors = {}
+        for name, rule in rules.items():
+            variable = self._variable(name)
+            self._decide(variable, rule)
+            selectors[name] = Selector(variable)
+        return Chosen(selectors)
+
+    @abstractmethod
+    def tile(self, *frames: Any, size: int, halo: int) -> Any:
+        """Cut frames of one size into tiles of `size` pixels; one value per frame."""
+
+    @abstractmethod
+    def stitch(self, tiles: Any) -> Any:
+        """Put tiles back together: each writes the patch it answers for."""
+
+    @abstractmethod
+    def state(self, **shapes: Sequence[int]) -> Any:
+        """Tensors that live across frames, by name: their shape without the batch dimension.
+
+        They hold zeros after a reset (a new stream, another size, a scene cut).
+        """
+
+    @abstractmethod
+    def keep(self, *, when: Any = True, **values: Any) -> None:
+        """Write states where the condition holds; read back from the next frame on."""
+
+    @abstractmethod
+    def sample(self, clip: Any, frames: Selector) -> Any:
+        """As many evenly spaced entries of a clip (1, time, ...) as the axis value says."""
+
+    # What an interpreter gives --------------------------------------------------------------
+
+    @abstractmethod
+    def _call(
+        self,
+        segment: Any,
+        inputs: tuple[Any, ...],
+        when: Condition,
+        otherwise: Any,
+        axes: dict[str, Variable],
+        constants: dict[str, Any],
+    ) -> Any: ...
+
+    @abstractmethod
+    def _route(self, regions: Any, variable: Variable, rule: ScoreRule, scores: Any) -> None: ...
+
+    @abstractmethod
+    def _decide(self, variable: Variable, rule: HostRule) -> None: ...
+
+    def _variable(self, axis: str) -> Variable:
+        axes = self.model.axes
+        if axis not in axes:
+            raise FlowError(f"{type(self.model).__name__} has no axis {axis!r}: it has {sorted(axes)}")
+        times = sum(v.name.split(".")[0] == axis for v in self.variables)
+        variable = Variable(f"{axis}.{times}" if times else axis, axes[axis])
+        self.variables.append(variable)
+        return variable
+
+    def _name(self, segment: Any) -> str:
+        return segment_name(self.model, segment)
+
+
+def _condition_of(value: Any) -> Condition:
+    return value.condition() if isinstance(value, Selector) else as_condition(value)
+
+
+def flatten(values: Any) -> tuple[Any, ...]:
+    """Nested tuples and lists as one tuple."""
+    if isinstance(values, tuple | list):
+        return tuple(leaf for value in values for leaf in flatten(value))
+    return (values,)
+
+
+def leaves(result: Any) -> tuple[Any, ...]:
+    """What a segment returned, as a tuple: a tensor, a tuple of them, or a dict's values."""
+    if isinstance(result, dict):
+        return tuple(result.values())
+    return tuple(result) if isinstance(result, tuple | list) else (result,)
+
+
+def rebuild(like: Any, values: Sequence[Any]) -> Any:
+    """`values` in the structure of a segment's result."""
+    if isinstance(like, dict):
+        return dict(zip(like, values, strict=True))
+    return tuple(values) if isinstance(like, tuple | list) else values[0]
+
+
+def axis_of(model: RoutedModule, name: str) -> Axis:
+    """An axis of the model by its variable's name."""
+    return model.axes[name.split(".")[0]]

@@ -1,0 +1,354 @@
+"""The tracing interpreter: runs the flow on shapes alone and records a `Program`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from edgeflow.flow.eager import States
+from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
+from edgeflow.flow.module import RoutedModule
+from edgeflow.ir.errors import FlowError
+from edgeflow.ir.program import (
+    FRAME,
+    Call,
+    Decision,
+    Interface,
+    Keep,
+    Operation,
+    Program,
+    Route,
+    Sample,
+    Shape,
+    State,
+    Stitch,
+    Tile,
+    Value,
+)
+from edgeflow.ir.route import Assignment, Choice, Condition, Variable, as_condition, assignment, assignments
+from edgeflow.ir.rules import HostRule, Length, Nearest, ScoreRule
+
+FREE_SIZES = ({"height": 720, "width": 1280}, {"height": 544, "width": 960})
+"""Sizes at which a flow with free dimensions is traced; what differs between them is free."""
+
+
+def trace(model: RoutedModule, size: Mapping[str, int] | None = None) -> Program:
+    """Record a model's flow.
+
+    Args:
+        model: the routed module.
+        size: values for the free dimensions of its inputs, such as height and width. If not
+            given, they stay free; then nothing but tiling may depend on them.
+
+    Raises:
+        FlowError: a segment's control flow depends on data, unlike shapes are joined, or a
+            shape depends on a free dimension.
+    """
+    if size is not None:
+        return _trace(model, dict(size), fixed=True)
+    first, second = (_trace(model, sizes, fixed=False) for sizes in FREE_SIZES)
+    return _generalise(first, second, *FREE_SIZES)
+
+
+def _trace(model: RoutedModule, size: Mapping[str, int], fixed: bool) -> Program:
+    flow = TraceFlow(model, size)
+    return flow.record(fixed)
+
+
+@dataclass(frozen=True)
+class TraceValue:
+    """A symbolic value: what the program says of it."""
+
+    value: Value
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """(1, ...); a dimension that is free at run time is a `Length`."""
+        (_, shape), *_ = self.value.shapes
+        return (1, *(d if isinstance(d, int) else Length(self.value.name) for d in shape))
+
+
+class TraceFlow(Flow):
+    """Records what the flow does; segments run on fake tensors, for their shapes."""
+
+    def __init__(self, model: RoutedModule, size: Mapping[str, int]) -> None:
+        super().__init__(model)
+        self._size = size
+        self._values: dict[str, Value] = {}
+        self._operations: list[Operation] = []
+        self._states: dict[str, State] = {}
+        self._tilings: dict[str, Tile] = {}
+        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+
+    def record(self, fixed: bool) -> Program:
+        """Run the flow and return its program; `fixed` sizes go into its interface."""
+        inputs = [TraceValue(self._input(spec)) for spec in self.model.inputs]
+        results = [value.value for value in flatten(leaves(self.model.flow(self, *inputs)))]
+        outputs = self.model.outputs
+        if len(results) != len(outputs):
+            raise FlowError(
+                f"{type(self.model).__name__} declares {len(outputs)} outputs, its flow returns {len(results)}"
+            )
+        for spec, value in zip(outputs, results, strict=True):
+            if value.regions != FRAME or len(value.shapes) != 1:
+                raise FlowError(f"the output {spec.name} is not one tensor per frame: stitch tiles first")
+            self._values[value.name] = replace(value, image=spec.image)
+        bound = tuple(self._bind(spec) if fixed else spec for spec in self.model.inputs)
+        out = tuple(self._bind(spec) if fixed else spec for spec in outputs)
+        program = Program(
+            name=type(self.model).__name__,
+            inputs=bound,
+            outputs=out,
+            results=tuple(value.name for value in results),
+            variables=tuple(self.variables),
+            states=tuple(self._states.values()),
+            values=tuple(self._values.values()),
+            operations=tuple(self._operations),
+        )
+        program.verify()
+        return _mark_images(program)
+
+    def tile(self, *frames: TraceValue, size: int, halo: int) -> Any:
+        regions = f"tiles.{len(self._tilings)}" if self._tilings else "tiles"
+        sources = [frame.value for frame in frames]
+        if len({source.shapes[0][1][-2:] for source in sources}) != 1:
+            raise FlowError(f"frames tiled together have one size, got {[str(s) for s in sources]}")
+        if not all(source.image for source in sources):
+            raise FlowError(f"only input images are tiled, got {[str(s) for s in sources]}")
+        values = [
+            self._make(f"{source.name}.{regions}", regions, {(): (source.shapes[0][1][0], size, size)}, True)
+            for source in sources
+        ]
+        names = tuple(source.name for source in sources)
+        tiling = Tile(regions, names, tuple(v.name for v in values), size, halo)
+        self._operations.append(tiling)
+        self._tilings[regions] = tiling
+        made = [TraceValue(value) for value in values]
+        return made[0] if len(made) == 1 else tuple(made)
+
+    def stitch(self, tiles: TraceValue) -> TraceValue:
+        value = tiles.value
+        tiling = self._tilings.get(value.regions)
+        if tiling is None:
+            raise FlowError(f"stitch takes tiles, got {value}")
+        shapes = dict(value.shapes)
+        if len(shapes) != 1 or shapes[()][1:] != (tiling.size, tiling.size):
+            raise FlowError(f"stitch takes tiles of {tiling.size} pixels, got {value}")
+        frame = self._values[tiling.inputs[0]].shapes[0][1]
+        made = self._make("stitched", FRAME, {(): (shapes[()][0], *frame[1:])})
+        self._operations.append(Stitch(value.regions, value.name, made.name))
+        return TraceValue(made)
+
+    def state(self, **shapes: Sequence[int]) -> Any:
+        made = {}
+        for name, shape in shapes.items():
+            value = self._make(f"state.{name}", FRAME, {(): tuple(shape)})
+            self._states[name] = State(value.name, tuple(shape))
+            made[name] = TraceValue(value)
+        return States(made)
+
+    def keep(self, *, when: Any = True, **values: TraceValue) -> None:
+        condition = when.condition() if isinstance(when, Selector) else as_condition(when)
+        for name, value in values.items():
+            state = self._states.get(name)
+            if state is None:
+                raise FlowError(f"keep: the flow has no state {name!r}; it has {sorted(self._states)}")
+            if dict(value.value.shapes) != {(): state.shape}:
+                raise FlowError(f"keep: the state {name} is {state.shape}, got {value.value}")
+            self._operations.append(Keep(state.name, value.value.name, condition))
+
+    def sample(self, clip: TraceValue, frames: Selector) -> TraceValue:
+        (_, shape), *_ = clip.value.shapes
+        variable = frames.variable
+        shapes: dict[Assignment, Shape] = {
+            ((variable.name, count),): (int(count), *shape[1:]) for count in variable.axis.values
+        }
+        made = self._make(f"{clip.value.name}.sampled", clip.value.regions, shapes)
+        self._operations.append(Sample(clip.value.name, made.name, variable.name))
+        return TraceValue(made)
+
+    def _call(
+        self,
+        segment: Any,
+        inputs: tuple[TraceValue, ...],
+        when: Condition,
+        otherwise: Any,
+        axes: dict[str, Variable],
+        constants: dict[str, Any],
+    ) -> Any:
+        name = self._name(segment)
+        regions = inputs[0].value.regions
+        if mixed := {value.value.regions for value in inputs} - {regions}:
+            raise FlowError(f"segment {name} mixes values of {regions} and {sorted(mixed)}: use one region set")
+        shapes: list[dict[Assignment, Shape]] = []
+        like: Any = None
+        for values in self._variants([v.value for v in inputs], axes):
+            chosen = {k: values[v.name] for k, v in axes.items()}
+            tensors = [self._tensor(v.value, values) for v in inputs]
+            like = self.run_segment(name, segment, tensors, {**chosen, **constants}, assignment(values), when)
+            made = leaves(like)
+            shapes = shapes or [{} for _ in made]
+            for slot, tensor in zip(shapes, made, strict=True):
+                slot[assignment(values)] = tuple(tensor.shape[1:])
+        outputs = [
+            self._make(f"{name}.{i}" if len(shapes) > 1 else name, regions, slot)
+            for i, slot in enumerate(shapes)
+        ]
+        sides = self._sides(otherwise, outputs, name, bool(when.variables))
+        self._operations.append(
+            Call(
+                segment=name,
+                regions=regions,
+                inputs=tuple(value.value.name for value in inputs),
+                outputs=tuple(value.name for value in outputs),
+                axes=tuple((k, v.name) for k, v in axes.items()),
+                constants=tuple(constants.items()),
+                when=when,
+                otherwise=sides,
+            )
+        )
+        return rebuild(like, [TraceValue(value) for value in outputs])
+
+    def run_segment(
+        self,
+        name: str,
+        segment: Any,
+        tensors: list[torch.Tensor],
+        keywords: dict[str, Any],
+        variant: Assignment,
+        when: Condition,
+    ) -> Any:
+        """Run one variant of a segment on fake tensors."""
+        try:
+            with self._fake, torch.no_grad():
+                return segment(*tensors, **keywords)
+        except (DataDependentOutputException, GuardOnDataDependentSymNode) as error:
+            raise FlowError(
+                f"segment {name} branches on data ({str(error).splitlines()[0]}): a segment is static; "
+                "make the branch a decision of the flow (f.route)"
+            ) from error
+        except (RuntimeError, ValueError, TypeError) as error:
+            shapes = [tuple(t.shape) for t in tensors]
+            reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), repr(error))
+            raise FlowError(f"segment {name} refuses inputs of shape {shapes}: {reason}") from error
+
+    def _sides(
+        self, otherwise: Any, outputs: list[Value], name: str, conditional: bool
+    ) -> tuple[str | None, ...]:
+        if not conditional or otherwise is None or otherwise is NOTHING:
+            return (None,) * len(outputs)
+        sides = [side.value for side in leaves(otherwise)]
+        for side, made in zip(sides, outputs, strict=True):
+            if dict(side.shapes) != dict(made.shapes):
+                raise FlowError(
+                    f"segment {name} makes {made} where it runs, but {side} is kept elsewhere: "
+                    "both sides of when= need one shape"
+                )
+        return tuple(side.name for side in sides)
+
+    def _route(self, regions: TraceValue, variable: Variable, rule: ScoreRule, scores: TraceValue) -> None:
+        own, read = regions.value.regions, scores.value
+        pooled = read.regions == FRAME and own != FRAME
+        wanted = len(variable.axis.values)
+        for _, shape in read.shapes:
+            maps = pooled and (len(shape) != 3 or shape[0] != wanted)
+            flat = not pooled and rule.kind != "confidence-below" and shape != (wanted,)
+            if maps or flat:
+                raise FlowError(f"the axis {variable.name} has {wanted} values, its scores are {read}")
+        self._add(own, Decision(variable, rule, read.name, pooled))
+
+    def _decide(self, variable: Variable, rule: HostRule) -> None:
+        self._add(FRAME, Decision(variable, rule))
+
+    def _add(self, regions: str, decision: Decision) -> None:
+        last = self._operations[-1] if self._operations else None
+        if isinstance(last, Route) and last.regions == regions:
+            self._operations[-1] = Route(regions, (*last.decisions, decision))
+        else:
+            self._operations.append(Route(regions, (decision,)))
+
+    def _variants(self, inputs: Sequence[Value], axes: Mapping[str, Variable]) -> list[dict[str, Choice]]:
+        names = {name for value in inputs for name in value.variables} | {v.name for v in axes.values()}
+        read = [variable for variable in self.variables if variable.name in names]
+        return [dict(values) for values in assignments(read)]
+
+    def _input(self, spec: Interface) -> Value:
+        shape = tuple(self._size.get(d, d) if isinstance(d, str) else d for d in spec.shape)
+        return self._make(spec.name, FRAME, {(): shape}, spec.image)
+
+    def _bind(self, spec: Interface) -> Interface:
+        if spec.image:
+            _, height, width = (self._size.get(d, d) if isinstance(d, str) else d for d in spec.shape)
+            return replace(spec, height=height, width=width)  # type: ignore[call-arg]
+        return replace(spec, shape=tuple(self._size.get(d, d) if isinstance(d, str) else d for d in spec.shape))
+
+    def _tensor(self, value: Value, values: dict[str, Choice]) -> torch.Tensor:
+        shape = value.shape(values)
+        if free := [d for d in shape if isinstance(d, str)]:
+            raise FlowError(f"{value.name} has the free dimension {free[0]!r}: sample it, or give its size")
+        with self._fake:
+            return torch.empty(2, *(int(d) for d in shape))
+
+    def _make(
+        self, name: str, regions: str, shapes: Mapping[Assignment, Shape], image: bool = False
+    ) -> Value:
+        times = 1
+        unique = name
+        while unique in self._values:
+            unique, times = f"{name}#{times}", times + 1
+        self._values[unique] = Value(unique, regions, _reduce(shapes), image)
+        return self._values[unique]
+
+
+def _reduce(shapes: Mapping[Assignment, Shape]) -> tuple[tuple[Assignment, Shape], ...]:
+    """Drop the variables that no shape depends on."""
+    kept = dict(shapes)
+    for name in [name for name, _ in next(iter(kept))]:
+        rest: dict[Assignment, set[Shape]] = {}
+        for variant, shape in kept.items():
+            rest.setdefault(tuple(p for p in variant if p[0] != name), set()).add(shape)
+        if all(len(found) == 1 for found in rest.values()):
+            kept = {variant: found.pop() for variant, found in rest.items()}
+    return tuple(kept.items())
+
+
+def _mark_images(program: Program) -> Program:
+    """An image output is an image all the way back to the call that made its tiles."""
+    images = {v.name for v in program.values if v.image}
+    for operation in program.operations:
+        if isinstance(operation, Stitch) and operation.output in images:
+            images.add(operation.input)
+    values = tuple(replace(v, image=v.name in images) for v in program.values)
+    return replace(program, values=values)
+
+
+def _generalise(
+    first: Program, second: Program, one: Mapping[str, int], other: Mapping[str, int]
+) -> Program:
+    values = []
+    for a, b in zip(first.values, second.values, strict=True):
+        shapes = []
+        for (variant, mine), (_, theirs) in zip(a.shapes, b.shapes, strict=True):
+            dims = [_free(x, y, one, other, a) for x, y in zip(mine, theirs, strict=True)]
+            shapes.append((variant, tuple(dims)))
+        values.append(replace(a, shapes=tuple(shapes)))
+    return replace(first, values=tuple(values))
+
+
+def _free(
+    mine: int | str, theirs: int | str, one: Mapping[str, int], other: Mapping[str, int], value: Value
+) -> int | str:
+    if mine == theirs:
+        return mine
+    for name in one:
+        if mine == one[name] and theirs == other[name]:
+            return name
+    raise FlowError(
+        f"the shape of {value.name} depends on the frame's size ({mine} and {theirs} for two sizes): "
+        "give the size (--size WIDTHxHEIGHT), or resize inside the segment to a fixed size"
+    )

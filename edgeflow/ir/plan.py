@@ -1,0 +1,307 @@
+"""A plan: the program after calls were fused into stages, as the runtime executes it.
+
+A plan is a list of steps. Tiling, routing, stitching, state and sampling are the program's
+own operations; calls have become stages. A stage has one graph per distinct variant; each
+graph runs for the regions that its condition selects, and regions that no graph selects
+keep the values named in `otherwise`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from edgeflow.ir.errors import BundleError
+from edgeflow.ir.program import (
+    Interface,
+    Keep,
+    Program,
+    Route,
+    Sample,
+    Shape,
+    State,
+    Stitch,
+    Tile,
+    Value,
+    decision_from_json,
+    decision_to_json,
+    interface_from_json,
+    interface_to_json,
+)
+from edgeflow.ir.route import Assignment, Choice, Condition
+
+
+@dataclass(frozen=True)
+class Port:
+    """One input or output of a graph.
+
+    Attributes:
+        value: the program value it carries.
+        tensor: its name in the graph file.
+        shape: of one region, as held at run time; a string is a free dimension.
+        dtype: numpy name.
+    """
+
+    value: str
+    tensor: str
+    shape: Shape
+    dtype: str
+
+
+@dataclass(frozen=True)
+class StageGraph:
+    """One variant of a stage.
+
+    Attributes:
+        select: which regions it runs for.
+        variant: the variable values its shapes are for, for people.
+        graph: id of a graph of the bundle.
+        inputs: in the graph's order.
+        outputs: in the graph's order.
+        kept: (output value, input value): outputs that are an input unchanged.
+    """
+
+    select: Condition
+    variant: Assignment
+    graph: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    kept: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Calls that run as one engine per variant.
+
+    Attributes:
+        name: unique in the plan.
+        regions: region set it runs for.
+        segments: the segments it is made of.
+        graphs: one per distinct variant; their conditions exclude each other.
+        otherwise: (output value, value it takes where no graph is selected).
+    """
+
+    name: str
+    regions: str
+    segments: tuple[str, ...]
+    graphs: tuple[StageGraph, ...]
+    otherwise: tuple[tuple[str, str | None], ...]
+
+
+Step: TypeAlias = Tile | Route | Stage | Stitch | Keep | Sample
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the runtime executes for each frame.
+
+    Attributes:
+        strategy: how the calls were fused: `chained` or `routes`.
+        batches: static batch sizes, ascending, from 1.
+        inputs: of the program.
+        outputs: of the program.
+        results: the values that are its outputs.
+        states: tensors that live across frames.
+        values: every value that a step reads or makes.
+        steps: in order.
+    """
+
+    strategy: str
+    batches: tuple[int, ...]
+    inputs: tuple[Interface, ...]
+    outputs: tuple[Interface, ...]
+    results: tuple[str, ...]
+    states: tuple[State, ...]
+    values: tuple[Value, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Its stages, in order."""
+        return tuple(step for step in self.steps if isinstance(step, Stage))
+
+    def verify(self, program: Program | None = None) -> None:
+        """Check the rules that every plan obeys.
+
+        Raises:
+            BundleError: the first broken rule, and where.
+        """
+        known = {spec.name for spec in self.inputs} | {state.name for state in self.states}
+        values = {value.name for value in self.values}
+        if self.batches[:1] != (1,) or list(self.batches) != sorted(set(self.batches)):
+            raise BundleError(f"plan: batch sizes ascend from 1, got {self.batches}; export again")
+        for step in self.steps:
+            for name in _step_reads(step):
+                if name not in known:
+                    raise BundleError(f"plan: a step reads {name!r} before it is made; export again")
+            known |= set(_step_writes(step))
+            if isinstance(step, Stage):
+                _verify_stage(step, values)
+        if missing := set(self.results) - known:
+            raise BundleError(f"plan: its results {sorted(missing)} are never made; export again")
+
+
+def _verify_stage(stage: Stage, values: set[str]) -> None:
+    if not stage.graphs:
+        raise BundleError(f"plan: stage {stage.name} has no graph; export again")
+    outputs = {name for name, _ in stage.otherwise}
+    for graph in stage.graphs:
+        made = {port.value for port in graph.outputs} | {name for name, _ in graph.kept}
+        if not outputs <= made:
+            raise BundleError(f"plan: stage {stage.name}, graph {graph.graph} lacks {sorted(outputs - made)}")
+        if unknown := {port.value for port in (*graph.inputs, *graph.outputs)} - values:
+            raise BundleError(f"plan: stage {stage.name} names unknown values {sorted(unknown)}")
+
+
+def _step_reads(step: Step) -> set[str]:
+    match step:
+        case Tile():
+            return set(step.inputs)
+        case Route():
+            return {d.scores for d in step.decisions if d.scores is not None}
+        case Stage():
+            ports = {port.value for graph in step.graphs for port in graph.inputs}
+            kept = {name for graph in step.graphs for _, name in graph.kept}
+            return ports | kept | {name for _, name in step.otherwise if name is not None}
+        case Stitch() | Keep() | Sample():
+            return {step.input}
+
+
+def _step_writes(step: Step) -> set[str]:
+    match step:
+        case Tile():
+            return set(step.outputs)
+        case Stage():
+            return {name for name, _ in step.otherwise}
+        case Stitch() | Sample():
+            return {step.output}
+        case Route() | Keep():
+            return set()
+
+
+# The manifest's form of a plan: plain data with one key `kind` per step.
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """A plan as plain data."""
+    return {
+        "strategy": plan.strategy,
+        "batches": list(plan.batches),
+        "inputs": [interface_to_json(spec) for spec in plan.inputs],
+        "outputs": [interface_to_json(spec) for spec in plan.outputs],
+        "results": list(plan.results),
+        "states": [{"name": s.name, "shape": list(s.shape), "fill": s.fill} for s in plan.states],
+        "values": [_value_to_json(value) for value in plan.values],
+        "steps": [_step_to_json(step) for step in plan.steps],
+    }
+
+
+def plan_from_json(data: dict[str, Any]) -> Plan:
+    """Inverse of `plan_to_json`."""
+    return Plan(
+        strategy=data["strategy"],
+        batches=tuple(data["batches"]),
+        inputs=tuple(interface_from_json(spec) for spec in data["inputs"]),
+        outputs=tuple(interface_from_json(spec) for spec in data["outputs"]),
+        results=tuple(data["results"]),
+        states=tuple(State(s["name"], tuple(s["shape"]), s["fill"]) for s in data["states"]),
+        values=tuple(_value_from_json(value) for value in data["values"]),
+        steps=tuple(_step_from_json(step) for step in data["steps"]),
+    )
+
+
+def _value_to_json(value: Value) -> dict[str, Any]:
+    shapes = [[dict(variant), list(shape)] for variant, shape in value.shapes]
+    return {"name": value.name, "regions": value.regions, "shapes": shapes, "image": value.image}
+
+
+def _value_from_json(data: dict[str, Any]) -> Value:
+    shapes = tuple((_variant(variant), tuple(shape)) for variant, shape in data["shapes"])
+    return Value(data["name"], data["regions"], shapes, data["image"])
+
+
+def _variant(data: dict[str, Choice]) -> Assignment:
+    return tuple(sorted(data.items()))
+
+
+def _step_to_json(step: Step) -> dict[str, Any]:
+    match step:
+        case Tile():
+            fields: dict[str, Any] = {
+                "regions": step.regions,
+                "inputs": list(step.inputs),
+                "outputs": list(step.outputs),
+                "size": step.size,
+                "halo": step.halo,
+            }
+        case Route():
+            fields = {"regions": step.regions, "decisions": [decision_to_json(d) for d in step.decisions]}
+        case Stage():
+            fields = {
+                "name": step.name,
+                "regions": step.regions,
+                "segments": list(step.segments),
+                "graphs": [_graph_to_json(graph) for graph in step.graphs],
+                "otherwise": [list(pair) for pair in step.otherwise],
+            }
+        case Stitch():
+            fields = {"regions": step.regions, "input": step.input, "output": step.output}
+        case Keep():
+            fields = {"state": step.state, "input": step.input, "when": step.when.to_json()}
+        case Sample():
+            fields = {"input": step.input, "output": step.output, "variable": step.variable}
+    return {"kind": type(step).__name__.lower(), **fields}
+
+
+def _step_from_json(data: dict[str, Any]) -> Step:
+    match data["kind"]:
+        case "tile":
+            sides = (tuple(data["inputs"]), tuple(data["outputs"]))
+            return Tile(data["regions"], *sides, data["size"], data["halo"])
+        case "route":
+            return Route(data["regions"], tuple(decision_from_json(d) for d in data["decisions"]))
+        case "stage":
+            return Stage(
+                data["name"],
+                data["regions"],
+                tuple(data["segments"]),
+                tuple(_graph_from_json(graph) for graph in data["graphs"]),
+                tuple((name, other) for name, other in data["otherwise"]),
+            )
+        case "stitch":
+            return Stitch(data["regions"], data["input"], data["output"])
+        case "keep":
+            return Keep(data["state"], data["input"], Condition.from_json(data["when"]))
+        case "sample":
+            return Sample(data["input"], data["output"], data["variable"])
+    raise BundleError(f"plan: unknown step {data['kind']!r}; the bundle is from a newer edgeflow: update it")
+
+
+def _graph_to_json(graph: StageGraph) -> dict[str, Any]:
+    return {
+        "select": graph.select.to_json(),
+        "variant": dict(graph.variant),
+        "graph": graph.graph,
+        "inputs": [_port_to_json(port) for port in graph.inputs],
+        "outputs": [_port_to_json(port) for port in graph.outputs],
+        "kept": [list(pair) for pair in graph.kept],
+    }
+
+
+def _graph_from_json(data: dict[str, Any]) -> StageGraph:
+    return StageGraph(
+        Condition.from_json(data["select"]),
+        _variant(data["variant"]),
+        data["graph"],
+        tuple(_port_from_json(port) for port in data["inputs"]),
+        tuple(_port_from_json(port) for port in data["outputs"]),
+        tuple((name, source) for name, source in data["kept"]),
+    )
+
+
+def _port_to_json(port: Port) -> list[Any]:
+    return [port.value, port.tensor, list(port.shape), port.dtype]
+
+
+def _port_from_json(data: list[Any]) -> Port:
+    return Port(data[0], data[1], tuple(data[2]), data[3])

@@ -1,0 +1,324 @@
+"""A traced flow: pure data, single assignment.
+
+A program is a list of operations over named values. A value holds one tensor per *region*
+(the frame itself, or each tile of it); its shape may differ between variants. Shapes leave
+out the leading region dimension.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from edgeflow.ir.errors import FlowError
+from edgeflow.ir.route import ALWAYS, Assignment, Axis, Choice, Condition, Variable, describe
+from edgeflow.ir.rules import Rule, rule_from_json, rule_to_json
+
+Shape: TypeAlias = tuple[int | str, ...]
+"""Dimensions; a string names one that is free until a session opens (`height`, `width`)."""
+
+FRAME = "frame"
+"""The region set of values that exist once per frame."""
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Declares a program input or output: a float32 tensor.
+
+    Attributes:
+        name: unique among inputs or outputs.
+        shape: without the batch dimension; a string is a free dimension.
+    """
+
+    name: str
+    shape: Shape = ()
+    image: bool = field(default=False, init=False)
+
+
+@dataclass(frozen=True)
+class Image:
+    """Declares an RGB image: (3, height, width) float in [0, 1] to the model, (height, width, 3) uint8 outside.
+
+    Attributes:
+        name: unique among inputs or outputs.
+        height: in pixels, or the name of a free dimension.
+        width: in pixels, or the name of a free dimension.
+    """
+
+    name: str
+    height: int | str = "height"
+    width: int | str = "width"
+    image: bool = field(default=True, init=False)
+
+    @property
+    def shape(self) -> Shape:
+        """(3, height, width)."""
+        return (3, self.height, self.width)
+
+
+Interface: TypeAlias = Tensor | Image
+
+
+@dataclass(frozen=True)
+class Value:
+    """One value of a program.
+
+    Attributes:
+        name: unique in the program.
+        regions: `frame`, or the name of the tiling it belongs to.
+        shapes: per variant, the shape of one region.
+        image: held as uint8 (height, width, 3) at run time.
+    """
+
+    name: str
+    regions: str
+    shapes: tuple[tuple[Assignment, Shape], ...]
+    image: bool = False
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """Names of the variables its shape depends on."""
+        return tuple(name for name, _ in self.shapes[0][0])
+
+    def shape(self, values: dict[str, Choice]) -> Shape:
+        """Its shape where the variables have these values."""
+        key = tuple((name, values[name]) for name in self.variables)
+        return dict(self.shapes)[key]
+
+    def __str__(self) -> str:
+        shapes = " | ".join(
+            "x".join(map(str, s)) + (f" at {describe(v)}" if v else "") for v, s in self.shapes
+        )
+        return f"{self.name}: {self.regions}[{shapes}]" + (" image" if self.image else "")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Cuts frames into tiles; `outputs[i]` holds the tiles of `inputs[i]`."""
+
+    regions: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    size: int
+    halo: int
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One variable's rule, and the scores it reads (none for a host rule).
+
+    `pooled` scores are a map over the frame: they are averaged over each region's patch.
+    """
+
+    variable: Variable
+    rule: Rule
+    scores: str | None = None
+    pooled: bool = False
+
+
+@dataclass(frozen=True)
+class Route:
+    """Takes decisions for every region of a region set."""
+
+    regions: str
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True)
+class Call:
+    """Runs a segment on the regions where `when` holds.
+
+    Attributes:
+        segment: dotted name of a module or method of the model.
+        regions: region set it runs for.
+        inputs: value names, in the segment's argument order.
+        outputs: value names.
+        axes: keyword argument -> variable whose value it gets.
+        constants: keyword argument -> fixed value.
+        when: where it runs.
+        otherwise: the value each output takes elsewhere; None where it has none.
+    """
+
+    segment: str
+    regions: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    axes: tuple[tuple[str, str], ...] = ()
+    constants: tuple[tuple[str, Choice], ...] = ()
+    when: Condition = ALWAYS
+    otherwise: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stitch:
+    """Puts the patches of a tile value back into a frame."""
+
+    regions: str
+    input: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Keep:
+    """Writes a value to a state where `when` holds."""
+
+    state: str
+    input: str
+    when: Condition = ALWAYS
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Takes as many evenly spaced entries along the free first dimension as the variable says."""
+
+    input: str
+    output: str
+    variable: str
+
+
+Operation: TypeAlias = Tile | Route | Call | Stitch | Keep | Sample
+
+
+@dataclass(frozen=True)
+class State:
+    """A tensor that lives across frames: its value's name, its shape and what it holds after a reset."""
+
+    name: str
+    shape: Shape
+    fill: float = 0.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """The traced flow of a model."""
+
+    name: str
+    inputs: tuple[Interface, ...]
+    outputs: tuple[Interface, ...]
+    results: tuple[str, ...]
+    variables: tuple[Variable, ...]
+    states: tuple[State, ...]
+    values: tuple[Value, ...]
+    operations: tuple[Operation, ...]
+
+    def value(self, name: str) -> Value:
+        """The value of that name."""
+        return self.by_name[name]
+
+    @property
+    def by_name(self) -> dict[str, Value]:
+        """Values by name."""
+        return {value.name: value for value in self.values}
+
+    def variable(self, name: str) -> Variable:
+        """The decision variable of that name."""
+        return next(v for v in self.variables if v.name == name)
+
+    @property
+    def axes(self) -> dict[str, Axis]:
+        """Axis of each variable."""
+        return {variable.name: variable.axis for variable in self.variables}
+
+    def __str__(self) -> str:
+        return "\n".join([f"program {self.name}", *(f"  {line}" for line in map(self._line, self.operations))])
+
+    def _line(self, operation: Operation) -> str:
+        out = [str(self.value(name)) for name in writes(operation)]
+        left = f"{', '.join(out)} = " if out else ""
+        match operation:
+            case Tile():
+                return f"{left}tile({', '.join(operation.inputs)}, size={operation.size}, halo={operation.halo})"
+            case Route():
+                rules = (f"{d.variable.name}={d.rule.kind}({d.scores or ''})" for d in operation.decisions)
+                return f"route {operation.regions}: {', '.join(rules)}"
+            case Call():
+                axes = "".join(f", {k}={v}" for k, v in (*operation.axes, *operation.constants))
+                when = "" if operation.when == ALWAYS else f" when {operation.when}"
+                return f"{left}{operation.segment}({', '.join(operation.inputs)}{axes}){when}"
+            case Stitch():
+                return f"{left}stitch({operation.input})"
+            case Keep():
+                return f"keep {operation.state} = {operation.input} when {operation.when}"
+            case Sample():
+                return f"{left}sample({operation.input}, {operation.variable})"
+
+    def verify(self) -> None:
+        """Check the rules that every program obeys.
+
+        Raises:
+            FlowError: the first broken rule, and where.
+        """
+        known = {spec.name for spec in self.inputs} | {state.name for state in self.states}
+        decided: set[str] = set()
+        for operation in self.operations:
+            where = f"program {self.name}, {type(operation).__name__.lower()} {', '.join(writes(operation))}"
+            for name in reads(operation):
+                if name not in known:
+                    raise FlowError(f"{where}: reads {name!r} before it is made; order the flow's calls")
+            for condition in (operation.when,) if isinstance(operation, Call | Keep) else ():
+                if missing := condition.variables - decided:
+                    raise FlowError(f"{where}: depends on {sorted(missing)} before they are decided")
+            for name in writes(operation):
+                if name in known:
+                    raise FlowError(f"{where}: {name!r} is made twice; every value has one maker")
+                known.add(name)
+            if isinstance(operation, Route):
+                decided |= {decision.variable.name for decision in operation.decisions}
+        for name in self.results:
+            if name not in known:
+                raise FlowError(f"program {self.name}: its result {name!r} is never made")
+
+
+def reads(operation: Operation) -> tuple[str, ...]:
+    """Names of the values an operation reads."""
+    match operation:
+        case Tile():
+            return operation.inputs
+        case Route():
+            return tuple(d.scores for d in operation.decisions if d.scores is not None)
+        case Call():
+            return (*operation.inputs, *(name for name in operation.otherwise if name is not None))
+        case Stitch() | Keep() | Sample():
+            return (operation.input,)
+
+
+def writes(operation: Operation) -> tuple[str, ...]:
+    """Names of the values an operation makes."""
+    match operation:
+        case Tile() | Call():
+            return operation.outputs
+        case Stitch() | Sample():
+            return (operation.output,)
+        case Route() | Keep():
+            return ()
+
+
+def interface_to_json(spec: Interface) -> dict[str, Any]:
+    """A program input or output as plain data."""
+    if isinstance(spec, Image):
+        return {"kind": "image", "name": spec.name, "height": spec.height, "width": spec.width}
+    return {"kind": "tensor", "name": spec.name, "shape": list(spec.shape)}
+
+
+def interface_from_json(data: dict[str, Any]) -> Interface:
+    """Inverse of `interface_to_json`."""
+    if data["kind"] == "image":
+        return Image(data["name"], data["height"], data["width"])
+    return Tensor(data["name"], tuple(data["shape"]))
+
+
+def decision_to_json(decision: Decision) -> dict[str, Any]:
+    """A decision as plain data."""
+    return {
+        "variable": decision.variable.name,
+        "axis": list(decision.variable.axis.values),
+        "rule": rule_to_json(decision.rule),
+        "scores": decision.scores,
+        "pooled": decision.pooled,
+    }
+
+
+def decision_from_json(data: dict[str, Any]) -> Decision:
+    """Inverse of `decision_to_json`."""
+    variable = Variable(data["variable"], Axis(*data["axis"]))
+    return Decision(variable, rule_from_json(data["rule"]), data["scores"], data["pooled"])

@@ -1,0 +1,146 @@
+"""Tile geometry: which pixels an engine is fed, and which of them it answers for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeflow.ir.errors import FlowError
+
+
+@dataclass(frozen=True)
+class Region:
+    """The patch of the frame that one tile answers for, in pixels; bottom and right are exclusive."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+
+@dataclass(frozen=True)
+class TileGrid:
+    """A frame covered by square tiles of one size.
+
+    Along each side, the fewest tiles are taken that leave `halo` pixels on both sides of
+    every seam. Patches share the side evenly. Tiles are moved inside the frame, so that at
+    the frame's edge a tile holds real pixels instead of padding; only a frame smaller than
+    a tile is padded (its last row and column repeated).
+
+    Attributes:
+        height: of the frame, in pixels.
+        width: of the frame, in pixels.
+        size: side of a tile, in pixels.
+        halo: pixels that a tile holds beyond its patch, at every seam.
+    """
+
+    height: int
+    width: int
+    size: int
+    halo: int
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width, self.size) < 1 or not 0 <= 2 * self.halo < self.size:
+            raise FlowError(
+                f"cannot tile {self.width}x{self.height} with tiles of {self.size} and a halo of {self.halo}: "
+                "sizes are positive and the tile is larger than two halos"
+            )
+
+    @property
+    def rows(self) -> int:
+        """Tiles from top to bottom."""
+        return len(_cover(self.height, self.size, self.halo))
+
+    @property
+    def columns(self) -> int:
+        """Tiles from left to right."""
+        return len(_cover(self.width, self.size, self.halo))
+
+    def __len__(self) -> int:
+        return self.rows * self.columns
+
+    @property
+    def origins(self) -> list[tuple[int, int]]:
+        """Top-left pixel of each tile, row by row."""
+        ys, xs = _cover(self.height, self.size, self.halo), _cover(self.width, self.size, self.halo)
+        return [(y[0], x[0]) for y in ys for x in xs]
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The patch of each tile, row by row. Together they cover the frame once."""
+        ys, xs = _cover(self.height, self.size, self.halo), _cover(self.width, self.size, self.halo)
+        return tuple(Region(y[1], x[1], y[2], x[2]) for y in ys for x in xs)
+
+    def cut(self, frame: NDArray[np.uint8], order: NDArray[np.intp], out: NDArray[np.uint8]) -> None:
+        """Copy tiles out of a frame.
+
+        Args:
+            frame: (height, width, channels) uint8.
+            order: tile numbers, in the order wanted.
+            out: (len(order), size, size, channels) uint8, filled.
+        """
+        origins = self.origins
+        for position, number in enumerate(order):
+            top, left = origins[number]
+            tile = frame[top : top + self.size, left : left + self.size]
+            rows, columns = tile.shape[:2]
+            out[position, :rows, :columns] = tile
+            if columns < self.size:
+                out[position, :rows, columns:] = tile[:, -1:]
+            if rows < self.size:
+                out[position, rows:] = out[position, rows - 1]
+
+    def paste(self, tile: NDArray[np.generic], number: int, frame: NDArray[np.generic]) -> None:
+        """Write a tile's patch into the frame: tile (size, size, channels), frame (height, width, channels)."""
+        (top, left), region = self.origins[number], self.regions[number]
+        frame[region.top : region.bottom, region.left : region.right] = tile[
+            region.top - top : region.bottom - top, region.left - left : region.right - left
+        ]
+
+    def pooling(self, map_height: int, map_width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Two matrices that average a map lying over the frame to one value per patch.
+
+        Returns:
+            (rows, map_height) and (map_width, columns) float32: `rows @ map @ columns`. A map cell
+            counts by the share of it that the patch covers.
+        """
+        return _pooling(self, map_height, map_width)
+
+
+def pool_map(scores: NDArray[np.float32], grid: TileGrid) -> NDArray[np.float32]:
+    """Average a map over each patch: (values, h, w) -> (tiles, values)."""
+    rows, columns = grid.pooling(*scores.shape[-2:])
+    return (rows @ scores @ columns).reshape(len(scores), -1).T
+
+
+@lru_cache(maxsize=256)
+def _cover(length: int, size: int, halo: int) -> tuple[tuple[int, int, int], ...]:
+    """(tile start, patch start, patch end) along one side."""
+    count = 1 if length <= size else ceil((length - 2 * halo) / (size - 2 * halo))
+    bounds = [round(i * length / count) for i in range(count + 1)]
+    cover = []
+    for first, last in zip(bounds, bounds[1:], strict=False):
+        centred = (first + last - size) // 2
+        cover.append((max(0, min(centred, length - size)), first, last))
+    return tuple(cover)
+
+
+@lru_cache(maxsize=64)
+def _pooling(
+    grid: TileGrid, map_height: int, map_width: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    ys = [(y[1], y[2]) for y in _cover(grid.height, grid.size, grid.halo)]
+    xs = [(x[1], x[2]) for x in _cover(grid.width, grid.size, grid.halo)]
+    return _overlaps(ys, grid.height, map_height), _overlaps(xs, grid.width, map_width).T.copy()
+
+
+def _overlaps(spans: list[tuple[int, int]], length: int, cells: int) -> NDArray[np.float32]:
+    edges = np.arange(cells + 1) * (length / cells)
+    weights = np.empty((len(spans), cells))
+    for i, (first, last) in enumerate(spans):
+        weights[i] = np.clip(np.minimum(edges[1:], last) - np.maximum(edges[:-1], first), 0, None)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
