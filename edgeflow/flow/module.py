@@ -32,8 +32,10 @@ class RoutedModule(nn.Module):
     @property
     def axes(self) -> dict[str, Axis]:
         """Its axes by name."""
-        names = [n for c in reversed(type(self).__mro__) for n in vars(c)] + list(vars(self))
-        return {name: getattr(self, name) for name in names if isinstance(getattr(self, name, None), Axis)}
+        found: dict[str, Any] = {}
+        for scope in (*reversed(type(self).__mro__), self):
+            found.update(vars(scope))
+        return {name: value for name, value in found.items() if isinstance(value, Axis)}
 
     def forward(self, *inputs: torch.Tensor) -> Any:
         """Run the flow eagerly on one frame: each input (1, ...) float32; images in [0, 1]."""

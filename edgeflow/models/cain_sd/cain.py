@@ -1,0 +1,134 @@
+"""CAIN, the interpolator, with an exit after every residual group.
+
+Source: Choi et al., Channel Attention Is All You Need for Video Frame Interpolation (AAAI 2020);
+CAIN-SD, section 3.3, for the exits.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+UNSHUFFLE = 8
+"""Pixels per side that one position of the body stands for."""
+
+
+class ChannelAttention(nn.Module):
+    """Scales each channel by what the whole input says of it: (n, c, h, w) -> the same."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // reduction, 1)
+        self.excite = nn.Conv2d(channels // reduction, channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Scale the channels."""
+        weights = self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True))))
+        return x * torch.sigmoid(weights)
+
+
+class ResidualBlock(nn.Module):
+    """Two reflection-padded 3x3 convolutions and channel attention around a skip."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.second = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+        self.attention = ChannelAttention(channels, reduction)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, c, h, w) -> the same."""
+        y = self.second(F.leaky_relu(self.first(x), 0.2))
+        return x + self.attention(y)
+
+
+class ResidualGroup(nn.Module):
+    """Residual blocks and a convolution around a skip. After each group the network may exit."""
+
+    def __init__(self, channels: int, blocks: int, reduction: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(ResidualBlock(channels, reduction) for _ in range(blocks)))
+        self.last = nn.Conv2d(channels, channels, 3, padding=1, padding_mode="reflect")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, c, h, w) -> the same."""
+        return x + self.last(self.blocks(x))
+
+
+class CAIN(nn.Module):
+    """The interpolator, in pieces that a flow chains.
+
+    Args:
+        channels: of the body; 192 as published.
+        blocks: residual blocks per group; 12 as published.
+        groups: residual groups, and so exits; 5 as published.
+        reduction: of the channel attention; 16 as published.
+        residual: add the average of the two frames to the output, not only the average of
+            their means as published. A body of fewer than 192 channels cannot carry a still
+            picture through; with the frames' average it need only say what moved.
+    """
+
+    def __init__(
+        self,
+        channels: int = 192,
+        blocks: int = 12,
+        groups: int = 5,
+        reduction: int = 16,
+        residual: bool = False,
+    ) -> None:
+        super().__init__()
+        pixels = 3 * UNSHUFFLE**2
+        self.residual = residual
+        self.head_conv = nn.Conv2d(2 * pixels, channels, 3, padding=1)
+        self.groups = nn.ModuleList(ResidualGroup(channels, blocks, reduction) for _ in range(groups))
+        self.tail_conv = nn.Conv2d(channels, pixels, 3, padding=1)
+
+    def head(self, frame0: torch.Tensor, frame1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features and what the tail adds to the picture.
+
+        Args:
+            frame0: (n, 3, h, w) float in [0, 1]; h and w are multiples of 8.
+            frame1: like `frame0`.
+
+        Returns:
+            (n, channels, h / 8, w / 8), and (n, 3, 1, 1) or, if residual, (n, 3, h, w).
+        """
+        mean0, mean1 = frame0.mean((2, 3), keepdim=True), frame1.mean((2, 3), keepdim=True)
+        centred = torch.cat([frame0 - mean0, frame1 - mean1], 1)
+        base = (frame0 + frame1) / 2 if self.residual else (mean0 + mean1) / 2
+        n, _, h, w = centred.shape
+        split = F.pixel_unshuffle(centred.reshape(2 * n, 3, h, w), UNSHUFFLE)
+        return self.head_conv(split.reshape(n, -1, h // UNSHUFFLE, w // UNSHUFFLE)), base
+
+    def tail(self, x: torch.Tensor, first: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+        """The picture: (n, channels, h, w) twice and `base` -> (n, 3, 8 h, 8 w), not clamped."""
+        return F.pixel_shuffle(self.tail_conv(x + first), UNSHUFFLE) + base
+
+    def exits(self, frame0: torch.Tensor, frame1: torch.Tensor) -> list[torch.Tensor]:
+        """The picture of every exit, shallowest first: (n, 3, h, w) each (CAIN-SD, Eq. 9)."""
+        first, base = self.head(frame0, frame1)
+        pictures, x = [], first
+        for group in self.groups:
+            x = group(x)
+            pictures.append(self.tail(x, first, base))
+        return pictures
+
+    def forward(self, frame0: torch.Tensor, frame1: torch.Tensor, multiple: int = 128) -> torch.Tensor:
+        """The frame between two whole frames at full depth: (n, 3, h, w) twice -> the same.
+
+        Frames are reflection-padded to a multiple of `multiple` pixels: 128 as published.
+        """
+        h, w = frame0.shape[-2:]
+        high, wide = -h % multiple, -w % multiple
+        mean0, mean1 = frame0.mean((2, 3), keepdim=True), frame1.mean((2, 3), keepdim=True)
+        pad = (wide // 2, wide - wide // 2, high // 2, high - high // 2)
+        padded = [F.pad(f, pad, mode="reflect") if any(pad) else f for f in (frame0 - mean0, frame1 - mean1)]
+        split = torch.cat([F.pixel_unshuffle(f, UNSHUFFLE) for f in padded], 1)
+        first = self.head_conv(split)
+        x = first
+        for group in self.groups:
+            x = group(x)
+        picture = F.pixel_shuffle(self.tail_conv(x + first), UNSHUFFLE)
+        cropped = picture[..., pad[2] : pad[2] + h, pad[0] : pad[0] + w]
+        return cropped + ((frame0 + frame1) / 2 if self.residual else (mean0 + mean1) / 2)

@@ -1,0 +1,1 @@
+"""Operators that models share, one file each, in plain torch."""
