@@ -30,6 +30,11 @@ _LIMITED, _FULL = 1, 2
 _BILINEAR, _AREA, _FULL_CHROMA, _ACCURATE = 0x2, 0x20, 0x2000, 0x40000
 
 
+def assumed_matrix(height: int) -> int:
+    """The matrix that players assume where none is stated, in swscale's numbers."""
+    return _BT709 if height >= 720 else _BT601
+
+
 @dataclass(frozen=True)
 class Colour:
     """How a stream's luma and chroma stand for RGB.
@@ -55,7 +60,7 @@ class Colour:
         space = context.colorspace if context.colorspace != _SPACE_RGB else _SPACE_BT709
         return cls(
             full=context.color_range == _FULL or (context.color_range != _LIMITED and unstated_full),
-            matrix=_MATRIX.get(space, _BT709 if context.height >= 720 else _BT601),
+            matrix=_MATRIX.get(space, assumed_matrix(context.height)),
             space=space,
             primaries=context.color_primaries,
             transfer=context.color_trc,

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -77,7 +78,7 @@ class VideoReader:
         truncated: Set when the file's end turned out to be missing; known once the iteration ended.
 
     Raises:
-        VideoError: The source is missing, empty, not a video, or has sound only.
+        VideoError: The source is missing, empty, not a video, has sound only, or no picture that decodes.
     """
 
     def __init__(self, source: str | Path | BinaryIO) -> None:
@@ -85,25 +86,28 @@ class VideoReader:
         try:
             self._stream = _video_stream(self._container, self._name)
             self.audio: tuple[AudioStream, ...] = tuple(self._container.streams.audio)
-            self.info = _describe(self._container, self._stream, self._name)
+            self._stream.thread_type = "AUTO"
+            self._audio_packets: list[Packet[Stream]] = []
+            self._count = 0
+            self._end = 0.0
+            self.truncated = False
+            # The size counts that the first picture has: headers may already speak of a later part.
+            self._rest = self._pictures()
+            self._first = self._first_picture()
+            self.info = _describe(self._container, self._stream, self._first, self._name)
         except BaseException:
             self.close()
             raise
-        self._stream.thread_type = "AUTO"
         self._rgb = Rgb(self.info.colour)
-        self._audio_packets: list[Packet[Stream]] = []
-        self._count = 0
-        self._end = 0.0
-        self.truncated = False
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode frame by frame.
 
         Raises:
-            VideoError: The video is damaged midway, changes its size, or holds no picture at all.
+            VideoError: The video is damaged midway or changes its size.
         """
         expected = (self.info.width, self.info.height)
-        for picture in self._pictures():
+        for picture in chain((self._first,), self._rest):
             if (picture.width, picture.height) != expected:
                 raise VideoError(
                     f"{self._name}: frame {self._count} is {picture.width}x{picture.height}, the video "
@@ -111,8 +115,6 @@ class VideoReader:
                 )
             self._count += 1
             yield self._rgb.from_picture(picture)
-        if not self._count:
-            raise VideoError(f"{self._name}: no picture could be decoded; check that the file plays")
         self.truncated = self.truncated or self._ended_early()
 
     def take_audio(self) -> list[Packet[Stream]]:
@@ -131,6 +133,12 @@ class VideoReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _first_picture(self) -> VideoFrame:
+        picture = next(self._rest, None)
+        if picture is None:
+            raise VideoError(f"{self._name}: no picture could be decoded; check that the file plays")
+        return picture
 
     def _pictures(self) -> Iterator[VideoFrame]:
         damage: av.FFmpegError | None = None
@@ -221,7 +229,9 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
     raise VideoError(f"{name}: holds {holds}; give a file with a video stream")
 
 
-def _describe(container: InputContainer, stream: VideoStream, name: str) -> VideoInfo:
+def _describe(
+    container: InputContainer, stream: VideoStream, first: VideoFrame, name: str
+) -> VideoInfo:
     context = stream.codec_context
     # A negative start is the encoder delay of the sound, which containers handle themselves.
     origin = Fraction(max(0, container.start_time or 0), av.time_base)
@@ -230,8 +240,8 @@ def _describe(container: InputContainer, stream: VideoStream, name: str) -> Vide
         start = max(start, stream.start_time * stream.time_base - origin)
     return VideoInfo(
         name=name,
-        width=context.width,
-        height=context.height,
+        width=first.width,
+        height=first.height,
         fps=_frame_rate(stream),
         frames=stream.frames or None,
         colour=Colour.of(context),

@@ -8,6 +8,7 @@ H.264 is stored as yuv420p, which every player shows. That format cannot hold an
 so those are stored as yuv444p: the size stays what it was, at the price of players that decode 4:2:0
 only (QuickTime, some televisions); padding would have changed the picture for everyone. The source's
 colour tags are carried on and its matrix and range used, so the stored numbers mean what they meant.
+y4m states its range but no matrix, and gets the matrix that is assumed for its size.
 
 Audio is copied packet by packet, never re-encoded. What the container cannot hold is left out and
 `VideoWriter.warnings` says so: a video without its sound beats none.
@@ -33,7 +34,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from edgeflow.ir.errors import InputError, VideoError
-from edgeflow.runtime.video.colour import Colour, Frame, Rgb
+from edgeflow.runtime.video.colour import Colour, Frame, Rgb, assumed_matrix
 from edgeflow.runtime.video.reader import VideoReader
 
 _FORMATS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov", ".avi": "avi", ".y4m": "yuv4mpegpipe"}
@@ -70,7 +71,7 @@ class VideoWriter:
         self._name = "stdout" if destination == "-" else str(destination)
         self._size = (width, height)
         self._tick = 1 / fps
-        self._rgb = Rgb(like.info.colour if like else Colour())
+        self._colour = like.info.colour if like else Colour()
         self._next = round(like.info.start * fps) if like else 0
         self._written = 0
         self._closed = False
@@ -83,9 +84,12 @@ class VideoWriter:
         self._container = self._create(destination)
         try:
             with self._one_line_errors():
-                self._video = self._add_video(fps, like)
+                self._video = self._add_video(fps)
+                if like and like.info.pixel_aspect:
+                    self._video.codec_context.sample_aspect_ratio = like.info.pixel_aspect
                 self._add_audio(like)
                 self._container.start_encoding()
+            self._rgb = Rgb(self._colour)
         except BaseException:
             self._discard()
             raise
@@ -180,9 +184,11 @@ class VideoWriter:
             self._temporary = path = final.with_name(f".edgeflow-{secrets.token_hex(6)}.part")
         return av.open(f"file:{path}", "w", format=_FORMATS[suffix])
 
-    def _add_video(self, fps: Fraction, like: VideoReader | None) -> VideoStream:
+    def _add_video(self, fps: Fraction) -> VideoStream:
         if self._container.format.name == _Y4M:
             stream = self._container.add_stream("rawvideo", rate=fps)
+            # y4m states no matrix, so the one its readers assume must be used.
+            self._colour = Colour(self._colour.full, assumed_matrix(self._size[1]), 2, 2, 2)
         else:
             # AVI stores no presentation times, so its frames must come in the order they are shown.
             order = {"bf": "0"} if self._container.format.name == "avi" else {}
@@ -191,12 +197,9 @@ class VideoWriter:
         context.width, context.height = self._size
         context.pix_fmt = "yuv444p" if self._size[0] % 2 or self._size[1] % 2 else "yuv420p"
         context.time_base = self._tick
-        colour = like.info.colour if like else Colour()
-        context.color_range = 2 if colour.full else 1
-        context.colorspace, context.color_primaries = colour.space, colour.primaries
-        context.color_trc = colour.transfer
-        if like and like.info.pixel_aspect:
-            context.sample_aspect_ratio = like.info.pixel_aspect
+        context.color_range = 2 if self._colour.full else 1
+        context.colorspace, context.color_primaries = self._colour.space, self._colour.primaries
+        context.color_trc = self._colour.transfer
         return stream
 
     def _add_audio(self, like: VideoReader | None) -> None:
