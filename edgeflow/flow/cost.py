@@ -93,7 +93,7 @@ def cost(model: RoutedModule, size: Mapping[str, int] | None = None) -> Cost:
         size: values for the free dimensions of its inputs; 1280x720 if not given.
     """
     flow = _CostFlow(model, size or FREE_SIZES[0])
-    program = flow.record(fixed=True)
+    program = flow.record("any")
     return Cost(program.variables, tuple(flow.calls))
 
 

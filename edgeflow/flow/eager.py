@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.module import RoutedModule
-from edgeflow.flow.tensors import cut_tile, evenly, paste_tile
+from edgeflow.flow.tensors import cut_tile, paste_tile
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import FRAME
 from edgeflow.ir.route import Choice, Condition, Variable
-from edgeflow.ir.rules import HostRule, ScoreRule, StreamContext
+from edgeflow.ir.rules import HostRule, ScoreRule, StreamContext, evenly
 from edgeflow.ir.tiles import TileGrid, pool_map
 
 
@@ -59,16 +59,24 @@ class Eager:
     Args:
         model: the routed module; not put into eval mode here.
         fixed: values that replace the model's own decisions, by variable or axis name.
+        interpreter: a subclass that watches the run.
     """
 
-    def __init__(self, model: RoutedModule, fixed: Mapping[str, Choice] | None = None) -> None:
+    def __init__(
+        self,
+        model: RoutedModule,
+        fixed: Mapping[str, Choice] | None = None,
+        interpreter: type[EagerFlow] | None = None,
+    ) -> None:
         self._model = model
+        self._interpreter = interpreter or EagerFlow
         self._fixed = dict(fixed or {})
         for name, value in self._fixed.items():
             axis = model.axes.get(name.split(".")[0])
             if axis is None:
                 raise FlowError(f"no axis {name!r} to fix: {type(model).__name__} has {sorted(model.axes)}")
             axis.index(value)
+        self.last: EagerFlow | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -90,7 +98,7 @@ class Eager:
             free = [isinstance(d, str) or d == s for d, s in zip(spec.shape, tensor.shape[1:], strict=False)]
             if tensor.ndim != len(spec.shape) + 1 or not all(free):
                 raise FlowError(f"input {spec.name} is (1, {spec.shape}), got {tuple(tensor.shape)}")
-        frame = _EagerFlow(self._model, self._fixed, self._context, self._states)
+        frame = self._interpreter(self._model, self._fixed, self._context, self._states)
         result = self._model.flow(frame, *(EagerValue(FRAME, [tensor]) for tensor in inputs))
         outputs = tuple(value.known()[0] for value in flatten(leaves(result)))
         self._states = {**self._states, **frame.kept}
@@ -99,10 +107,13 @@ class Eager:
             variable.name: [variable.axis.values[i] for i in frame.chosen[variable.name]]
             for variable in frame.variables
         }
+        self.last = frame
         return EagerResult(outputs, routes, frame.grids)
 
 
-class _EagerFlow(Flow):
+class EagerFlow(Flow):
+    """One frame's run. Call groups of regions that share route and shapes run as one batch."""
+
     def __init__(
         self,
         model: RoutedModule,

@@ -28,12 +28,3 @@ def pool_map(scores: torch.Tensor, grid: TileGrid) -> torch.Tensor:
     """Average a map over each patch: (n, values, h, w) -> (n, tiles, values)."""
     rows, columns = (torch.from_numpy(m).to(scores) for m in grid.pooling(*scores.shape[-2:]))
     return (rows @ scores @ columns).flatten(2).transpose(1, 2)
-
-
-def evenly(length: int, count: int) -> list[int]:
-    """`count` evenly spaced positions in `range(length)`, each in the middle of its share.
-
-    Source: TSM's sampling, int(tick / 2 + tick * i).
-    """
-    tick = length / count
-    return [int(tick / 2 + tick * i) for i in range(count)]

@@ -37,27 +37,30 @@ FREE_SIZES = ({"height": 720, "width": 1280}, {"height": 544, "width": 960})
 """Sizes at which a flow with free dimensions is traced; what differs between them is free."""
 
 
-def trace(model: RoutedModule, size: Mapping[str, int] | None = None) -> Program:
+def trace(model: RoutedModule, size: Mapping[str, int] | None = None, *, portrait: bool = False) -> Program:
     """Record a model's flow.
 
     Args:
         model: the routed module.
         size: values for the free dimensions of its inputs, such as height and width. If not
             given, they stay free; then nothing but tiling may depend on them.
+        portrait: with free dimensions, trace for frames higher than wide.
 
     Raises:
         FlowError: a segment's control flow depends on data, unlike shapes are joined, or a
             shape depends on a free dimension.
     """
+    if not any(isinstance(d, str) for spec in model.inputs for d in spec.shape):
+        return TraceFlow(model, {}).record("any")
     if size is not None:
-        return _trace(model, dict(size), fixed=True)
-    first, second = (_trace(model, sizes, fixed=False) for sizes in FREE_SIZES)
-    return _generalise(first, second, *FREE_SIZES)
-
-
-def _trace(model: RoutedModule, size: Mapping[str, int], fixed: bool) -> Program:
-    flow = TraceFlow(model, size)
-    return flow.record(fixed)
+        return TraceFlow(model, size).record(f"{size['width']}x{size['height']}")
+    one, other = FREE_SIZES
+    if portrait:
+        one, other = ({"height": s["width"], "width": s["height"]} for s in FREE_SIZES)
+    frame = "portrait" if portrait else "landscape"
+    if not any(d in one for spec in model.inputs for d in spec.shape):
+        frame = "any"
+    return _generalise(TraceFlow(model, one).record(frame), TraceFlow(model, other).record(frame), one, other)
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ class TraceFlow(Flow):
         self._tilings: dict[str, Tile] = {}
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
 
-    def record(self, fixed: bool) -> Program:
-        """Run the flow and return its program; `fixed` sizes go into its interface."""
+    def record(self, frame: str) -> Program:
+        """Run the flow and return its program for one kind of frame; a fixed size goes into its interface."""
+        fixed = "x" in frame
         inputs = [TraceValue(self._input(spec)) for spec in self.model.inputs]
         results = [value.value for value in flatten(leaves(self.model.flow(self, *inputs)))]
         outputs = self.model.outputs
@@ -102,6 +106,7 @@ class TraceFlow(Flow):
         out = tuple(self._bind(spec) if fixed else spec for spec in outputs)
         program = Program(
             name=type(self.model).__name__,
+            frame=frame,
             inputs=bound,
             outputs=out,
             results=tuple(value.name for value in results),

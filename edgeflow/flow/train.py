@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from edgeflow.flow.eager import States
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.module import RoutedModule
-from edgeflow.flow.tensors import cut_tile, evenly, pool_map
+from edgeflow.flow.tensors import cut_tile, pool_map
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import FRAME
 from edgeflow.ir.route import Assignment, Choice, Condition, Variable, assignment
-from edgeflow.ir.rules import Argmax, FirstNonZero, HostRule, ScoreRule, StreamContext
+from edgeflow.ir.rules import Argmax, FirstNonZero, HostRule, ScoreRule, StreamContext, evenly
 from edgeflow.ir.tiles import TileGrid
 
 

@@ -58,6 +58,7 @@ class StageGraph:
         graph: id of a graph of the bundle.
         inputs: in the graph's order.
         outputs: in the graph's order.
+        exact: image outputs once more, as float (3, height, width) before rounding.
         kept: (output value, input value): outputs that are an input unchanged.
     """
 
@@ -66,6 +67,7 @@ class StageGraph:
     graph: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
+    exact: tuple[Port, ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
 
 
@@ -284,6 +286,7 @@ def _graph_to_json(graph: StageGraph) -> dict[str, Any]:
         "graph": graph.graph,
         "inputs": [_port_to_json(port) for port in graph.inputs],
         "outputs": [_port_to_json(port) for port in graph.outputs],
+        "exact": [_port_to_json(port) for port in graph.exact],
         "kept": [list(pair) for pair in graph.kept],
     }
 
@@ -295,6 +298,7 @@ def _graph_from_json(data: dict[str, Any]) -> StageGraph:
         data["graph"],
         tuple(_port_from_json(port) for port in data["inputs"]),
         tuple(_port_from_json(port) for port in data["outputs"]),
+        tuple(_port_from_json(port) for port in data["exact"]),
         tuple((name, source) for name, source in data["kept"]),
     )
 

@@ -190,9 +190,22 @@ class State:
 
 @dataclass(frozen=True)
 class Program:
-    """The traced flow of a model."""
+    """The traced flow of a model.
+
+    Attributes:
+        name: of the model.
+        frame: frames it is for: `any`, `landscape`, `portrait`, or `WIDTHxHEIGHT`.
+        inputs: declared by the model, in order.
+        outputs: declared by the model, in order.
+        results: the values that are its outputs.
+        variables: decisions, in the order they are taken.
+        states: tensors that live across frames.
+        values: everything that an operation reads or makes.
+        operations: in order.
+    """
 
     name: str
+    frame: str
     inputs: tuple[Interface, ...]
     outputs: tuple[Interface, ...]
     results: tuple[str, ...]

@@ -134,7 +134,7 @@ class Condition:
         """Truth per region: (regions,) bool."""
         if self.op == "in":
             chosen = [axes[self.variable].index(value) for value in self.values]
-            return np.isin(routes[self.variable], chosen)
+            return np.broadcast_to(np.isin(routes[self.variable], chosen), (regions,))
         if self.op in ("true", "false"):
             return np.full(regions, self.op == "true")
         masks = [term.mask(routes, axes, regions) for term in self.terms]

@@ -162,3 +162,12 @@ def _check_width(scores: Scores, axis: Axis) -> None:
         raise FlowError(
             f"the axis {axis.values!r} needs scores of shape (regions, {len(axis.values)}), got {scores.shape}"
         )
+
+
+def evenly(length: int, count: int) -> list[int]:
+    """`count` evenly spaced positions in `range(length)`, each in the middle of its share.
+
+    Source: TSM's sampling, int(tick / 2 + tick * i).
+    """
+    tick = length / count
+    return [int(tick / 2 + tick * i) for i in range(count)]

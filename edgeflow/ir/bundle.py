@@ -1,0 +1,166 @@
+"""The bundle on disk: a folder with a manifest that names and hashes every file.
+
+    manifest.json      plans, graphs, target, versions, and every file's size and SHA-256
+    graphs/*.onnx      one per stage variant; static but for the batch and free dimensions
+    graphs/weights.bin shared by all graphs, by content hash
+    golden/*.npz       inputs and expected outputs of each graph, and one clip
+    profile/*.json     latencies measured on a device
+
+Schema versions: 1.0 (2026-11): the first. A reader takes its own minor version and older
+ones of the same major version.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeflow.ir.errors import BundleError, EdgeflowError
+from edgeflow.ir.files import sha256_of
+from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
+
+FORMAT = "edgeflow-bundle"
+SCHEMA = (1, 0)
+MANIFEST = "manifest.json"
+WEIGHTS = "graphs/weights.bin"
+
+
+@dataclass(frozen=True)
+class GraphEntry:
+    """One graph of a bundle.
+
+    Attributes:
+        file: path in the bundle.
+        segments: segments it is made of.
+        flops: of one region, 2 per multiply-accumulate.
+        nodes: operators in the file.
+        weight_bytes: of the weights it refers to.
+        golden: path of its golden vectors.
+    """
+
+    file: str
+    segments: tuple[str, ...]
+    flops: int
+    nodes: int
+    weight_bytes: int
+    golden: str
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """Size in bytes and SHA-256 of a file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Attributes:
+        model: reference and name of the model it was made from.
+        plans: by frame kind: `any`, `landscape`, `portrait`, or `WIDTHxHEIGHT`.
+        graphs: by id.
+        target: the target it was made for, as plain data.
+        provenance: versions and settings of the export.
+        files: every file but the manifest and the profiles, by path.
+    """
+
+    model: dict[str, Any]
+    plans: Mapping[str, Plan]
+    graphs: Mapping[str, GraphEntry]
+    target: dict[str, Any]
+    provenance: dict[str, Any]
+    files: Mapping[str, FileEntry]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was opened and found whole."""
+
+    path: Path
+    manifest: Manifest
+
+
+def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as plain data."""
+    return {
+        "format": FORMAT,
+        "schema_version": list(SCHEMA),
+        "model": manifest.model,
+        "target": manifest.target,
+        "provenance": manifest.provenance,
+        "plans": {kind: plan_to_json(plan) for kind, plan in manifest.plans.items()},
+        "graphs": {name: asdict(graph) for name, graph in manifest.graphs.items()},
+        "files": {name: asdict(entry) for name, entry in sorted(manifest.files.items())},
+    }
+
+
+def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
+    """Read a bundle's manifest and check its files.
+
+    Args:
+        path: the bundle's folder.
+        verify: compare every file's SHA-256, not only its size.
+
+    Raises:
+        BundleError: not a bundle, a newer schema, or a file missing, truncated or altered.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        raise BundleError(f"no bundle at {folder}: make one with `edgeflow export ... -o {folder}`")
+    try:
+        data = json.loads((folder / MANIFEST).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{folder} is not a bundle: it has no readable {MANIFEST}; export it again") from error
+    except json.JSONDecodeError as error:
+        raise BundleError(f"bundle {folder}: {MANIFEST} is damaged ({error}); export it again") from error
+    manifest = _manifest_from_json(data, folder)
+    for name, entry in manifest.files.items():
+        _check_file(folder, name, entry, verify)
+    return Bundle(folder, manifest)
+
+
+def _manifest_from_json(data: Any, folder: Path) -> Manifest:
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise BundleError(f"{folder / MANIFEST} is not an edgeflow manifest; export the bundle again")
+    major, minor = data.get("schema_version", (0, 0))
+    if (major, minor) > SCHEMA or major != SCHEMA[0]:
+        raise BundleError(
+            f"bundle {folder} has schema {major}.{minor}, this edgeflow reads up to {SCHEMA[0]}.{SCHEMA[1]}: "
+            "update edgeflow, or export the bundle with this version"
+        )
+    try:
+        graphs = {
+            name: GraphEntry(**{**entry, "segments": tuple(entry["segments"])})
+            for name, entry in data["graphs"].items()
+        }
+        plans = {kind: plan_from_json(plan) for kind, plan in data["plans"].items()}
+        files = {name: FileEntry(**entry) for name, entry in data["files"].items()}
+        manifest = Manifest(data["model"], plans, graphs, data["target"], data["provenance"], files)
+    except EdgeflowError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise BundleError(f"bundle {folder}: {MANIFEST} lacks or misstates {error}; export it again") from error
+    for plan in manifest.plans.values():
+        plan.verify()
+    return manifest
+
+
+def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:
+    path = folder / name
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        raise BundleError(f"bundle {folder}: the path {name!r} leads outside it; do not trust this bundle")
+    if not path.is_file():
+        raise BundleError(f"bundle {folder}: {name} is missing; copy the bundle again, or export it again")
+    size = path.stat().st_size
+    if size != entry.bytes:
+        raise BundleError(
+            f"bundle {folder}: {name} has {size} bytes instead of {entry.bytes}; copy or export it again"
+        )
+    if verify and sha256_of(path) != entry.sha256:
+        raise BundleError(f"bundle {folder}: {name} was altered (its SHA-256 differs); copy or export it again")

@@ -1,0 +1,1 @@
+"""The compiler: a routed model goes in, a bundle comes out (needs torch and onnx)."""

@@ -1,0 +1,329 @@
+"""From a routed model to a bundle: trace, plan, lower, link, pack."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+import json
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+import edgeflow
+from edgeflow.export.golden import Arrays, GoldenMaker, golden_clip
+from edgeflow.export.link import EXACT, link
+from edgeflow.export.lower import lower
+from edgeflow.export.plan import Link, PlanDraft, StageDraft, Variant, plan
+from edgeflow.export.sample import sample_calls
+from edgeflow.export.weights import WeightFile
+from edgeflow.flow import cost, trace
+from edgeflow.flow.module import RoutedModule
+from edgeflow.ir.bundle import MANIFEST, WEIGHTS, FileEntry, GraphEntry, Manifest, manifest_to_json
+from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
+from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
+from edgeflow.ir.program import FRAME, Program, Value, reads, writes
+from edgeflow.ir.route import Assignment
+from edgeflow.targets import Target
+
+GOLDEN_SIZE = (180, 320)
+"""(height, width) of golden frames whose size is free; portrait is turned."""
+
+GOLDEN_CALLS = 3
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and how many there are."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A bundle that was written, and what was made on the way."""
+
+    path: Path
+    manifest: Manifest
+    unique_weight_bytes: int
+    lowered: int
+    resumed: int
+
+
+@dataclass
+class _Lowering:
+    """Lowers segment variants, each once, and keeps them on disk until the export is done."""
+
+    model: RoutedModule
+    folder: Path
+    digest: str
+    progress: Progress
+    total: int = 0
+    done: dict[str, onnx.ModelProto] = field(default_factory=dict)
+    resumed: int = 0
+
+    def graph(self, program: Program, part: Link) -> onnx.ModelProto:
+        """The graph of one link; from memory or disk if it was made before."""
+        key = _link_key(program, part, self.digest)
+        if key not in self.done:
+            file = self.folder / f"{key}.onnx"
+            if file.is_file():
+                self.done[key] = onnx.load(file)
+                self.resumed += 1
+            else:
+                self.done[key] = lower(self.model, program, part)
+                write_atomically(file, self.done[key].SerializeToString())
+            self.progress(f"lower {part.call.segment}", len(self.done), self.total)
+        return self.done[key]
+
+
+def compile_model(
+    model: RoutedModule,
+    target: Target,
+    output: str | Path,
+    *,
+    reference: Mapping[str, Any],
+    strategy: str = "chained",
+    sizes: Sequence[tuple[int, int]] = (),
+    frames: Sequence[NDArray[np.uint8]] = (),
+    progress: Progress = lambda what, done, total: None,
+) -> Compiled:
+    """Compile a routed model into a bundle.
+
+    Segment graphs are kept in `OUTPUT.partial` until the bundle is whole, so that an
+    interrupted export goes on where it stopped.
+
+    Args:
+        model: in eval mode; its weights are exported as they are.
+        target: what to compile for.
+        output: folder of the bundle; replaced as a whole at the end.
+        reference: how to build the model again, for the manifest.
+        strategy: `chained` or `routes`.
+        sizes: (height, width) of frames to fix; if none, frame sizes stay free.
+        frames: real frames (h, w, 3) uint8 for the goldens.
+        progress: told of every step.
+
+    Raises:
+        FlowError: the flow says something that cannot be.
+        ExportError: a segment cannot be compiled.
+        BundleError: the bundle cannot be written.
+    """
+    output = Path(output)
+    model = model.eval()
+    programs = trace_all(model, sizes)
+    drafts = {kind: plan(program, strategy) for kind, program in programs.items()}
+    partial = output.with_name(f"{output.name}.partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    lowering = _Lowering(model, partial, _model_digest(model), progress)
+    lowering.total = len(
+        {
+            _link_key(programs[kind], part, lowering.digest)
+            for kind, draft in drafts.items()
+            for stage in draft.stages
+            for variant in stage.variants
+            for part in variant.links
+        }
+    )
+    with folder_written_whole(output) as folder:
+        packer = _Packer(folder, progress)
+        plans = {
+            kind: _pack_plan(packer, model, programs[kind], drafts[kind], kind, lowering, target, frames)
+            for kind in programs
+        }
+        provenance = _provenance(strategy)
+        packer.finish(plans, dict(reference), target, provenance)
+        manifest = packer.manifest
+    shutil.rmtree(partial, ignore_errors=True)
+    made = lowering.total - lowering.resumed
+    return Compiled(output, manifest, packer.weights.unique_bytes, made, lowering.resumed)
+
+
+def trace_all(model: RoutedModule, sizes: Sequence[tuple[int, int]]) -> dict[str, Program]:
+    """One program per kind of frame: `any`, `landscape` and `portrait`, or one per given size."""
+    programs = [trace(model, {"height": h, "width": w}) for h, w in sizes]
+    if not programs:
+        programs = [trace(model), trace(model, portrait=True)]
+    return {program.frame: program for program in programs}
+
+
+@dataclass
+class _Packer:
+    """Writes graphs, goldens, weights and the manifest into a bundle's folder."""
+
+    folder: Path
+    progress: Progress
+    weights: WeightFile = field(default_factory=lambda: WeightFile(Path(WEIGHTS).name))
+    graphs: dict[str, GraphEntry] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        (self.folder / "graphs").mkdir()
+        (self.folder / "golden").mkdir()
+
+    def add_graph(self, stage: str, graph: onnx.ModelProto, segments: tuple[str, ...], flops: int) -> str:
+        """Write a graph unless the same one is there; returns its id."""
+        moved = self.weights.externalise(graph)
+        data = graph.SerializeToString(deterministic=True)
+        name = f"{stage}-{hashlib.sha256(data).hexdigest()[:12]}"
+        if name not in self.graphs:
+            file = f"graphs/{name}.onnx"
+            (self.folder / file).write_bytes(data)
+            entry = GraphEntry(file, segments, flops, len(graph.graph.node), moved, f"golden/{name}.npz")
+            self.graphs[name] = entry
+        return name
+
+    def add_arrays(self, file: str, arrays: Arrays) -> None:
+        """Write a compressed npz file."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        (self.folder / file).write_bytes(buffer.getvalue())
+
+    def finish(
+        self, plans: Mapping[str, Plan], reference: dict[str, Any], target: Target, provenance: dict[str, Any]
+    ) -> None:
+        """Write the weights and the manifest, which names every other file."""
+        self.weights.write(self.folder / WEIGHTS)
+        found = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        files = {
+            path.relative_to(self.folder).as_posix(): FileEntry(path.stat().st_size, sha256_of(path))
+            for path in found
+        }
+        self.manifest = Manifest(reference, plans, self.graphs, target.to_json(), provenance, files)
+        text = json.dumps(manifest_to_json(self.manifest), indent=1)
+        (self.folder / MANIFEST).write_text(text + "\n")
+
+
+def _pack_plan(
+    packer: _Packer,
+    model: RoutedModule,
+    program: Program,
+    draft: PlanDraft,
+    kind: str,
+    lowering: _Lowering,
+    target: Target,
+    frames: Sequence[NDArray[np.uint8]],
+) -> Plan:
+    flops = _segment_flops(model, program)
+    size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
+    calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames)
+    maker = GoldenMaker(model, program, calls[0])
+    steps: list[Any] = []
+    for step in draft.steps:
+        if not isinstance(step, StageDraft):
+            steps.append(step)
+            continue
+        graphs = tuple(
+            _pack_variant(packer, program, step, variant, lowering, flops, maker) for variant in step.variants
+        )
+        segments = tuple(call.segment for call in step.calls)
+        steps.append(Stage(step.name, step.regions, segments, graphs, step.otherwise))
+    packer.add_arrays(f"golden/clip-{kind}.npz", golden_clip(model, calls))
+    read = {port.value for s in steps if isinstance(s, Stage) for g in s.graphs for port in g.inputs}
+    made = {name for s in steps if isinstance(s, Stage) for name, _ in s.otherwise}
+    others = {name for s in steps if not isinstance(s, Stage) for name in _names(s)}
+    used = read | made | others | {spec.name for spec in program.inputs} | set(program.results)
+    values = tuple(value for value in program.values if value.name in used)
+    done = Plan(
+        draft.strategy,
+        target.batches,
+        program.inputs,
+        program.outputs,
+        program.results,
+        program.states,
+        values,
+        tuple(steps),
+    )
+    done.verify()
+    return done
+
+
+def _names(step: Any) -> tuple[str, ...]:
+    return (*reads(step), *writes(step))
+
+
+def _pack_variant(
+    packer: _Packer,
+    program: Program,
+    stage: StageDraft,
+    variant: Variant,
+    lowering: _Lowering,
+    flops: Mapping[tuple[str, Assignment], int],
+    maker: GoldenMaker,
+) -> StageGraph:
+    images = {value.name for value in program.values if value.image}
+    parts = {part: lowering.graph(program, part) for part in variant.links}
+    graph = link(variant, parts, images)
+    values = dict(variant.variant)
+    inputs = tuple(_port(program.value(name), name, values) for name in variant.inputs)
+    outputs = tuple(_port(program.value(source), name, values) for name, source in variant.outputs)
+    total = sum(flops[part.call.segment, part.variant] for part in variant.links)
+    segments = tuple(part.call.segment for part in variant.links)
+    known = len(packer.graphs)
+    name = packer.add_graph(stage.name, graph, segments, total)
+    if len(packer.graphs) > known:
+        packer.add_arrays(packer.graphs[name].golden, maker.of(variant))
+    exact = tuple(
+        Port(port.value, port.tensor + EXACT, _float_shape(port.shape), "float32")
+        for port in outputs
+        if port.dtype == "uint8"
+    )
+    return StageGraph(variant.select, variant.variant, name, inputs, outputs, exact, variant.kept)
+
+
+def _port(value: Value, name: str, route: dict[str, Any]) -> Port:
+    shape = value.shape(route)
+    if value.image:
+        return Port(name, name, (*shape[1:], shape[0]), "uint8")
+    return Port(name, name, shape, "float32")
+
+
+def _float_shape(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    return (shape[-1], *shape[:-1])
+
+
+def _segment_flops(model: RoutedModule, program: Program) -> dict[tuple[str, Assignment], int]:
+    size = {
+        name: dim
+        for spec, bound in zip(model.inputs, program.inputs, strict=True)
+        for name, dim in zip(spec.shape, bound.shape, strict=True)
+        if isinstance(name, str) and isinstance(dim, int)
+    }
+    return {(call.segment, call.variant): call.flops for call in cost(model, size or None).calls}
+
+
+def _link_key(program: Program, part: Link, digest: str) -> str:
+    """What a lowered segment depends on, as a hash."""
+    values = dict(part.variant)
+    names = (*part.call.inputs, *part.call.outputs)
+    shapes = [(program.value(n).shape(values), program.value(n).image) for n in names]
+    free = any(isinstance(d, str) for shape, _ in shapes for d in shape)
+    chosen = [(k, values[v]) for k, v in part.call.axes]
+    what = (part.call.segment, shapes, part.call.regions == FRAME, chosen, part.call.constants)
+    text = repr((what, program.frame if free else "", digest))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _model_digest(model: RoutedModule) -> str:
+    """Hash of a model's weights, of the source of its modules, and of the versions that lower it."""
+    digest = hashlib.sha256(f"{edgeflow.__version__} {torch.__version__} {onnx.__version__}".encode())
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    sources = {inspect.getsourcefile(type(module)) for module in model.modules()}
+    for source in sorted(s for s in sources if s):
+        digest.update(Path(source).read_bytes())
+    return digest.hexdigest()
+
+
+def _provenance(strategy: str) -> dict[str, Any]:
+    return {
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "plan": strategy,
+        "edgeflow": edgeflow.__version__,
+        "python": sys.version.split()[0],
+        "torch": str(torch.__version__),
+        "onnx": onnx.__version__,
+    }

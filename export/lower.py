@@ -1,0 +1,181 @@
+"""Lowers one segment variant to an ONNX graph, with image conversion inside."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import onnx
+import torch
+from torch import nn
+
+from edgeflow.export.link import EXACT
+from edgeflow.export.passes import run_passes
+from edgeflow.export.plan import Link
+from edgeflow.flow.flow import leaves
+from edgeflow.flow.module import RoutedModule, find_segment
+from edgeflow.ir.errors import ExportError
+from edgeflow.ir.program import FRAME, Program
+from edgeflow.ir.route import Choice, describe
+
+OPSET = 19
+"""DeformConv arrived in 19; from 20 on TensorRT misreads GridSample's `linear` as `nearest`."""
+
+
+class SegmentModule(nn.Module):
+    """A segment with its axis values fixed and images converted at its edges.
+
+    Image inputs come as (n, h, w, 3) uint8 and reach the segment as (n, 3, h, w) float in
+    [0, 1]; an image output leaves as both.
+    """
+
+    def __init__(
+        self, segment: Any, keywords: dict[str, Choice], decode: tuple[bool, ...], encode: tuple[bool, ...]
+    ) -> None:
+        super().__init__()
+        self.owner = segment if isinstance(segment, nn.Module) else segment.__self__
+        self._method = "" if isinstance(segment, nn.Module) else segment.__func__.__name__
+        self._keywords, self._decode, self._encode = keywords, decode, encode
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Decode, call, encode."""
+        tensors = [
+            x.permute(0, 3, 1, 2).float() / 255 if decode else x
+            for x, decode in zip(inputs, self._decode, strict=True)
+        ]
+        segment = getattr(self.owner, self._method) if self._method else self.owner
+        made = leaves(segment(*tensors, **self._keywords))
+        encoded = [
+            (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+            for x, encode in zip(made, self._encode, strict=True)
+            if encode
+        ]
+        exact = [x for x, encode in zip(made, self._encode, strict=True) if encode]
+        plain = [x for x, encode in zip(made, self._encode, strict=True) if not encode]
+        return (*plain, *encoded, *exact)
+
+
+def lower(model: RoutedModule, program: Program, link: Link) -> onnx.ModelProto:
+    """The ONNX graph of one segment variant.
+
+    Inputs are `in.0`, ...; outputs `out.0`, ... and, for images, `out.0.exact` before rounding.
+    Values per tile have a symbolic batch; free dimensions of the frame stay symbolic.
+
+    Raises:
+        ExportError: the segment cannot be exported; names segment, variant and operator.
+    """
+    call = link.call
+    values = dict(link.variant)
+    segment = find_segment(model, call.segment)
+    keywords = {**{k: values[v] for k, v in call.axes}, **dict(call.constants)}
+    ins = [program.value(name) for name in call.inputs]
+    outs = [program.value(name) for name in call.outputs]
+    module = SegmentModule(segment, keywords, tuple(v.image for v in ins), tuple(v.image for v in outs))
+    batch = 1 if call.regions == FRAME else 2
+    tensors, dynamic = [], []
+    for value in ins:
+        tensor, dims = _example(value.shape(values), value.image, batch, program.frame)
+        tensors.append(tensor)
+        dynamic.append(dims)
+    order = [i for i, v in enumerate(outs) if not v.image] + [i for i, v in enumerate(outs) if v.image]
+    names = [f"out.{i}" for i in order] + [f"out.{i}{EXACT}" for i, v in enumerate(outs) if v.image]
+    where = f"segment {call.segment}" + (f" ({describe(link.variant)})" if link.variant else "")
+    exported = _export(module, tensors, dynamic, names, where)
+    return _clean(run_passes(exported, where))
+
+
+def _example(
+    shape: tuple[int | str, ...], image: bool, batch: int, frame: str
+) -> tuple[torch.Tensor, dict[int, Any]]:
+    """An example tensor and its symbolic dimensions."""
+    dims: list[int | str] = [batch, *shape]
+    if image:
+        dims = [batch, *shape[1:], shape[0]]
+    sizes = {"height": 160, "width": 96} if frame == "portrait" else {"height": 96, "width": 160}
+    dynamic: dict[int, Any] = {
+        i: torch.export.Dim(d, min=2, max=16384) for i, d in enumerate(dims) if isinstance(d, str)
+    }
+    if batch > 1:
+        dynamic[0] = torch.export.Dim("batch", min=1, max=4096)
+    concrete = [sizes[d] if isinstance(d, str) else d for d in dims]
+    return (torch.zeros(concrete, dtype=torch.uint8) if image else torch.zeros(concrete)), dynamic
+
+
+def _export(
+    module: nn.Module, tensors: list[torch.Tensor], dynamic: list[dict[int, Any]], names: list[str], where: str
+) -> onnx.ModelProto:
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module,
+                tuple(tensors),
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=(tuple(dynamic),),
+                input_names=[f"in.{i}" for i in range(len(tensors))],
+                output_names=names,
+                verbose=False,
+                optimize=True,
+            )
+    except Exception as error:
+        raise ExportError(f"{where}: cannot be exported: {_reason(error)}") from error
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    found = {o.domain: o.version for o in model.opset_import}
+    if found.get("") != OPSET:
+        raise ExportError(f"{where}: came out at opset {found.get('')} instead of {OPSET}; update torch and onnxscript")
+    return model
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in one line; names the operator where the exporter does."""
+    seen: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        seen.append(str(cause))
+        cause = cause.__cause__ or cause.__context__
+    text = "\n".join(seen)
+    if match := re.search(r"OpOverload\(op='([^']+)'", text):
+        return f"the operator {match[1]} has no ONNX form; rewrite it in standard operators"
+    lines = [line.strip() for line in seen[-1].splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's remarks about itself from the user."""
+    names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+
+
+def _clean(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drop what differs from run to run or only serves debugging; raw data in every initialiser."""
+    graph = model.graph
+    del graph.value_info[:]
+    del graph.metadata_props[:]
+    del model.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for info in (*graph.input, *graph.output):
+        del info.metadata_props[:]
+        info.doc_string = ""
+    for tensor in graph.initializer:
+        if not tensor.raw_data:
+            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
+        tensor.doc_string = ""
+        del tensor.metadata_props[:]
+    return model

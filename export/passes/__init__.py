@@ -1,0 +1,51 @@
+"""Graph rewrites that keep the function and remove cost that FLOPs do not show.
+
+One pass per file: `rewrite(graph) -> int` changes an onnx-graphsurgeon graph in place and says
+how many places it changed. Around every pass the interface is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx
+import onnx_graphsurgeon as gs
+
+from edgeflow.export.passes import polyphase_resize
+from edgeflow.ir.errors import ExportError
+
+PASSES: dict[str, Callable[[gs.Graph], int]] = {
+    "polyphase-resize": polyphase_resize.rewrite,
+}
+
+
+def run_passes(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
+    """Apply every pass.
+
+    Raises:
+        ExportError: a pass changed the graph's interface or left it invalid.
+    """
+    for name, rewrite in PASSES.items():
+        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
+        graph = gs.import_onnx(inferred)
+        if not rewrite(graph):
+            continue
+        changed = gs.export_onnx(graph.cleanup().toposort())
+        changed.ir_version = model.ir_version
+        if _interface(changed) != _interface(model):
+            raise ExportError(f"{where}: the pass {name} changed the graph's interface; please report this")
+        try:
+            onnx.checker.check_model(changed, full_check=True)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            reason = str(error).splitlines()[0]
+            raise ExportError(f"{where}: the pass {name} left an invalid graph: {reason}") from error
+        model = changed
+    return model
+
+
+def _interface(model: onnx.ModelProto) -> list[tuple[str, int, int]]:
+    """Names, types and ranks of inputs and outputs."""
+    return [
+        (i.name, i.type.tensor_type.elem_type, len(i.type.tensor_type.shape.dim))
+        for i in (*model.graph.input, *model.graph.output)
+    ]

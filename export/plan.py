@@ -1,0 +1,216 @@
+"""The planner: fuses a program's calls into stages and resolves every variant of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from edgeflow.ir.errors import ExportError
+from edgeflow.ir.program import Call, Keep, Operation, Program, Route, Sample, Stitch, Tile, reads
+from edgeflow.ir.route import (
+    NEVER,
+    Assignment,
+    Choice,
+    Condition,
+    assignment,
+    assignments,
+)
+
+STRATEGIES = ("chained", "routes")
+"""`chained`: one stage per call. `routes`: all calls between two decisions become one stage."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One call of a stage variant: the call, and the variable values its segment is built for."""
+
+    call: Call
+    variant: Assignment
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One graph to be made.
+
+    Attributes:
+        select: which regions it runs for.
+        variant: one assignment that selects it.
+        links: the calls that run, in order.
+        inputs: program values it reads.
+        outputs: (value, value made inside) for each output it computes.
+        kept: (output value, input value) for each output that is an input unchanged.
+    """
+
+    select: Condition
+    variant: Assignment
+    links: tuple[Link, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[tuple[str, str], ...]
+    kept: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class StageDraft:
+    """A stage before its graphs exist."""
+
+    name: str
+    regions: str
+    calls: tuple[Call, ...]
+    variants: tuple[Variant, ...]
+    otherwise: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True)
+class PlanDraft:
+    """A plan before its graphs exist."""
+
+    strategy: str
+    steps: tuple[Tile | Route | StageDraft | Stitch | Keep | Sample, ...]
+
+    @property
+    def stages(self) -> tuple[StageDraft, ...]:
+        """Its stages, in order."""
+        return tuple(step for step in self.steps if isinstance(step, StageDraft))
+
+
+def plan(program: Program, strategy: str) -> PlanDraft:
+    """Fuse a program's calls into stages.
+
+    Args:
+        program: as traced.
+        strategy: `chained` or `routes`.
+
+    Raises:
+        ExportError: an unknown strategy.
+    """
+    if strategy not in STRATEGIES:
+        raise ExportError(f"unknown plan {strategy!r}: use one of {', '.join(STRATEGIES)}")
+    steps: list[Tile | Route | StageDraft | Stitch | Keep | Sample] = []
+    position = 0
+    for run in _runs(program.operations, strategy):
+        position += len(run)
+        if isinstance(run[0], Call):
+            later = {name for op in program.operations[position:] for name in reads(op)}
+            calls = tuple(op for op in run if isinstance(op, Call))
+            steps.append(_stage(program, calls, later | set(program.results)))
+        else:
+            steps.extend(op for op in run if not isinstance(op, Call))
+    return PlanDraft(strategy, tuple(steps))
+
+
+def _runs(operations: Sequence[Operation], strategy: str) -> list[list[Operation]]:
+    """Neighbouring operations that stay together."""
+    if strategy == "chained":
+        return [[operation] for operation in operations]
+
+    def kind(operation: Operation) -> object:
+        return operation.regions if isinstance(operation, Call) else operation
+
+    return [list(run) for _, run in groupby(operations, key=kind)]
+
+
+def _stage(program: Program, calls: tuple[Call, ...], needed: set[str]) -> StageDraft:
+    outputs = tuple(name for call in calls for name in call.outputs if name in needed)
+    names = {name for call in calls for name in _shaping(program, call) | call.when.variables}
+    variables = [variable for variable in program.variables if variable.name in names]
+    groups: dict[tuple[Link, ...], list[Assignment]] = {}
+    resolved: dict[tuple[Link, ...], dict[str, str]] = {}
+    for values_of in assignments(variables):
+        links, aliases = _resolve(program, calls, dict(values_of))
+        groups.setdefault(links, []).append(values_of)
+        resolved[links] = aliases
+    variants = tuple(
+        _variant(program, links, members, resolved[links], outputs)
+        for links, members in groups.items()
+        if links
+    )
+    made = {name for call in calls for name in call.outputs}
+    idle = resolved.get((), {})
+    otherwise = tuple((name, _outside(idle.get(name), made)) for name in outputs)
+    name = calls[0].segment if len(calls) == 1 else f"{calls[0].segment}..{calls[-1].segment}"
+    return StageDraft(name, calls[0].regions, calls, variants, otherwise)
+
+
+def _shaping(program: Program, call: Call) -> set[str]:
+    """Variables that decide in which variant a call runs."""
+    shapes = {name for value in call.inputs for name in program.value(value).variables}
+    return shapes | {variable for _, variable in call.axes}
+
+
+def _resolve(
+    program: Program, calls: tuple[Call, ...], values: dict[str, Choice]
+) -> tuple[tuple[Link, ...], dict[str, str]]:
+    """The calls that run under an assignment, and which value each skipped output is."""
+    links: list[Link] = []
+    aliases: dict[str, str] = {}
+    for call in calls:
+        if call.when != NEVER and call.when.holds(values):
+            inputs = tuple(aliases.get(name, name) for name in call.inputs)
+            variant = assignment({name: values[name] for name in _shaping(program, call)})
+            links.append(Link(_rewired(call, inputs), variant))
+        else:
+            for output, other in zip(call.outputs, call.otherwise, strict=True):
+                if other is not None:
+                    aliases[output] = aliases.get(other, other)
+    return tuple(links), aliases
+
+
+def _rewired(call: Call, inputs: tuple[str, ...]) -> Call:
+    return Call(call.segment, call.regions, inputs, call.outputs, call.axes, call.constants)
+
+
+def _variant(
+    program: Program,
+    links: tuple[Link, ...],
+    members: list[Assignment],
+    aliases: dict[str, str],
+    outputs: tuple[str, ...],
+) -> Variant:
+    made = {name for link in links for name in link.call.outputs}
+    read = [name for link in links for name in link.call.inputs if name not in made]
+    computed, kept = [], []
+    for name in outputs:
+        source = aliases.get(name, name)
+        if source in made:
+            computed.append((name, source))
+        elif source != name:
+            kept.append((name, source))
+    return Variant(
+        select=_select(program, members),
+        variant=members[0],
+        links=links,
+        inputs=tuple(dict.fromkeys(read)),
+        outputs=tuple(computed),
+        kept=tuple(kept),
+    )
+
+
+def _outside(name: str | None, made: set[str]) -> str | None:
+    return None if name in made else name
+
+
+def _select(program: Program, members: list[Assignment]) -> Condition:
+    """The condition that holds for exactly these assignments."""
+    chosen: dict[str, list[Choice]] = {}
+    for member in members:
+        for name, value in member:
+            if value not in chosen.setdefault(name, []):
+                chosen[name].append(value)
+    size = 1
+    for found in chosen.values():
+        size *= len(found)
+    if size == len(members):
+        return _all_of(program, {name: tuple(found) for name, found in chosen.items()})
+    condition: Condition | bool = False
+    for member in members:
+        condition = _all_of(program, {name: (value,) for name, value in member}) | condition
+    return condition if isinstance(condition, Condition) else NEVER
+
+
+def _all_of(program: Program, allowed: dict[str, tuple[Choice, ...]]) -> Condition:
+    condition: Condition | bool = True
+    for name, values in allowed.items():
+        if len(values) < len(program.variable(name).axis.values):
+            condition = Condition("in", variable=name, values=values) & condition
+    return condition if isinstance(condition, Condition) else Condition("true")

@@ -1,0 +1,59 @@
+"""One weight file for all graphs, by content hash."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import onnx
+
+EXTERNAL_BYTES = 1024
+"""Smaller tensors stay in the graph file: shape inference reads them there."""
+
+PAGE = 4096
+"""Alignment of tensors of a page or more, so that they can be mapped; smaller ones take 64."""
+
+
+@dataclass
+class WeightFile:
+    """Tensors laid out one after the other, each content once.
+
+    Attributes:
+        unique_bytes: of the distinct tensors, without the gaps between them.
+    """
+
+    name: str
+    unique_bytes: int = 0
+    _blocks: list[bytes] = field(default_factory=list)
+    _size: int = 0
+    _places: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def externalise(self, model: onnx.ModelProto) -> int:
+        """Move a model's large initialisers to this file; returns their bytes."""
+        moved = 0
+        for tensor in model.graph.initializer:
+            if len(tensor.raw_data) >= EXTERNAL_BYTES:
+                moved += len(tensor.raw_data)
+                offset, length = self._place(tensor.raw_data)
+                tensor.ClearField("raw_data")
+                tensor.data_location = onnx.TensorProto.EXTERNAL
+                for key, value in (("location", self.name), ("offset", offset), ("length", length)):
+                    tensor.external_data.add(key=key, value=str(value))
+        return moved
+
+    def write(self, path: Path) -> None:
+        """Write the file."""
+        with path.open("wb") as file:
+            file.writelines(self._blocks)
+
+    def _place(self, data: bytes) -> tuple[int, int]:
+        key = hashlib.sha256(data).hexdigest()
+        if key not in self._places:
+            step = PAGE if len(data) >= PAGE else 64
+            gap = -self._size % step
+            self._places[key] = (self._size + gap, len(data))
+            self._blocks += [bytes(gap), data]
+            self._size += gap + len(data)
+            self.unique_bytes += len(data)
+        return self._places[key]

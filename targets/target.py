@@ -1,0 +1,84 @@
+"""Loads and checks target descriptions."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from edgeflow.ir.errors import TargetError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_FOLDER = Path(__file__).parent
+_LIBRARIES = ("onnxruntime", "openvino")
+_PRECISIONS = ("fp32",)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A named device profile.
+
+    Attributes:
+        name: how the command line calls it.
+        description: for people.
+        library: engine library that runs its engines.
+        minimum: oldest release of the library that works.
+        precision: of the engines.
+        batches: static batch sizes, ascending, from 1.
+    """
+
+    name: str
+    description: str
+    library: str
+    minimum: str
+    precision: str
+    batches: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as a bundle's manifest keeps it."""
+        return {**asdict(self), "batches": list(self.batches)}
+
+
+def names() -> list[str]:
+    """Targets that edgeflow ships."""
+    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+
+
+def load(name: str) -> Target:
+    """Read a target by name, or from a TOML file of one's own.
+
+    Raises:
+        TargetError: no such target, or its description lacks or misstates something.
+    """
+    path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
+    if not path.is_file():
+        raise TargetError(f"no target {name!r}: known are {', '.join(names())}, or give a .toml file")
+    try:
+        data = tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise TargetError(f"target {path}: not TOML ({error}); compare it with targets/cpu.toml") from error
+    return from_json(data, str(path))
+
+
+def from_json(data: dict[str, Any], where: str) -> Target:
+    """A target from plain data, checked.
+
+    Raises:
+        TargetError: it lacks or misstates something.
+    """
+    wanted = {field.name for field in fields(Target)}
+    if odd := sorted(wanted ^ set(data)):
+        raise TargetError(f"target {where}: missing or unknown fields {odd}; its fields are {sorted(wanted)}")
+    if data["library"] not in _LIBRARIES:
+        raise TargetError(f"target {where}: library {data['library']!r} is not one of {_LIBRARIES}")
+    if data["precision"] not in _PRECISIONS:
+        raise TargetError(f"target {where}: precision {data['precision']!r} is not one of {_PRECISIONS}")
+    batches = data["batches"]
+    if not isinstance(batches, list) or batches[:1] != [1] or batches != sorted(set(batches)):
+        raise TargetError(f"target {where}: batches ascend from 1, got {batches!r}")
+    return Target(**{**data, "batches": tuple(batches)})
