@@ -218,8 +218,7 @@ def _demuxer(file: str | BinaryIO, name: str, container: str | None) -> InputCon
 
 
 def _video_stream(container: InputContainer, name: str) -> VideoStream:
-    # The cover picture of a song is a video stream to FFmpeg; the first PyAV 14 cannot tell.
-    streams = [stream for stream in container.streams.video if not getattr(stream, "disposition", 0) & _COVER]
+    streams = [stream for stream in container.streams.video if not _is_cover(stream)]
     if streams and streams[0].codec_context is not None and streams[0].codec_context.width:
         return streams[0]
     if streams:
@@ -227,6 +226,12 @@ def _video_stream(container: InputContainer, name: str) -> VideoStream:
     else:
         holds = "sound only" if container.streams.audio else "no video"
     raise VideoError(f"{name}: holds {holds}; give a file with a video stream")
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    """Whether this is the picture on a song, a video stream to FFmpeg; the first PyAV 14 cannot tell."""
+    disposition = getattr(stream, "disposition", None)
+    return disposition is not None and bool(disposition.value & _COVER)
 
 
 def _describe(
@@ -248,8 +253,14 @@ def _describe(
         pixel_aspect=context.sample_aspect_ratio,
         origin=origin,
         start=start,
-        audio=tuple(track.codec_context.codec.canonical_name for track in container.streams.audio),
+        audio=tuple(_codec_name(track) for track in container.streams.audio),
     )
+
+
+def _codec_name(track: AudioStream) -> str:
+    # PyAV 14 knows decoders only by their own name, which for MP3 is "mp3float".
+    codec = track.codec_context.codec
+    return str(getattr(codec, "canonical_name", codec.name.removesuffix("float")))
 
 
 def _frame_rate(stream: VideoStream) -> Fraction:

@@ -92,6 +92,22 @@ def test_sound_only(tmp_path):
         VideoReader(path)
 
 
+@pytest.mark.skipif(not hasattr(av.stream, "Disposition"), reason="this PyAV cannot tell a cover")
+def test_song_with_a_cover_is_sound_only(tmp_path, moving):
+    path = tmp_path / "a.mp3"
+    with av.open(str(path), "w") as container:
+        song = container.add_stream("libmp3lame", rate=44100, layout="mono")
+        cover = container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 96, 64, "yuvj420p"
+        picture = av.VideoFrame.from_ndarray(moving(1)[0], format="rgb24")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1152), np.int16), format="s16p", layout="mono")
+        sound.rate = 44100
+        for packet in (*cover.encode(picture), *cover.encode(None), *song.encode(sound), *song.encode(None)):
+            container.mux(packet)
+    with pytest.raises(VideoError, match="holds sound only"):
+        VideoReader(path)
+
+
 @pytest.mark.parametrize(("name", "options"), [("a.mp4", FAST_START), ("a.mkv", {}), ("a.avi", {})])
 def test_cut_file_gives_its_frames_and_says_so(clip, moving, name, options):
     path = clip(name, moving(60), audio="aac", **options)
