@@ -1,1 +1,8 @@
 """The runtime: opens a bundle and runs it with numpy and one engine library."""
+
+from edgeflow.ir.bundle import open_bundle as open_bundle
+from edgeflow.runtime.policy import Argmax as Argmax
+from edgeflow.runtime.policy import Fixed as Fixed
+from edgeflow.runtime.session import Session as Session
+from edgeflow.runtime.trace import Result as Result
+from edgeflow.runtime.trace import Trace as Trace

@@ -1,0 +1,43 @@
+"""What an engine library must offer the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+
+class Engine(Protocol):
+    """One loaded graph. It serves every batch size; memory is the caller's."""
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Read the inputs and write the outputs, in the graph's order, without copies.
+
+        Every array is C-contiguous; all have the same number of rows.
+        """
+
+
+class Backend(Protocol):
+    """An engine library in this process."""
+
+    name: str
+    version: str
+
+    def load(
+        self, path: Path, inputs: Sequence[str], outputs: Sequence[str], dims: Mapping[str, int]
+    ) -> Engine:
+        """Load a graph file.
+
+        Args:
+            path: ONNX file; its weights lie beside it.
+            inputs: names of its inputs, in the order `run` gets them.
+            outputs: names of the outputs wanted, in the order `run` gets them.
+            dims: values for the symbolic dimensions that are fixed; `batch` stays free.
+
+        Raises:
+            BackendError: the library refuses the graph.
+        """

@@ -1,0 +1,78 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import onnxruntime as ort
+
+from edgeflow.ir.errors import BackendError
+from edgeflow.runtime.backends.base import Array
+
+
+class OnnxRuntimeBackend:
+    """Sessions that share one thread pool.
+
+    Args:
+        threads: of the pool. The pool belongs to the process: the first backend sets its size.
+    """
+
+    name = "onnxruntime"
+    version = ort.__version__
+    _pool: int | None = None
+
+    def __init__(self, threads: int) -> None:
+        cls = OnnxRuntimeBackend
+        if cls._pool is None:
+            ort.set_global_thread_pool_sizes(threads, 1)
+            cls._pool = threads
+        elif cls._pool != threads:
+            raise BackendError(
+                f"ONNX Runtime's thread pool has {cls._pool} threads in this process, {threads} were asked for: "
+                "open all sessions with one number of threads"
+            )
+
+    def load(
+        self, path: Path, inputs: Sequence[str], outputs: Sequence[str], dims: Mapping[str, int]
+    ) -> OnnxRuntimeEngine:
+        """See `Backend.load`."""
+        options = ort.SessionOptions()
+        options.use_per_session_threads = False
+        options.log_severity_level = 3
+        for name, size in dims.items():
+            options.add_free_dimension_override_by_name(name, size)
+        try:
+            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise BackendError(f"ONNX Runtime {self.version} refuses {path.name}: {reason}") from error
+        return OnnxRuntimeEngine(session, inputs, outputs)
+
+
+class OnnxRuntimeEngine:
+    """One session; arrays are bound in place, and a binding is kept per set of arrays."""
+
+    def __init__(self, session: ort.InferenceSession, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        self._session = session
+        self._inputs, self._outputs = inputs, outputs
+        self._bindings: dict[tuple[int, ...], ort.IOBinding] = {}
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """See `Engine.run`."""
+        arrays = (*inputs, *outputs)
+        key = (len(inputs[0]), *(array.ctypes.data for array in arrays))
+        binding = self._bindings.get(key)
+        if binding is None:
+            if len(self._bindings) > 64:
+                self._bindings.clear()
+            binding = self._bindings[key] = self._bind(inputs, outputs)
+        self._session.run_with_iobinding(binding)
+
+    def _bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> ort.IOBinding:
+        binding = self._session.io_binding()
+        for name, array in zip(self._inputs, inputs, strict=True):
+            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        for name, array in zip(self._outputs, outputs, strict=True):
+            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+        return binding

@@ -1,0 +1,88 @@
+"""OpenVINO on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from edgeflow.ir.errors import BackendError
+from edgeflow.runtime.backends.base import Array
+
+
+class OpenVinoBackend:
+    """Compiled models of one core; they share its thread pool, which sleeps when idle.
+
+    Args:
+        threads: that an inference may use.
+    """
+
+    name = "openvino"
+    version = ov.__version__.split("-")[0]
+
+    def __init__(self, threads: int) -> None:
+        self._core = ov.Core()
+        self._config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+
+    def load(
+        self, path: Path, inputs: Sequence[str], outputs: Sequence[str], dims: Mapping[str, int]
+    ) -> OpenVinoEngine:
+        """See `Backend.load`."""
+        try:
+            model = self._core.read_model(path)
+            model = ov.Model([model.output(name) for name in outputs], model.get_parameters(), path.stem)
+            model.reshape({port.any_name: _shape(port, dims) for port in model.inputs})
+            compiled = self._core.compile_model(model, "CPU", self._config)
+        except Exception as error:
+            reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
+            raise BackendError(f"OpenVINO {self.version} refuses {path.name}: {reason}") from error
+        return OpenVinoEngine(compiled, inputs, outputs)
+
+
+def _shape(port: Any, dims: Mapping[str, int]) -> Any:
+    """The port's shape with free frame dimensions fixed; its batch stays free if it was."""
+    shape = port.partial_shape
+    if shape.is_static:
+        return shape
+    fixed = []
+    for i, dim in enumerate(shape):
+        symbol = str(dim.get_symbol()) if dim.is_dynamic else ""
+        del symbol
+        fixed.append(dim if dim.is_static or i == 0 else -1)
+    free = [i for i, dim in enumerate(fixed) if i and dim == -1]
+    for i, name in zip(free, ("height", "width"), strict=False):
+        fixed[i] = dims[name]
+    return ov.PartialShape(fixed)
+
+
+class OpenVinoEngine:
+    """One compiled model, with one request per batch size; arrays are used in place."""
+
+    def __init__(self, compiled: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        self._compiled = compiled
+        self._inputs = [compiled.input(name) for name in inputs]
+        self._outputs = [compiled.output(name) for name in outputs]
+        self._requests: dict[int, Any] = {}
+        self._bound: dict[int, tuple[int, ...]] = {}
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """See `Engine.run`."""
+        batch = len(inputs[0])
+        request = self._requests.get(batch)
+        if request is None:
+            request = self._requests[batch] = self._compiled.create_infer_request()
+        key = tuple(array.ctypes.data for array in (*inputs, *outputs))
+        if self._bound.get(batch) != key:
+            for port, array in zip(self._inputs, inputs, strict=True):
+                request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+            for port, array in zip(self._outputs, outputs, strict=True):
+                request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+            self._bound[batch] = key
+        request.infer()

@@ -1,0 +1,79 @@
+"""The tensors of one value: a row per region, each in the array where its engine wrote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+Scratch: TypeAlias = Callable[[int], Array]
+"""Gives an array of that many rows to gather into."""
+
+
+class Rows:
+    """Where each region's row lies.
+
+    Regions that took one route lie next to each other, so an engine mostly reads and writes
+    slices in place; only a batch that straddles arrays is gathered.
+
+    Args:
+        count: number of regions.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._arrays: list[Array] = []
+        self._source = np.full(count, -1, np.intp)
+        self._row = np.zeros(count, np.intp)
+
+    @staticmethod
+    def of(array: Array) -> Rows:
+        """Rows that are those of one array, in order."""
+        rows = Rows(len(array))
+        rows.put(np.arange(len(array)), array)
+        return rows
+
+    def copy(self) -> Rows:
+        """The same rows, to be changed without changing these; no tensor is copied."""
+        rows = Rows(0)
+        rows._arrays = list(self._arrays)
+        rows._source, rows._row = self._source.copy(), self._row.copy()
+        return rows
+
+    def put(self, regions: NDArray[np.intp], array: Array) -> None:
+        """Let the regions' rows be the first rows of an array."""
+        self._source[regions] = len(self._arrays)
+        self._row[regions] = np.arange(len(regions))
+        self._arrays.append(array)
+
+    def take(self, regions: NDArray[np.intp], scratch: Scratch, batch: int | None = None) -> Array:
+        """The regions' rows as one array: a slice in place where they lie together.
+
+        Args:
+            regions: which ones, in order.
+            scratch: where to gather them otherwise.
+            batch: rows wanted; the last region is repeated to fill them.
+        """
+        count = batch or len(regions)
+        source, row = self._source[regions], self._row[regions]
+        if source[0] == source[-1] and (source == source[0]).all():
+            array = self._arrays[source[0]]
+            first = int(row[0])
+            if count == len(regions) and (row == np.arange(first, first + count)).all():
+                return array[first : first + count]
+        gathered = scratch(count)
+        for position, (s, r) in enumerate(zip(source.tolist(), row.tolist(), strict=True)):
+            gathered[position] = self._arrays[s][r]
+        gathered[len(regions) :] = gathered[len(regions) - 1]
+        return gathered
+
+    def row(self, region: int) -> Array:
+        """One region's tensor."""
+        found: Array = self._arrays[self._source[region]][self._row[region]]
+        return found
+
+    def known(self, regions: Sequence[int] | NDArray[np.intp]) -> bool:
+        """Whether all these regions have a row."""
+        return bool((self._source[np.asarray(regions)] >= 0).all())

@@ -1,0 +1,145 @@
+"""A session: an open bundle that serves one stream of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.errors import InputError
+from edgeflow.ir.plan import Plan
+from edgeflow.ir.program import Image, Interface
+from edgeflow.runtime.backends import Backend, open_backend
+from edgeflow.runtime.execute import Executor
+from edgeflow.runtime.policy import Argmax, Policy
+from edgeflow.runtime.rows import Array
+from edgeflow.runtime.trace import Result
+
+
+class Session:
+    """Runs a bundle, frame after frame, keeping its states.
+
+    The first frame fixes the frame size: engines are loaded for it then.
+
+    Args:
+        bundle: an open bundle, or the path of one.
+        policy: what to make of the model's decisions; its own by default.
+        library: engine library; the target's by default.
+        threads: CPU threads; all that the process may use by default.
+        exact: images come out as (3, h, w) float32 before rounding, for comparisons.
+
+    Raises:
+        BundleError: the bundle is damaged.
+        BackendError: the engine library is missing.
+        InputError: the policy names an axis that the model lacks.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle | str | Path,
+        *,
+        policy: Policy | None = None,
+        library: str | None = None,
+        threads: int | None = None,
+        exact: bool = False,
+    ) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        self.backend: Backend = open_backend(library or self.bundle.manifest.target["library"], threads)
+        self._policy = policy or Argmax()
+        self._exact = exact
+        self._executor: Executor | None = None
+        self._size: tuple[int, ...] = ()
+
+    def __call__(self, *inputs: Array) -> Any:
+        """Run one frame and return its output, or a tuple of them."""
+        outputs = self.run(*inputs).outputs
+        return outputs[0] if len(outputs) == 1 else outputs
+
+    def run(self, *inputs: Array) -> Result:
+        """Run one frame.
+
+        Args:
+            inputs: images (h, w, 3) uint8, tensors float32 without batch dimension.
+
+        Raises:
+            InputError: an input's shape or type is wrong, or differs from the stream's.
+        """
+        plan = next(iter(self.bundle.manifest.plans.values()))
+        dims = check_inputs(plan.inputs, inputs)
+        frame = (dims.get("height", 0), dims.get("width", 0))
+        if self._executor is None:
+            self.prepare(*frame)
+        elif frame != self._size:
+            raise InputError(
+                f"this session serves {self._size[1]}x{self._size[0]} frames, got {frame[1]}x{frame[0]}: "
+                "open another session for another size"
+            )
+        assert self._executor is not None
+        return self._executor.run(inputs)
+
+    def prepare(
+        self, height: int = 0, width: int = 0, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Load all engines for a frame size, in pixels (0 for models whose sizes are fixed)."""
+        plan = select_plan(self.bundle.manifest.plans, height, width)
+        self._size = (height, width)
+        self._executor = Executor(
+            self.bundle, plan, self.backend, self._policy, (height, width), self._exact, progress
+        )
+
+    def reset(self) -> None:
+        """Forget all states: a new stream, or a scene cut."""
+        if self._executor is not None:
+            self._executor.reset()
+
+    @property
+    def executor(self) -> Executor | None:
+        """The loaded engines, once there are any."""
+        return self._executor
+
+
+def select_plan(plans: Mapping[str, Plan], height: int, width: int) -> Plan:
+    """The plan for a frame size.
+
+    Raises:
+        InputError: the bundle was exported for other sizes.
+    """
+    kinds = (f"{width}x{height}", "any", "portrait" if height > width else "landscape")
+    for kind in kinds:
+        if kind in plans:
+            return plans[kind]
+    raise InputError(
+        f"this bundle is for {', '.join(plans)} frames, got {width}x{height}: "
+        f"export it with --size {width}x{height}, or without --size for any"
+    )
+
+
+def check_inputs(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> dict[str, int]:
+    """Compare inputs with what the program declares; returns the free dimensions.
+
+    Raises:
+        InputError: names the input, what was expected and what was given.
+    """
+    if len(inputs) != len(specs):
+        raise InputError(f"the model takes {len(specs)} inputs ({', '.join(s.name for s in specs)}), got {len(inputs)}")
+    dims: dict[str, int] = {}
+    for spec, array in zip(specs, inputs, strict=True):
+        image = isinstance(spec, Image)
+        wanted = (*spec.shape[1:], 3) if image else spec.shape
+        dtype = np.uint8 if image else np.float32
+        expected = f"{np.dtype(dtype).name} of shape ({', '.join(map(str, wanted))})"
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"input {spec.name}: expected {expected}, got {type(array).__name__}")
+        fits = len(wanted) == array.ndim and all(
+            dims.setdefault(w, a) == a if isinstance(w, str) and w in ("height", "width") else isinstance(w, str) or w == a
+            for w, a in zip(wanted, array.shape, strict=True)
+        )
+        if not fits or array.dtype != dtype or 0 in array.shape:
+            raise InputError(
+                f"input {spec.name}: expected {expected}, got {array.dtype.name} of shape {array.shape}"
+                + (f"; the frame is {dims['width']}x{dims['height']}" if len(dims) == 2 else "")
+            )
+    return dims
