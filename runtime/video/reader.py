@@ -190,7 +190,7 @@ class VideoReader:
 
 
 def _open(source: str | Path | BinaryIO) -> tuple[str, InputContainer]:
-    if source == "-":
+    if str(source) == "-":
         # Unbuffered: a reader thread stuck in a buffered read would hold a lock Python wants at exit.
         stdin = open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)  # noqa: SIM115
         return "stdin", _demuxer(stdin, "stdin", "yuv4mpegpipe")

@@ -68,7 +68,7 @@ class VideoWriter:
         fps: Fraction,
         like: VideoReader | None = None,
     ) -> None:
-        self._name = "stdout" if destination == "-" else str(destination)
+        self._name = "stdout" if str(destination) == "-" else str(destination)
         self._size = (width, height)
         self._tick = 1 / fps
         self._colour = like.info.colour if like else Colour()
@@ -166,7 +166,7 @@ class VideoWriter:
             self._discard()
 
     def _create(self, destination: str | Path) -> OutputContainer:
-        if destination == "-":
+        if str(destination) == "-":
             self._stdout = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
             return av.open(self._stdout, "w", format=_Y4M)
         suffix = Path(destination).suffix.lower()

@@ -75,6 +75,7 @@ class ClipMaker:
         colour_range: int = 1,
         space: int = 1,
         audio: str | None = None,
+        audio_tail: int = 0,
         options: dict[str, str] | None = None,
         container_options: dict[str, str] | None = None,
     ) -> Path:
@@ -88,7 +89,7 @@ class ClipMaker:
             tone = container.add_stream(audio, rate=48000, layout="mono") if audio else None
             if tone is not None:
                 container.start_encoding()
-                self._tone(container, tone, len(frames) / fps)
+                self._tone(container, tone, len(frames) / fps + audio_tail)
             for index, frame in enumerate(frames):
                 picture = av.VideoFrame.from_ndarray(frame, format="rgb24").reformat(
                     format=pixel_format,

@@ -13,7 +13,7 @@ from edgeflow.ir.errors import InputError, VideoError
 from edgeflow.runtime.video.interpolate import interpolate_video
 
 Y4M = """
-import sys, numpy as np
+import pathlib, sys, numpy as np
 from types import SimpleNamespace
 from edgeflow.runtime.video.interpolate import interpolate_video
 class Session:
@@ -21,7 +21,7 @@ class Session:
         middle = ((a.astype(np.uint16) + b + 1) // 2).astype(np.uint8)
         return SimpleNamespace(outputs=(middle,), trace=SimpleNamespace(regions=()))
     def reset(self): pass
-report = interpolate_video(Session(), "-", "-")
+report = interpolate_video(Session(), "-", pathlib.Path("-"))
 print(report.frames_read, report.frames_written, file=sys.stderr)
 """
 
@@ -87,6 +87,15 @@ def test_sound_is_copied(clip, out, moving, averaging, suffix):
     assert [data for data, _ in after] == [data for data, _ in before]
     assert max(abs(a - b) for (_, a), (_, b) in zip(before, after, strict=True)) < Fraction(1, 50)
     assert report.warnings == ()
+
+
+def test_sound_that_outlasts_the_picture_is_kept(clip, out, moving, averaging):
+    # Raw pictures leave their decoder at once, so the sound's rest comes after the last of them.
+    path = clip("a.avi", moving(5), codec="rawvideo", audio="pcm_s16le", audio_tail=1)
+    interpolate_video(averaging(), path, out / "b.mkv")
+    before, after = (b"".join(data for data, _ in sound(file)) for file in (path, out / "b.mkv"))
+    assert len(before) == 2 * 48000 * 1.2
+    assert after == before
 
 
 def test_sound_stays_in_step_when_the_picture_starts_late(clip, out, moving, averaging):
