@@ -23,6 +23,7 @@ _PALETTE = ((33, 102, 192), (110, 190, 230), (250, 225, 90), (245, 140, 50), (20
 _TINT_ALPHA = 66
 _BORDER_ALPHA = 190
 _PLATE = (0, 0, 0, 150)
+_GAP = "  "  # the small font's single space all but vanishes
 _INK = (255, 255, 255, 255)
 
 
@@ -86,7 +87,7 @@ def _outcome(value: int | float | str | bool) -> str:
 
 
 def _label(route: Route) -> str:
-    return " ".join(f"{name[:1]}{_outcome(value)}" for name, value in route.items())
+    return _GAP.join(f"{name[:1]}{_outcome(value)}" for name, value in route.items())
 
 
 def _colours(routes: Sequence[Route]) -> dict[str, _Rgb]:
@@ -151,14 +152,15 @@ def _draw_legend(
 ) -> None:
     """A box in the lower right corner, the most expensive route on top."""
     line = math.ceil(_extent(font, "Ag")[1] * 1.5)
-    width = max(_extent(font, name)[0] for name in colours) + line + 10
+    lines = [(name.replace(" ", _GAP), colour) for name, colour in reversed(list(colours.items()))]
+    width = max(_extent(font, text)[0] for text, _ in lines) + line + 10
     left, top = limits[0] - width - 6, limits[1] - line * len(colours) - 12
     draw.rectangle((left, top, limits[0] - 6, limits[1] - 6), (0, 0, 0, 190))
-    for row, (name, colour) in enumerate(reversed(list(colours.items()))):
+    for row, (text, colour) in enumerate(lines):
         middle = top + 4 + line * row + line // 2
         swatch = line // 3
         draw.rectangle((left + 5, middle - swatch, left + 5 + 2 * swatch, middle + swatch), (*colour, 255))
-        draw.text((left + line + 5, middle), name, _INK, font, anchor="lm")
+        draw.text((left + line + 5, middle), text, _INK, font, anchor="lm")
 
 
 def _extent(font: ImageFont.FreeTypeFont | ImageFont.ImageFont, text: str) -> tuple[int, int]:
