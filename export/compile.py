@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,7 @@ def _pack_plan(
             _pack_variant(packer, program, step, variant, lowering, flops, maker) for variant in step.variants
         )
         segments = tuple(call.segment for call in step.calls)
-        steps.append(Stage(step.name, step.regions, segments, graphs, step.otherwise))
+        steps.append(Stage(step.name, step.regions, segments, _merged(graphs), step.otherwise))
     packer.add_arrays(f"golden/clip-{kind}.npz", golden_clip(model, calls))
     read = {port.value for s in steps if isinstance(s, Stage) for g in s.graphs for port in g.inputs}
     made = {name for s in steps if isinstance(s, Stage) for name, _ in s.otherwise}
@@ -239,6 +239,16 @@ def _pack_plan(
     )
     done.verify()
     return done
+
+
+def _merged(graphs: Sequence[StageGraph]) -> tuple[StageGraph, ...]:
+    """Variants that came out as one graph run as one group."""
+    merged: dict[Any, StageGraph] = {}
+    for graph in graphs:
+        same = merged.get((graph.graph, graph.kept))
+        select = same.select | graph.select if same else graph.select
+        merged[graph.graph, graph.kept] = replace(same or graph, select=select)
+    return tuple(merged.values())
 
 
 def _names(step: Any) -> tuple[str, ...]:

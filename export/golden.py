@@ -5,7 +5,7 @@ With them an engine can be checked on a device that has no torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,11 @@ from edgeflow.export.link import EXACT
 from edgeflow.export.plan import Variant
 from edgeflow.flow.eager import Eager, EagerFlow, EagerValue
 from edgeflow.flow.flow import leaves
-from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.module import RoutedModule, find_segment
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.golden import sampled
 from edgeflow.ir.program import Call, Program
-from edgeflow.ir.route import Assignment, describe
+from edgeflow.ir.route import NEVER, Assignment, Condition, describe
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -33,15 +33,20 @@ class _Recording(EagerFlow):
         super().__init__(*arguments)
         self.calls: list[tuple[tuple[EagerValue, ...], tuple[EagerValue, ...]]] = []
 
-    def _call(self, segment: Any, inputs: tuple[EagerValue, ...], *rest: Any) -> Any:
-        made = super()._call(segment, inputs, *rest)
-        self.calls.append((inputs, leaves(made)))
+    def _call(self, segment: Any, inputs: tuple[EagerValue, ...], when: Condition, *rest: Any) -> Any:
+        made = super()._call(segment, inputs, when, *rest)
+        if when != NEVER:  # such a call is not part of the program
+            self.calls.append((inputs, leaves(made)))
         return made
 
 
 @dataclass
 class GoldenMaker:
-    """Runs the eager flow on one sample, once per distinct route."""
+    """Makes golden vectors of graphs from one sample frame, with the eager segments.
+
+    What a graph reads is taken from an eager run on the graph's route, rounded to float16;
+    the segments are then run on exactly that.
+    """
 
     model: RoutedModule
     program: Program
@@ -52,20 +57,31 @@ class GoldenMaker:
 
     def of(self, variant: Variant) -> Arrays:
         """Arrays `in.NAME` (one region) and `out.NAME` (elements that `sampled` takes)."""
-        values = self._values(variant.variant)
+        recorded = self._record(variant.variant)
         arrays: Arrays = {}
+        values: dict[str, torch.Tensor] = {}
         for name in variant.inputs:
-            arrays[f"in.{name}"] = self._array(values, name, variant)
-        for name, source in variant.outputs:
-            exact = _region(values[source], variant)
-            if self.program.value(source).image:
-                self._store(arrays, name + EXACT, exact.numpy())
-                self._store(arrays, name, _to_image(exact))
+            tensor = _region(recorded[name], variant)
+            if self.program.value(name).image:
+                arrays[f"in.{name}"] = _to_image(tensor)
+                values[name] = to_tensor(arrays[f"in.{name}"][0])
             else:
-                self._store(arrays, name, exact.numpy())
+                arrays[f"in.{name}"] = tensor.half().numpy()
+                values[name] = tensor.half().float()
+        run_links(self.model, variant, values)
+        for name, source in variant.outputs:
+            exact = values[source]
+            if not exact.isfinite().all():
+                raise ExportError(f"the model makes values that are not finite in {name}: check its weights")
+            if self.program.value(source).image:
+                arrays[f"out.{name}{EXACT}"] = sampled(exact.numpy())
+                arrays[f"out.{name}"] = sampled(_to_image(exact))
+            else:
+                arrays[f"out.{name}"] = sampled(exact.numpy())
         return arrays
 
-    def _values(self, route: Assignment) -> dict[str, EagerValue]:
+    def _record(self, route: Assignment) -> dict[str, EagerValue]:
+        """Every value that the eager flow makes on this route."""
         if route not in self._runs:
             eager = Eager(self.model, dict(route), _Recording)
             eager(*(to_tensor(array) for array in self.sample))
@@ -78,19 +94,20 @@ class GoldenMaker:
             self._runs[route] = found
         return self._runs[route]
 
-    def _array(self, values: Mapping[str, EagerValue], name: str, variant: Variant) -> NDArray[Any]:
-        tensor = _region(values[name], variant)
-        return _to_image(tensor) if self.program.value(name).image else tensor.numpy()
 
-    @staticmethod
-    def _store(arrays: Arrays, name: str, array: NDArray[Any]) -> None:
-        if not np.isfinite(array).all():
-            raise ExportError(f"the model makes values that are not finite in {name}: check its weights")
-        arrays[f"out.{name}"] = sampled(array)
+@torch.no_grad()
+def run_links(model: RoutedModule, variant: Variant, values: dict[str, torch.Tensor]) -> None:
+    """Run a variant's segments eagerly, adding what they make to `values` (by name, (n, ...) each)."""
+    for part in variant.links:
+        chosen = dict(part.variant)
+        keywords = {**{k: chosen[v] for k, v in part.call.axes}, **dict(part.call.constants)}
+        segment = find_segment(model, part.call.segment)
+        made = leaves(segment(*(values[name] for name in part.call.inputs), **keywords))
+        values.update(zip(part.call.outputs, made, strict=True))
 
 
 def golden_clip(model: RoutedModule, calls: Sequence[Sequence[NDArray[Any]]]) -> Arrays:
-    """Whole frames: `CALL.in.I`, `CALL.out.I` (float32, before rounding) and `CALL.route.VARIABLE` (indices)."""
+    """Whole frames: `CALL.in.I`, `CALL.out.I` (sampled, before rounding), `CALL.route.VARIABLE` (indices)."""
     eager = Eager(model)
     arrays: Arrays = {}
     for number, inputs in enumerate(calls):
@@ -98,7 +115,7 @@ def golden_clip(model: RoutedModule, calls: Sequence[Sequence[NDArray[Any]]]) ->
         for i, array in enumerate(inputs):
             arrays[f"{number}.in.{i}"] = array
         for i, output in enumerate(result.outputs):
-            arrays[f"{number}.out.{i}"] = output[0].numpy()
+            arrays[f"{number}.out.{i}"] = sampled(output[0].numpy())
         for name, choices in result.routes.items():
             axis = model.axes[name.split(".")[0]]
             arrays[f"{number}.route.{name}"] = np.array([axis.index(c) for c in choices])

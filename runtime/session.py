@@ -67,9 +67,12 @@ class Session:
         Raises:
             InputError: an input's shape or type is wrong, or differs from the stream's.
         """
-        plan = next(iter(self.bundle.manifest.plans.values()))
-        dims = check_inputs(plan.inputs, inputs)
-        frame = (dims.get("height", 0), dims.get("width", 0))
+        plans = self.bundle.manifest.plans
+        plan = next(iter(plans.values()))
+        frame = _given_size(plan.inputs, inputs)
+        if frame != (0, 0):
+            plan = select_plan(plans, *frame)
+        check_inputs(plan.inputs, inputs)
         if self._executor is None:
             self.prepare(*frame)
         elif frame != self._size:
@@ -85,9 +88,9 @@ class Session:
     ) -> None:
         """Load all engines for a frame size, in pixels (0 for models whose sizes are fixed)."""
         plan = select_plan(self.bundle.manifest.plans, height, width)
-        self._size = (height, width)
+        self._size = _declared_size(plan.inputs) or (height, width)
         self._executor = Executor(
-            self.bundle, plan, self.backend, self._policy, (height, width), self._exact, progress
+            self.bundle, plan, self.backend, self._policy, self._size, self._exact, progress
         )
 
     def reset(self) -> None:
@@ -115,6 +118,22 @@ def select_plan(plans: Mapping[str, Plan], height: int, width: int) -> Plan:
         f"this bundle is for {', '.join(plans)} frames, got {width}x{height}: "
         f"export it with --size {width}x{height}, or without --size for any"
     )
+
+
+def _given_size(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> tuple[int, int]:
+    """(height, width) of the first image given; (0, 0) if there is none."""
+    for spec, array in zip(specs, inputs, strict=False):
+        if isinstance(spec, Image) and isinstance(array, np.ndarray) and array.ndim == 3:
+            return array.shape[0], array.shape[1]
+    return 0, 0
+
+
+def _declared_size(specs: tuple[Interface, ...]) -> tuple[int, int] | None:
+    """(height, width) of the first image whose size is fixed."""
+    for spec in specs:
+        if isinstance(spec, Image) and isinstance(spec.height, int) and isinstance(spec.width, int):
+            return spec.height, spec.width
+    return None
 
 
 def check_inputs(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> dict[str, int]:

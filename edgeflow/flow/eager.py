@@ -188,7 +188,8 @@ class EagerFlow(Flow):
                 shapes = tuple(value.known()[i].shape for value in inputs)
                 groups.setdefault((choices, shapes), []).append(i)
         like: Any = otherwise
-        old = [] if otherwise is None or otherwise is NOTHING else [v.tensors for v in leaves(otherwise)]
+        sides = () if otherwise is None or otherwise is NOTHING else leaves(otherwise)
+        old = [side.tensors for side in sides if any(tensor is not None for tensor in side.tensors)]
         outputs: list[list[torch.Tensor | None]] = [list(tensors) for tensors in old]
         for (choices, _), members in groups.items():
             batch = [torch.cat([value.known()[i] for i in members]) for value in inputs]
@@ -204,6 +205,8 @@ class EagerFlow(Flow):
                             f"{tuple(before.shape)} is kept elsewhere: both sides of when= need one shape"
                         )
                     slot[i] = part
+        if not outputs:  # it ran nowhere and nothing stands in for it: how many outputs it has is not known
+            return EagerValue(regions, [None] * count)
         return rebuild(like, [EagerValue(regions, tensors) for tensors in outputs])
 
     def _route(self, regions: EagerValue, variable: Variable, rule: ScoreRule, scores: EagerValue) -> None:

@@ -57,6 +57,12 @@ class Selector:
     def __hash__(self) -> int:
         return hash(self.variable)
 
+    def __bool__(self) -> bool:
+        raise FlowError(
+            f"the decision {self.variable.name} has no single value: pass it as when= or as an axis, "
+            "do not branch on it in Python"
+        )
+
     def condition(self) -> Condition:
         """Truth of a (False, True) axis."""
         if set(self.variable.axis.values) != {False, True}:

@@ -66,5 +66,5 @@ def find_segment(model: nn.Module, name: str) -> Any:
     """The submodule or method that `segment_name` named."""
     found: Any = model
     for part in name.split("."):
-        found = found[int(part)] if part.isdigit() else getattr(found, part)
+        found = getattr(found, part)
     return found

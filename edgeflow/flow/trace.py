@@ -30,7 +30,16 @@ from edgeflow.ir.program import (
     Tile,
     Value,
 )
-from edgeflow.ir.route import Assignment, Choice, Condition, Variable, as_condition, assignment, assignments
+from edgeflow.ir.route import (
+    NEVER,
+    Assignment,
+    Choice,
+    Condition,
+    Variable,
+    as_condition,
+    assignment,
+    assignments,
+)
 from edgeflow.ir.rules import HostRule, Length, Nearest, ScoreRule
 
 FREE_SIZES = ({"height": 720, "width": 1280}, {"height": 544, "width": 960})
@@ -116,7 +125,9 @@ class TraceFlow(Flow):
             operations=tuple(self._operations),
         )
         program.verify()
-        return _mark_images(program)
+        marked = _mark_images(program)
+        _check_images(marked)
+        return marked
 
     def tile(self, *frames: TraceValue, size: int, halo: int) -> Any:
         regions = f"tiles.{len(self._tilings)}" if self._tilings else "tiles"
@@ -187,6 +198,10 @@ class TraceFlow(Flow):
         constants: dict[str, Any],
     ) -> Any:
         name = self._name(segment)
+        if when == NEVER:
+            if otherwise is None:
+                raise FlowError(f"segment {name} never runs and has no otherwise=: drop the call")
+            return otherwise
         regions = inputs[0].value.regions
         if mixed := {value.value.regions for value in inputs} - {regions}:
             raise FlowError(f"segment {name} mixes values of {regions} and {sorted(mixed)}: use one region set")
@@ -330,6 +345,29 @@ def _mark_images(program: Program) -> Program:
             images.add(operation.input)
     values = tuple(replace(v, image=v.name in images) for v in program.values)
     return replace(program, values=values)
+
+
+def _check_images(program: Program) -> None:
+    """Images are held as uint8: inputs, their tiles, and outputs that one segment makes and none reads."""
+    images = {v.name for v in program.values if v.image}
+    given = {spec.name for spec in program.inputs}
+    given.update(name for op in program.operations if isinstance(op, Tile) for name in op.outputs)
+    for operation in program.operations:
+        if isinstance(operation, Keep) and operation.input in images:
+            raise FlowError(f"keep: {operation.input} is an image: keep what a segment makes of it")
+        if not isinstance(operation, Call):
+            continue
+        if read := [name for name in operation.inputs if name in images - given]:
+            raise FlowError(
+                f"segment {operation.segment} reads {read[0]}, an output image, which is rounded to uint8: "
+                "let both read what comes before it"
+            )
+        for output, other in zip(operation.outputs, operation.otherwise, strict=True):
+            if other is not None and images & {output, other}:
+                raise FlowError(
+                    f"segment {operation.segment} keeps {other} where it does not run, and one side is an image: "
+                    "read input images, and make output images, by a segment that always runs"
+                )
 
 
 def _generalise(

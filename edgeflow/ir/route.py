@@ -25,7 +25,7 @@ class Axis:
     values: tuple[Choice, ...]
 
     def __init__(self, *values: Choice) -> None:
-        if len(set(map(repr, values))) != len(values) or not values:
+        if len(set(values)) != len(values) or not values:
             raise FlowError(f"an axis needs distinct values, got {values!r}: list each choice once")
         object.__setattr__(self, "values", tuple(values))
 
