@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -14,7 +13,7 @@ from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Decision, Keep, Route, Sample, Shape, Stitch, Tile
-from edgeflow.ir.route import Axis, Choice, Variable
+from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import (
     Argmax,
     ConfidenceBelow,
@@ -22,7 +21,7 @@ from edgeflow.ir.rules import (
     StreamContext,
     evenly,
 )
-from edgeflow.ir.tiles import TileGrid, pool_map
+from edgeflow.ir.tiles import Region, TileGrid, pool_map
 from edgeflow.runtime.backends import Backend, Engine
 from edgeflow.runtime.batching import cover
 from edgeflow.runtime.policy import Policy
@@ -30,7 +29,7 @@ from edgeflow.runtime.rows import Array, Rows
 from edgeflow.runtime.trace import EngineTrace, RegionTrace, Result, Trace
 
 RUN_OVERHEAD = 0.25
-"""Until batches are measured: what one run costs beside its regions, in regions."""
+"""What one run is taken to cost beside its regions, in regions."""
 
 
 @dataclass
@@ -86,15 +85,12 @@ class Executor:
         self.plan, self._policy = plan, policy
         self._dims = {"height": size[0], "width": size[1]}
         self._exact = exact
-        self._variables = {d.variable.name: d.variable for s in plan.steps if isinstance(s, Route) for d in s.decisions}
-        self._axes: dict[str, Axis] = {name: v.axis for name, v in self._variables.items()}
+        routes = [step for step in plan.steps if isinstance(step, Route)]
+        self._owners = {d.variable.name: step.regions for step in routes for d in step.decisions}
+        self._axes: dict[str, Axis] = {variable.name: variable.axis for variable in plan.variables}
         policy.check(self._axes)
         self._grids = {s.regions: TileGrid(*size, s.size, s.halo) for s in plan.steps if isinstance(s, Tile)}
-        self._shapes = {value.name: value for value in plan.values}
-        self._owners = {v.name: s.regions for s in plan.steps if isinstance(s, Route) for d in s.decisions for v in [d.variable]}
-        costs = {batch: RUN_OVERHEAD + batch for batch in plan.batches}
-        self._costs: dict[str, dict[int, float]] = {}
-        self._default_costs = costs
+        self._costs = {batch: RUN_OVERHEAD + batch for batch in plan.batches}
         self.loaded = self._load(bundle, backend, progress)
         self.reset()
 
@@ -102,13 +98,9 @@ class Executor:
         """Let every state hold its initial value."""
         self._context = StreamContext()
         self._states = {
-            state.name: Rows.of(np.full((1, *self._sizes(state.shape)), state.fill, np.float32))
+            state.name: Rows.of(np.full((1, *self.sizes(state.shape)), state.fill, np.float32))
             for state in self.plan.states
         }
-
-    def set_costs(self, costs: Mapping[str, Mapping[int, float]]) -> None:
-        """Use measured times: graph id -> static batch size -> milliseconds."""
-        self._costs = {graph: dict(times) for graph, times in costs.items()}
 
     def run(self, inputs: Sequence[Array]) -> Result:
         """Run one frame whose inputs were checked."""
@@ -135,8 +127,18 @@ class Executor:
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
         self._context.frame += 1
         total = (perf_counter() - start) * 1e3
-        trace = Trace(self._regions(frame), tuple(frame.engines), frame.flops, total, frame.gathered)
+        choices = self._choices(frame)
+        trace = Trace(
+            self._regions(choices), choices, tuple(frame.engines), frame.flops, total, frame.gathered
+        )
         return Result(outputs, trace)
+
+    def dearest_flops(self) -> int:
+        """FLOPs of a frame whose every region takes the dearest variant of every stage."""
+        return sum(
+            max(self.loaded[graph.graph].flops for graph in stage.graphs) * self._count(stage.regions)
+            for stage in self.plan.stages
+        )
 
     # Loading --------------------------------------------------------------------------------
 
@@ -151,18 +153,14 @@ class Executor:
                 raise BackendError(f"bundle {bundle.path}: the plan names a graph {name} that it lacks; export again")
             exact = {port.value: port for port in graph.exact} if self._exact else {}
             outputs = tuple(exact.get(port.value, port) for port in graph.outputs)
-            engine = backend.load(
-                Path(bundle.path) / entry.file,
-                [port.tensor for port in graph.inputs],
-                [port.tensor for port in outputs],
-                self._dims,
-            )
+            engine = backend.load(bundle.path / entry.file, graph.inputs, outputs, self._dims)
             loaded[name] = _LoadedGraph(graph, outputs, engine, entry.flops)
             if progress:
                 progress(len(loaded), len(graphs))
         return loaded
 
-    def _sizes(self, shape: Shape) -> tuple[int, ...]:
+    def sizes(self, shape: Shape) -> tuple[int, ...]:
+        """A shape with this frame's dimensions filled in."""
         return tuple(self._dims[d] if isinstance(d, str) else d for d in shape)
 
     # Steps ----------------------------------------------------------------------------------
@@ -202,7 +200,8 @@ class Executor:
         assert decision.scores is not None
         rows = self._value(decision.scores, frame)
         if decision.pooled:
-            return rule.decide(pool_map(rows.row(0), self._grids[regions]), axis)
+            scores = pool_map(rows.row(0), self._grids[regions])
+            return rule.decide(scores[frame.order[regions]] if regions in frame.order else scores, axis)
         scores = np.stack([rows.row(i) for i in range(self._count(regions))])
         return rule.decide(scores.reshape(len(scores), -1), axis)
 
@@ -219,8 +218,7 @@ class Executor:
                 for port, array in zip(loaded.outputs, self._run_graph(stage, graph, regions, frame), strict=True):
                     made[port.value].put(regions, array)
                 for name, source in graph.kept:
-                    rows = self._value(source, frame)
-                    made[name].put(regions, rows.take(regions, lambda n, r=rows: np.empty((n, *r.row(0).shape), r.row(0).dtype)))
+                    made[name].keep(regions, self._value(source, frame))
         frame.values.update(made)
 
     def _run_graph(
@@ -228,8 +226,7 @@ class Executor:
     ) -> list[Array]:
         """Run one graph for its regions in static batches; returns arrays with a row per region."""
         loaded = self.loaded[graph.graph]
-        costs = self._costs.get(graph.graph, self._default_costs)
-        batches = cover(len(regions), costs) if stage.regions != FRAME else (1,)
+        batches = cover(len(regions), self._costs) if stage.regions != FRAME else (1,)
         outputs = self._output_arrays(loaded, sum(batches))
         inputs = [self._value(port.value, frame) for port in graph.inputs]
         ms, first = 0.0, 0
@@ -249,14 +246,14 @@ class Executor:
 
     def _output_arrays(self, loaded: _LoadedGraph, rows: int) -> list[Array]:
         if not loaded.arrays or len(loaded.arrays[0]) < rows:
-            loaded.arrays = [np.empty((rows, *self._sizes(p.shape)), p.dtype) for p in loaded.outputs]
+            loaded.arrays = [np.empty((rows, *self.sizes(p.shape)), p.dtype) for p in loaded.outputs]
         return loaded.arrays
 
     def _scratch(self, loaded: _LoadedGraph, position: int, port: Port, frame: _Frame) -> Callable[[int], Array]:
         def give(rows: int) -> Array:
             array = loaded.scratch.get(position)
             if array is None or len(array) < rows:
-                array = loaded.scratch[position] = np.empty((rows, *self._sizes(port.shape)), port.dtype)
+                array = loaded.scratch[position] = np.empty((rows, *self.sizes(port.shape)), port.dtype)
             frame.gathered += rows
             return array[:rows]
 
@@ -288,20 +285,23 @@ class Executor:
         found = frame.outputs.get(name)
         return found if found is not None else self._value(name, frame).row(0).copy()
 
-    def _regions(self, frame: _Frame) -> tuple[RegionTrace, ...]:
-        for regions, grid in self._grids.items():
-            order = frame.order.get(regions, np.arange(len(grid)))
-            routes = self._routes_of(regions, frame, len(grid))
-            place = np.argsort(order)
-            return tuple(
-                RegionTrace(p.top, p.left, p.bottom, p.right, routes[place[i]])
-                for i, p in enumerate(grid.regions)
-            )
-        whole = (0, 0, self._dims["height"], self._dims["width"])
-        return (RegionTrace(*whole, self._routes_of(FRAME, frame, 1)[0]),)
+    def _choices(self, frame: _Frame) -> dict[str, list[Choice]]:
+        """Per variable the value of every region, in the order of the regions themselves."""
+        choices: dict[str, list[Choice]] = {}
+        for name, chosen in frame.routes.items():
+            order = frame.order.get(self._owners[name])
+            natural = chosen if order is None else chosen[np.argsort(order)]
+            choices[name] = [self._axes[name].values[i] for i in natural.tolist()]
+        return choices
 
-    def _routes_of(self, regions: str, frame: _Frame, count: int) -> list[dict[str, Choice]]:
-        own: dict[str, Variable] = {n: v for n, v in self._variables.items() if self._owners[n] == regions}
-        return [
-            {name: v.axis.values[int(frame.routes[name][i])] for name, v in own.items()} for i in range(count)
-        ]
+    def _regions(self, choices: Mapping[str, list[Choice]]) -> tuple[RegionTrace, ...]:
+        """The patches of the first tiling with their routes; the whole frame if there is none."""
+        regions, patches = FRAME, (Region(0, 0, self._dims["height"], self._dims["width"]),)
+        for name, grid in self._grids.items():
+            regions, patches = name, grid.regions
+            break
+        own = [name for name in choices if self._owners[name] == regions]
+        return tuple(
+            RegionTrace(p.top, p.left, p.bottom, p.right, {name: choices[name][i] for name in own})
+            for i, p in enumerate(patches)
+        )

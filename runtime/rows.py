@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -48,6 +48,12 @@ class Rows:
         self._row[regions] = np.arange(len(regions))
         self._arrays.append(array)
 
+    def keep(self, regions: NDArray[np.intp], other: Rows) -> None:
+        """Let the regions' rows be those of another value; no tensor is copied."""
+        self._source[regions] = other._source[regions] + len(self._arrays)
+        self._row[regions] = other._row[regions]
+        self._arrays += other._arrays
+
     def take(self, regions: NDArray[np.intp], scratch: Scratch, batch: int | None = None) -> Array:
         """The regions' rows as one array: a slice in place where they lie together.
 
@@ -73,7 +79,3 @@ class Rows:
         """One region's tensor."""
         found: Array = self._arrays[self._source[region]][self._row[region]]
         return found
-
-    def known(self, regions: Sequence[int] | NDArray[np.intp]) -> bool:
-        """Whether all these regions have a row."""
-        return bool((self._source[np.asarray(regions)] >= 0).all())

@@ -44,13 +44,15 @@ class Trace:
 
     Attributes:
         regions: patches and routes; one region for models without tiles.
+        choices: per decision variable, the value every region took.
         engines: in the order run.
-        flops: of the engines' work on real regions, and of padding.
+        flops: of the engines' work, padding included.
         total_ms: of the whole call.
         gathered: rows that were copied to form a batch.
     """
 
     regions: tuple[RegionTrace, ...]
+    choices: dict[str, list[Choice]]
     engines: tuple[EngineTrace, ...]
     flops: int
     total_ms: float

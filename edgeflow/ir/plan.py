@@ -15,7 +15,6 @@ from edgeflow.ir.errors import BundleError
 from edgeflow.ir.program import (
     Interface,
     Keep,
-    Program,
     Route,
     Sample,
     Shape,
@@ -28,7 +27,7 @@ from edgeflow.ir.program import (
     interface_from_json,
     interface_to_json,
 )
-from edgeflow.ir.route import Assignment, Choice, Condition
+from edgeflow.ir.route import Assignment, Choice, Condition, Variable
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,13 @@ class Plan:
         """Its stages, in order."""
         return tuple(step for step in self.steps if isinstance(step, Stage))
 
-    def verify(self, program: Program | None = None) -> None:
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        """Its decision variables, in the order they are decided."""
+        routes = (step for step in self.steps if isinstance(step, Route))
+        return tuple(decision.variable for route in routes for decision in route.decisions)
+
+    def verify(self) -> None:
         """Check the rules that every plan obeys.
 
         Raises:

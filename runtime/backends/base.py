@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
 
+from edgeflow.ir.plan import Port
+
 Array: TypeAlias = NDArray[Any]
 
 
@@ -28,15 +30,15 @@ class Backend(Protocol):
     version: str
 
     def load(
-        self, path: Path, inputs: Sequence[str], outputs: Sequence[str], dims: Mapping[str, int]
+        self, path: Path, inputs: Sequence[Port], outputs: Sequence[Port], dims: Mapping[str, int]
     ) -> Engine:
         """Load a graph file.
 
         Args:
             path: ONNX file; its weights lie beside it.
-            inputs: names of its inputs, in the order `run` gets them.
-            outputs: names of the outputs wanted, in the order `run` gets them.
-            dims: values for the symbolic dimensions that are fixed; `batch` stays free.
+            inputs: its inputs, in the order `run` gets them.
+            outputs: the outputs wanted, in the order `run` gets them.
+            dims: values for the free dimensions of the frame; the batch stays free.
 
         Raises:
             BackendError: the library refuses the graph.

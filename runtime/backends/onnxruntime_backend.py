@@ -8,6 +8,7 @@ from pathlib import Path
 import onnxruntime as ort
 
 from edgeflow.ir.errors import BackendError
+from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array
 
 
@@ -34,7 +35,7 @@ class OnnxRuntimeBackend:
             )
 
     def load(
-        self, path: Path, inputs: Sequence[str], outputs: Sequence[str], dims: Mapping[str, int]
+        self, path: Path, inputs: Sequence[Port], outputs: Sequence[Port], dims: Mapping[str, int]
     ) -> OnnxRuntimeEngine:
         """See `Backend.load`."""
         options = ort.SessionOptions()
@@ -53,9 +54,12 @@ class OnnxRuntimeBackend:
 class OnnxRuntimeEngine:
     """One session; arrays are bound in place, and a binding is kept per set of arrays."""
 
-    def __init__(self, session: ort.InferenceSession, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, inputs: Sequence[Port], outputs: Sequence[Port]
+    ) -> None:
         self._session = session
-        self._inputs, self._outputs = inputs, outputs
+        self._inputs = [port.tensor for port in inputs]
+        self._outputs = [port.tensor for port in outputs]
         self._bindings: dict[tuple[int, ...], ort.IOBinding] = {}
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:

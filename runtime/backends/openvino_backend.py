@@ -9,6 +9,7 @@ from typing import Any
 import openvino as ov
 
 from edgeflow.ir.errors import BackendError
+from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array
 
 
@@ -32,13 +33,19 @@ class OpenVinoBackend:
         }
 
     def load(
-        self, path: Path, inputs: Sequence[str], outputs: Sequence[str], dims: Mapping[str, int]
+        self, path: Path, inputs: Sequence[Port], outputs: Sequence[Port], dims: Mapping[str, int]
     ) -> OpenVinoEngine:
         """See `Backend.load`."""
         try:
             model = self._core.read_model(path)
-            model = ov.Model([model.output(name) for name in outputs], model.get_parameters(), path.stem)
-            model.reshape({port.any_name: _shape(port, dims) for port in model.inputs})
+            results = [model.output(port.tensor) for port in outputs]
+            model = ov.Model(results, model.get_parameters(), path.stem)
+            shapes = {}
+            for port in inputs:
+                batch = model.input(port.tensor).partial_shape[0]
+                sizes = (dims[d] if isinstance(d, str) else d for d in port.shape)
+                shapes[port.tensor] = ov.PartialShape([batch, *map(ov.Dimension, sizes)])
+            model.reshape(shapes)
             compiled = self._core.compile_model(model, "CPU", self._config)
         except Exception as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
@@ -46,29 +53,13 @@ class OpenVinoBackend:
         return OpenVinoEngine(compiled, inputs, outputs)
 
 
-def _shape(port: Any, dims: Mapping[str, int]) -> Any:
-    """The port's shape with free frame dimensions fixed; its batch stays free if it was."""
-    shape = port.partial_shape
-    if shape.is_static:
-        return shape
-    fixed = []
-    for i, dim in enumerate(shape):
-        symbol = str(dim.get_symbol()) if dim.is_dynamic else ""
-        del symbol
-        fixed.append(dim if dim.is_static or i == 0 else -1)
-    free = [i for i, dim in enumerate(fixed) if i and dim == -1]
-    for i, name in zip(free, ("height", "width"), strict=False):
-        fixed[i] = dims[name]
-    return ov.PartialShape(fixed)
-
-
 class OpenVinoEngine:
     """One compiled model, with one request per batch size; arrays are used in place."""
 
-    def __init__(self, compiled: Any, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    def __init__(self, compiled: Any, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
         self._compiled = compiled
-        self._inputs = [compiled.input(name) for name in inputs]
-        self._outputs = [compiled.output(name) for name in outputs]
+        self._inputs = [compiled.input(port.tensor) for port in inputs]
+        self._outputs = [compiled.output(port.tensor) for port in outputs]
         self._requests: dict[int, Any] = {}
         self._bound: dict[int, tuple[int, ...]] = {}
 

@@ -1,0 +1,3 @@
+"""The command line: `edgeflow export | check | run | profile | inspect | targets | sys | train`."""
+
+from edgeflow.cli.main import main as main

@@ -1,0 +1,187 @@
+"""`edgeflow export`: from a model to a bundle."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from enum import Enum
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeflow.cli.clips import first_frames
+from edgeflow.cli.console import err, megabytes, out, print_json, progress_bar
+from edgeflow.cli.reference import find_model
+from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputError
+from edgeflow.targets import load
+
+if TYPE_CHECKING:
+    from edgeflow.flow.module import RoutedModule
+
+MIX_FRAMES = 16
+"""Frames of the clip whose routes are counted."""
+
+
+class Strategy(str, Enum):
+    """How the model's calls become engines."""
+
+    chained = "chained"
+    routes = "routes"
+
+
+def export(
+    model: Annotated[
+        str,
+        typer.Argument(help="`cain-sd`, or your own: path/to/file.py:build or package.module:build."),
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write (a folder).")],
+    target: Annotated[
+        str, typer.Option(help="What to compile for: a name from `edgeflow targets`, or a .toml file.")
+    ] = "cpu",
+    preset: Annotated[str, typer.Option(help="Size of a built-in model: full, small or tiny.")] = "small",
+    variant: Annotated[str, typer.Option(help="Variant of a built-in model: SD, S or D.")] = "SD",
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Weights (.safetensors). Built-in models bring their own where they exist."),
+    ] = None,
+    plan: Annotated[
+        Strategy,
+        typer.Option(help="chained: one engine per segment; routes: one engine per route."),
+    ] = Strategy.chained,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(metavar="WIDTHxHEIGHT", help="Fix the frame size. Repeat for several; any size if not given."),
+    ] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option(help="A video of the kind the bundle will see: goes into the checks, and its routes are counted."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
+) -> None:
+    """Split a routed model into static engines and pack them in one bundle.
+
+    An interrupted export goes on where it stopped when the same command is run again.
+
+    Example: edgeflow export cain-sd --preset small --target cpu -o cain.edgeflow
+    """
+    wanted = load(target)
+    sizes = [_parse_size(text) for text in size or []]
+    frames = first_frames(clip, MIX_FRAMES + 1) if clip else []
+    if not output.absolute().parent.is_dir():
+        raise BundleError(f"cannot write {output}: there is no folder {output.absolute().parent}; make it first")
+    compile_model = _compiler()
+    built = find_model(model, preset, variant)
+    used = _load_weights(built, model, preset, variant, weights)
+    reference = {"reference": model, "class": type(built).__name__, "weights": used}
+    if ":" not in model:
+        reference |= {"preset": preset, "variant": variant}
+    start = perf_counter()
+    with progress_bar() as bar:
+        task = bar.add_task("trace")
+        try:
+            compiled = compile_model(
+                built,
+                wanted,
+                output,
+                reference=reference,
+                strategy=plan.value,
+                sizes=sizes,
+                frames=frames,
+                progress=lambda what, done, total: bar.update(
+                    task, description=what, completed=done, total=total
+                ),
+            )
+        except KeyboardInterrupt:
+            err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
+            raise typer.Exit(130) from None
+    seconds = perf_counter() - start
+    mix = _route_mix(output, frames)
+    _report(compiled, seconds, mix, json)
+
+
+def _compiler() -> Any:
+    try:
+        from edgeflow.export.compile import compile_model
+    except ImportError as error:
+        raise ExportError(f"exporting needs {error.name}: pip install 'edgeflow[export]'") from error
+    return compile_model
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None or int(match[1]) < 2 or int(match[2]) < 2:
+        raise InputError(f"--size {text}: give WIDTHxHEIGHT in pixels, for example 1280x720")
+    return int(match[2]), int(match[1])
+
+
+def _load_weights(
+    built: RoutedModule, model: str, preset: str, variant: str, weights: Path | None
+) -> str:
+    """Load weights into the model; says which."""
+    from edgeflow.models import pretrained_seed
+    from edgeflow.models.cain_sd.weights import load_weights
+
+    if weights is None and ":" not in model:
+        weights = pretrained_seed(model, preset, variant)
+        if weights is None:
+            err.print(f"edgeflow: {model} {preset} {variant} comes without trained weights; these are random")
+            return "random"
+        load_weights(built, weights)
+        return f"pretrained/{weights.name}"
+    if weights is None:
+        return "as built"
+    load_weights(built, weights)  # type: ignore[arg-type]
+    return weights.name
+
+
+def _route_mix(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
+    """Share of the regions that took each route on the clip, counted by the bundle itself."""
+    if not frames:
+        return None
+    from edgeflow.runtime import Session
+
+    try:
+        session = Session(bundle)
+    except BackendError as error:
+        err.print(f"edgeflow: routes were not counted: {error}", markup=False)
+        return None
+    routes: Counter[str] = Counter()
+    for pair in pairwise(frames):
+        for region in session.run(*pair).trace.regions:
+            routes[" ".join(f"{k}={v}" for k, v in region.route.items())] += 1
+    return {route: count / routes.total() for route, count in sorted(routes.items())}
+
+
+def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: bool) -> None:
+    manifest = compiled.manifest
+    graphs = sum(manifest.files[g.file].bytes for g in manifest.graphs.values())
+    weights = manifest.files["graphs/weights.bin"].bytes
+    golden = sum(entry.bytes for name, entry in manifest.files.items() if name.startswith("golden/"))
+    made = {
+        "bundle": str(compiled.path),
+        "target": manifest.target["name"],
+        "plans": {kind: plan.strategy for kind, plan in manifest.plans.items()},
+        "graphs": len(manifest.graphs),
+        "segments_lowered": compiled.lowered,
+        "segments_resumed": compiled.resumed,
+        "unique_weight_bytes": compiled.unique_weight_bytes,
+        "weight_file_bytes": weights,
+        "graph_bytes": graphs,
+        "golden_bytes": golden,
+        "seconds": round(seconds, 2),
+        "route_mix": mix,
+    }
+    if json:
+        print_json(made)
+        return
+    out.print(
+        f"{compiled.path}: {len(manifest.graphs)} graphs for {', '.join(manifest.plans)} frames, "
+        f"weights {megabytes(weights)} (unique {megabytes(compiled.unique_weight_bytes)}), "
+        f"graphs {megabytes(graphs)}, goldens {megabytes(golden)}, {seconds:.0f} s",
+        soft_wrap=True,
+    )
+    if mix:
+        out.print("routes on the clip: " + ", ".join(f"{r}: {s:.0%}" for r, s in mix.items()), soft_wrap=True)

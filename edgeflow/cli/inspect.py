@@ -1,0 +1,76 @@
+"""`edgeflow inspect`: what is in a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from edgeflow.cli.console import megabytes, out, print_json
+from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
+from edgeflow.ir.plan import Plan, Stage
+from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
+
+
+def inspect(
+    bundle: Annotated[Path, typer.Argument(help="The bundle to look into.")],
+    json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+) -> None:
+    """Show a bundle: model, target, the plan for each kind of frame, engines, FLOPs and sizes."""
+    opened = open_bundle(bundle)
+    if json:
+        print_json(manifest_to_json(opened.manifest))
+    else:
+        _print(opened)
+
+
+def _print(bundle: Bundle) -> None:
+    manifest = bundle.manifest
+    model = ", ".join(f"{k} {v}" for k, v in manifest.model.items())
+    made = manifest.provenance
+    target = manifest.target
+    out.print(f"model   {model}", highlight=False, soft_wrap=True)
+    out.print(
+        f"target  {target['name']}: {target['library']} >= {target['minimum']}, {target['precision']}", highlight=False
+    )
+    out.print(
+        f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}",
+        highlight=False,
+    )
+    sizes = {"weights": 0, "graphs": 0, "golden": 0}
+    for name, entry in manifest.files.items():
+        sizes["weights" if name == WEIGHTS else name.split("/")[0]] += entry.bytes
+    out.print("size    " + ", ".join(f"{part} {megabytes(n)}" for part, n in sizes.items()), highlight=False)
+    for kind, plan in manifest.plans.items():
+        out.print(f"\nplan for {kind} frames: {plan.strategy}, batches {plan.batches}", highlight=False)
+        _print_plan(bundle, plan)
+
+
+def _print_plan(bundle: Bundle, plan: Plan) -> None:
+    table = Table("step", "runs where", "engine", "MFLOP", "operators")
+    for step in plan.steps:
+        match step:
+            case Stage():
+                for i, graph in enumerate(step.graphs):
+                    entry = bundle.manifest.graphs[graph.graph]
+                    table.add_row(
+                        step.name if i == 0 else "",
+                        str(graph.select),
+                        graph.graph,
+                        f"{entry.flops / 1e6:.1f}",
+                        str(entry.nodes),
+                    )
+            case Tile():
+                table.add_row(f"tile {step.size} px, halo {step.halo}", "", "", "", "")
+            case Route():
+                rules = ", ".join(f"{d.variable.name} {d.variable.axis.values} by {d.rule.kind}" for d in step.decisions)
+                table.add_row(f"route {step.regions}: {rules}", "", "", "", "")
+            case Stitch():
+                table.add_row("stitch", "", "", "", "")
+            case Keep():
+                table.add_row(f"keep {step.state}", str(step.when), "", "", "")
+            case Sample():
+                table.add_row(f"sample {step.input} by {step.variable}", "", "", "", "")
+    out.print(table)

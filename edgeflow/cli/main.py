@@ -1,0 +1,78 @@
+"""The entry point: one-line errors, exit codes, and the commands."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+import typer
+
+from edgeflow import __version__
+from edgeflow.cli import check, export, inspect, profile, run, sys_info, targets, train
+from edgeflow.cli.console import err
+from edgeflow.ir.errors import EdgeflowError
+
+app = typer.Typer(
+    help="Compile video networks whose compute depends on their input, and run them where they are needed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"edgeflow {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+    ),
+    debug: bool = typer.Option(
+        False, "--debug", help="Show the traceback of an error. May stand anywhere on the line."
+    ),
+) -> None:
+    """Compile video networks whose compute depends on their input, and run them where they are needed."""
+
+
+app.command("export")(export.export)
+app.command("check")(check.check)
+app.command("run")(run.run)
+app.command("profile")(profile.profile)
+app.command("inspect")(inspect.inspect)
+app.command("targets")(targets.targets)
+app.command("sys")(sys_info.sys_info)
+app.add_typer(train.app, name="train")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 misused, 130 interrupted."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    try:
+        app([a for a in given if a != "--debug"], "edgeflow")
+    except EdgeflowError as error:
+        _fail(str(error), debug)
+    except KeyboardInterrupt:
+        err.print("edgeflow: interrupted", markup=False)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(1)
+    except MemoryError:
+        _fail("out of memory: use a smaller preset, or a machine with more memory", debug)
+    except OSError as error:
+        name = f" {error.filename}" if error.filename else ""
+        _fail(f"cannot use{name}: {error.strerror or error}; check the path and the space left", debug)
+
+
+def _fail(message: str, debug: bool) -> None:
+    if debug:
+        traceback.print_exc()
+    line = " ".join(message.split())
+    err.print(f"edgeflow: error: {line}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)

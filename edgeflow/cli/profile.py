@@ -1,0 +1,85 @@
+"""`edgeflow profile`: how long every engine and a clip's frames take on this machine."""
+
+from __future__ import annotations
+
+from json import dumps
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from edgeflow.cli.clips import first_frames
+from edgeflow.cli.console import err, out
+from edgeflow.ir.bundle import open_bundle
+from edgeflow.ir.files import write_atomically
+from edgeflow.runtime.profile import ClipProfile, ProfileReport
+from edgeflow.runtime.profile import profile as profile_bundle
+
+
+def profile(
+    bundle: Annotated[Path, typer.Argument(help="The bundle to measure.")],
+    clip: Annotated[Path | None, typer.Option(help="A video whose frames are run as well.")] = None,
+    frames: Annotated[int, typer.Option(help="Frames of the clip to run.", min=4)] = 32,
+    library: Annotated[
+        str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this file.")] = None,
+) -> None:
+    """Measure every engine at every batch size and, with --clip, whole frames.
+
+    Example: edgeflow profile cain.edgeflow --clip in.mp4 --json profile.json
+    """
+    opened = open_bundle(bundle)
+    pictures = first_frames(clip, frames) if clip else []
+    with err.status("profile") as status:
+        report = profile_bundle(
+            opened,
+            pictures,
+            library=library,
+            threads=threads,
+            progress=lambda what: status.update(f"profile {what}"),
+        )
+    if json:
+        write_atomically(json, (dumps(report.to_json(), indent=1) + "\n").encode())
+    _print(report)
+
+
+def _print(report: ProfileReport) -> None:
+    cpu = report.machine
+    out.print(f"{report.library} {report.version}, {cpu['cpu']}, {cpu['threads']} threads", highlight=False)
+    table = Table("engine", "batch", "mean", "median", "p90", "p99", "min", "max", "GFLOP/s", title="ms per run")
+    for engine in report.engines:
+        t = engine.latency
+        times = (t.mean_ms, t.median_ms, t.p90_ms, t.p99_ms, t.min_ms, t.max_ms)
+        table.add_row(engine.graph, str(engine.batch), *(f"{ms:.2f}" for ms in times), f"{engine.gflops:.0f}")
+    out.print(table)
+    if report.clip:
+        _print_clip(report.clip)
+    out.print(f"method: {report.method}", style="dim", highlight=False)
+
+
+def _print_clip(clip: ClipProfile) -> None:
+    t = clip.latency
+    out.print(
+        f"{clip.frames} frames of {clip.size[0]}x{clip.size[1]}: mean {t.mean_ms:.1f}, median {t.median_ms:.1f}, "
+        f"p90 {t.p90_ms:.1f}, p99 {t.p99_ms:.1f} ms; {clip.fps:.2f} frames/s; "
+        f"engines {clip.engines_ms:.1f} ms, all else x{clip.overhead:.3f}; "
+        f"padding {clip.padding:.1%}, {clip.gathered_rows:.0f} rows gathered",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(
+        f"{clip.flops / 1e9:.1f} GFLOP a frame, {clip.dearest_flops / 1e9:.1f} on the dearest route "
+        f"({clip.dearest_flops / clip.flops:.2f}x)",
+        highlight=False,
+    )
+    table = Table("stage", "ms a frame", "share")
+    for stage, ms in clip.stages_ms.items():
+        table.add_row(stage, f"{ms:.2f}", f"{ms / t.mean_ms:.1%}")
+    out.print(table)
+    routes = Table("route", "share of tiles")
+    for route, share in sorted(clip.routes.items(), key=lambda item: -item[1]):
+        routes.add_row(route or "(none)", f"{share:.1%}")
+    out.print(routes)

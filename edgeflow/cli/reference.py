@@ -1,0 +1,61 @@
+"""Finds the model that a command names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from edgeflow.ir.errors import FlowError
+
+if TYPE_CHECKING:
+    from edgeflow.flow.module import RoutedModule
+
+
+def find_model(reference: str, preset: str, variant: str) -> RoutedModule:
+    """Build a model from `cain-sd`, `path/to/file.py:build` or `package.module:build`.
+
+    Raises:
+        FlowError: it cannot be found, or is no routed module.
+    """
+    from edgeflow.flow.module import RoutedModule
+    from edgeflow.models import build_seed
+
+    if ":" not in reference:
+        return build_seed(reference, preset, variant)
+    place, _, name = reference.rpartition(":")
+    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    build = getattr(module, name, None)
+    if not callable(build):
+        raise FlowError(f"{place} has no function {name!r}: give the one that returns the model")
+    model: Any = build()
+    if not isinstance(model, RoutedModule):
+        raise FlowError(f"{reference} returns a {type(model).__name__}: it must return an edgeflow.flow.RoutedModule")
+    return model
+
+
+def _load_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise FlowError(f"no file {path}: give path/to/file.py:build")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise FlowError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _load_module(name: str) -> ModuleType:
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        return importlib.import_module(name)
+    except Exception as error:
+        raise FlowError(f"{name} cannot be imported: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.pop(0)

@@ -1,0 +1,179 @@
+"""Checks a bundle on this machine, from its golden vectors, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.golden import sampled
+from edgeflow.ir.plan import Plan, Port
+from edgeflow.runtime.rows import Array
+from edgeflow.runtime.session import Session
+from edgeflow.runtime.trace import Result
+
+TOLERANCE = 1e-4
+"""Largest error of an engine, relative to the largest value of its output or to 1."""
+
+MINIMUM_PSNR_DB = 70.0
+"""Of whole frames against the eager flow, before rounding."""
+
+
+@dataclass(frozen=True)
+class GraphCheck:
+    """One graph against its golden vector: largest absolute error and what it may be."""
+
+    graph: str
+    max_error: float
+    allowed: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is allowed; not if it is no number."""
+        return self.max_error <= self.allowed
+
+
+@dataclass(frozen=True)
+class ClipCheck:
+    """Whole frames against the eager flow.
+
+    Attributes:
+        frames: kind of frames the plan is for.
+        calls: frames compared.
+        psnr_db: before rounding, peak 1; of tensors, relative to the largest value.
+        flips: decisions that differ.
+        decisions: decisions compared.
+        rounding: largest difference of the uint8 output from the rounded golden, in levels.
+    """
+
+    frames: str
+    calls: int
+    psnr_db: float
+    flips: int
+    decisions: int
+    rounding: int
+
+    @property
+    def passed(self) -> bool:
+        """Close enough, no decision changed, and rounding off by one level at most."""
+        return self.psnr_db >= MINIMUM_PSNR_DB and self.flips == 0 and self.rounding <= 1
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was compared with which engine library."""
+
+    library: str
+    version: str
+    graphs: tuple[GraphCheck, ...]
+    clips: tuple[ClipCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything passed."""
+        return all(item.passed for item in (*self.graphs, *self.clips))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        graphs = [{**asdict(g), "passed": g.passed} for g in self.graphs]
+        clips = [{**asdict(c), "passed": c.passed} for c in self.clips]
+        head = {"library": self.library, "version": self.version, "passed": self.passed}
+        return {**head, "graphs": graphs, "clips": clips}
+
+
+def check(
+    bundle: Bundle,
+    *,
+    library: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[str], None] = lambda what: None,
+) -> CheckReport:
+    """Compare every engine, and whole frames, with what the eager flow said at export.
+
+    Raises:
+        BackendError: the engine library is missing or refuses a graph.
+    """
+    graphs: dict[str, GraphCheck] = {}
+    clips = []
+    session = None
+    for kind, plan in bundle.manifest.plans.items():
+        with np.load(bundle.path / f"golden/clip-{kind}.npz") as stored:
+            golden = dict(stored)
+        session = Session(bundle, library=library, threads=threads, exact=True)
+        session.prepare(*_frame_size(golden, plan))
+        for stage in plan.stages:
+            for graph in stage.graphs:
+                if graph.graph not in graphs:
+                    progress(graph.graph)
+                    graphs[graph.graph] = _check_graph(bundle, session, graph.graph)
+        progress(f"{kind} clip")
+        rounded = Session(bundle, library=library, threads=threads)
+        clips.append(_check_clip(kind, plan, golden, session, rounded))
+    assert session is not None
+    backend = session.backend
+    return CheckReport(backend.name, backend.version, tuple(graphs.values()), tuple(clips))
+
+
+def _frame_size(golden: Mapping[str, Array], plan: Plan) -> tuple[int, int]:
+    if not any(isinstance(d, str) for spec in plan.inputs for d in spec.shape):
+        first = next((s for s in plan.inputs if s.image), None)
+        return (int(first.shape[1]), int(first.shape[2])) if first else (0, 0)
+    for i, spec in enumerate(plan.inputs):
+        if spec.image:
+            height, width = golden[f"0.in.{i}"].shape[:2]
+            return height, width
+    return (0, 0)
+
+
+def _check_graph(bundle: Bundle, session: Session, name: str) -> GraphCheck:
+    assert session.executor is not None
+    loaded = session.executor.loaded[name]
+    with np.load(bundle.path / bundle.manifest.graphs[name].golden) as golden:
+        inputs = [golden[f"in.{port.value}"].astype(port.dtype) for port in loaded.graph.inputs]
+        wanted = [golden[f"out.{port.tensor}"] for port in loaded.outputs]
+    outputs = [_empty(session, port) for port in loaded.outputs]
+    loaded.engine.run(inputs, outputs)
+    error, allowed = 0.0, TOLERANCE
+    for made, expected in zip(outputs, wanted, strict=True):
+        error = max(error, float(np.abs(sampled(made) - expected).max()))
+        allowed = max(allowed, TOLERANCE * float(np.abs(expected).max()))
+    return GraphCheck(name, error, allowed)
+
+
+def _empty(session: Session, port: Port) -> Array:
+    assert session.executor is not None
+    return np.empty((1, *session.executor.sizes(port.shape)), port.dtype)
+
+
+def _check_clip(
+    kind: str, plan: Plan, golden: Mapping[str, Array], session: Session, rounded: Session
+) -> ClipCheck:
+    calls = len({name.split(".")[0] for name in golden})
+    squared, peak, flips, decisions, rounding = [], 1.0, 0, 0, 0
+    for call in range(calls):
+        inputs = [golden[f"{call}.in.{i}"] for i in range(len(plan.inputs))]
+        result, images = session.run(*inputs), rounded.run(*inputs)
+        for i, spec in enumerate(plan.outputs):
+            expected = golden[f"{call}.out.{i}"]
+            squared.append(float(np.mean((sampled(result.outputs[i]).astype(np.float64) - expected) ** 2)))
+            if spec.image:
+                levels = sampled(np.ascontiguousarray(images.outputs[i].transpose(2, 0, 1)))
+                off = np.abs(levels - np.clip(expected, 0, 1) * 255).max()
+                rounding = max(rounding, int(np.ceil(off - 0.501)))
+            else:
+                peak = max(peak, float(np.abs(expected).max()))
+        for name, taken in _decisions(plan, result).items():
+            own = golden[f"{call}.route.{name}"].tolist()
+            decisions += len(own)
+            flips += sum(a != b for a, b in zip(own, taken, strict=True))
+    error = max(float(np.mean(squared)), 1e-20)
+    return ClipCheck(kind, calls, float(10 * np.log10(peak**2 / error)), flips, decisions, rounding)
+
+
+def _decisions(plan: Plan, result: Result) -> dict[str, list[int]]:
+    """Per variable, the chosen index of every region, as the session's trace has it."""
+    choices = result.trace.choices
+    return {v.name: [v.axis.index(choice) for choice in choices[v.name]] for v in plan.variables}

@@ -1,0 +1,219 @@
+"""Measures a bundle on this machine: every engine at every batch size, and whole frames of a clip."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from edgeflow.ir.bundle import Bundle
+from edgeflow.runtime.execute import Executor
+from edgeflow.runtime.rows import Array
+from edgeflow.runtime.session import Session
+from edgeflow.runtime.trace import Trace
+
+WARMUP, RUNS, SECONDS = 2, 20, 0.4
+"""An engine is run twice unmeasured, then at most 20 times or for 0.4 seconds."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds over several runs."""
+
+    runs: int
+    mean_ms: float
+    median_ms: float
+    p90_ms: float
+    p99_ms: float
+    min_ms: float
+    max_ms: float
+
+    @staticmethod
+    def of(times_ms: list[float]) -> Latency:
+        """Summarise measured times."""
+        p50, p90, p99 = (float(np.percentile(times_ms, p)) for p in (50, 90, 99))
+        return Latency(
+            len(times_ms), float(np.mean(times_ms)), p50, p90, p99, min(times_ms), max(times_ms)
+        )
+
+
+@dataclass(frozen=True)
+class EngineProfile:
+    """One engine at one batch size; `gflops` is its rate at the median."""
+
+    graph: str
+    segments: tuple[str, ...]
+    batch: int
+    latency: Latency
+    gflops: float
+
+
+@dataclass(frozen=True)
+class ClipProfile:
+    """Whole frames of a clip.
+
+    Attributes:
+        frames: calls measured.
+        size: (width, height) of the frames in pixels.
+        latency: of a call.
+        fps: calls per second, from the mean.
+        engines_ms: mean time in the engine library per call.
+        overhead: mean call time over mean engine time.
+        stages_ms: mean time per stage and call.
+        flops: mean FLOPs per call, padding included.
+        dearest_flops: FLOPs if every region took the dearest variant of every stage.
+        routes: share of the regions that took each route.
+        gathered_rows: mean rows copied per call to form batches.
+        padding: share of the rows run that were padding.
+    """
+
+    frames: int
+    size: tuple[int, int]
+    latency: Latency
+    fps: float
+    engines_ms: float
+    overhead: float
+    stages_ms: dict[str, float]
+    flops: float
+    dearest_flops: int
+    routes: dict[str, float]
+    gathered_rows: float
+    padding: float
+
+
+@dataclass(frozen=True)
+class ProfileReport:
+    """What was measured, on what, with what."""
+
+    machine: dict[str, Any]
+    library: str
+    version: str
+    engines: tuple[EngineProfile, ...]
+    clip: ClipProfile | None
+    method: str = (
+        f"wall clock; engines: {WARMUP} runs unmeasured, then up to {RUNS} runs or {SECONDS} s each; "
+        "clip: calls of the session after 2 unmeasured ones, without decoding and encoding"
+    )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+
+def machine() -> dict[str, Any]:
+    """This machine, in words."""
+    name = platform.processor() or platform.machine()
+    if os.path.exists("/proc/cpuinfo"):
+        with open("/proc/cpuinfo") as file:
+            found = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+            name = found[0] if found else name
+    return {"cpu": name, "threads": len(os.sched_getaffinity(0)), "system": platform.platform(terse=True)}
+
+
+def profile(
+    bundle: Bundle,
+    frames: Iterable[Array] = (),
+    *,
+    size: tuple[int, int] | None = None,
+    library: str | None = None,
+    threads: int | None = None,
+    progress: Callable[[str], None] = lambda what: None,
+) -> ProfileReport:
+    """Measure a bundle.
+
+    Args:
+        bundle: what to measure.
+        frames: successive frames (h, w, 3) uint8 of a clip; none to measure engines alone.
+        size: (height, width) to load the engines for, if there are no frames.
+        library: engine library; the target's by default.
+        threads: CPU threads.
+        progress: told what is being measured.
+    """
+    session = Session(bundle, library=library, threads=threads)
+    clip = _profile_clip(session, frames, progress)
+    if session.executor is None:
+        session.prepare(*(size or (720, 1280)))
+    assert session.executor is not None
+    engines = tuple(_profile_engines(bundle, session.executor, progress))
+    return ProfileReport(machine(), session.backend.name, session.backend.version, engines, clip)
+
+
+def _profile_engines(
+    bundle: Bundle, executor: Executor, progress: Callable[[str], None]
+) -> Iterable[EngineProfile]:
+    regions = {graph.graph: stage.regions for stage in executor.plan.stages for graph in stage.graphs}
+    for name, loaded in executor.loaded.items():
+        progress(name)
+        for batch in executor.plan.batches if regions[name] != "frame" else (1,):
+            arrays = [
+                np.zeros((batch, *executor.sizes(port.shape)), port.dtype)
+                for port in (*loaded.graph.inputs, *loaded.outputs)
+            ]
+            count = len(loaded.graph.inputs)
+            times = _times(lambda e=loaded.engine, a=arrays, n=count: e.run(a[:n], a[n:]))  # type: ignore[misc]
+            latency = Latency.of(times)
+            rate = loaded.flops * batch / latency.median_ms / 1e6
+            yield EngineProfile(name, bundle.manifest.graphs[name].segments, batch, latency, rate)
+
+
+def _times(run: Callable[[], None]) -> list[float]:
+    for _ in range(WARMUP):
+        run()
+    times: list[float] = []
+    start = perf_counter()
+    while len(times) < RUNS and (not times or perf_counter() - start < SECONDS):
+        begin = perf_counter()
+        run()
+        times.append((perf_counter() - begin) * 1e3)
+    return times
+
+
+def _profile_clip(
+    session: Session, frames: Iterable[Array], progress: Callable[[str], None]
+) -> ClipProfile | None:
+    traces: list[Trace] = []
+    size = (0, 0)
+    count = len(next(iter(session.bundle.manifest.plans.values())).inputs)
+    calls: Iterable[tuple[Array, ...]] = pairwise(frames) if count == 2 else ((f,) for f in frames)
+    for number, call in enumerate(calls):
+        result = session.run(*call)
+        size = (call[0].shape[1], call[0].shape[0])
+        progress(f"frame {number + 1}")
+        if number >= WARMUP:
+            traces.append(result.trace)
+    if not traces:
+        return None
+    assert session.executor is not None
+    total = [trace.total_ms for trace in traces]
+    engines = float(np.mean([trace.engines_ms for trace in traces]))
+    stages: Counter[str] = Counter()
+    rows = regions = 0
+    for trace in traces:
+        for engine in trace.engines:
+            stages[engine.stage] += engine.ms  # type: ignore[assignment]
+            rows += sum(engine.batches)
+            regions += engine.regions
+    routes = Counter(
+        " ".join(f"{k}={v}" for k, v in region.route.items()) for trace in traces for region in trace.regions
+    )
+    return ClipProfile(
+        frames=len(traces),
+        size=size,
+        latency=Latency.of(total),
+        fps=1e3 / float(np.mean(total)),
+        engines_ms=engines,
+        overhead=float(np.mean(total)) / engines,
+        stages_ms={name: ms / len(traces) for name, ms in stages.items()},
+        flops=float(np.mean([trace.flops for trace in traces])),
+        dearest_flops=session.executor.dearest_flops(),
+        routes={route: n / routes.total() for route, n in sorted(routes.items())},
+        gathered_rows=float(np.mean([trace.gathered for trace in traces])),
+        padding=1 - regions / rows,
+    )
