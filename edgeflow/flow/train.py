@@ -225,7 +225,8 @@ class _TrainFlow(Flow):
                     if choice not in found:
                         found.append(choice)
         for variable in axes.values():
-            domains[variable.name] = list(variable.axis.values)
+            fixed = self._fixed.get(variable.name.split(".")[0])
+            domains[variable.name] = list(variable.axis.values) if fixed is None else [fixed]
         return [dict(zip(domains, choice, strict=True)) for choice in product(*domains.values())]
 
     def _either(

@@ -85,9 +85,7 @@ class PWC(nn.Module):
     ) -> None:
         super().__init__()
         self.finest = finest
-        self.levels = nn.ModuleList(
-            Level(a, b) for a, b in zip((3, *channels), channels, strict=False)
-        )
+        self.levels = nn.ModuleList(Level(a, b) for a, b in zip((3, *channels), channels, strict=False))
         self.decoders = nn.ModuleList()
         coarser = 0
         for level in range(len(channels), finest - 1, -1):
@@ -99,6 +97,18 @@ class PWC(nn.Module):
             inputs = refiner[i - 1] if i else coarser
             layers += [nn.Conv2d(inputs, width, 3, 1, dilation, dilation), nn.LeakyReLU(0.1)]
         self.refiner = nn.Sequential(*layers, nn.Conv2d(refiner[-1], 2, 3, 1, 1))
+        self._start()
+
+    def _start(self) -> None:
+        """Random weights that keep the signal's size through the many layers, and almost no flow."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, 0.1)
+                nn.init.zeros_(module.bias)  # type: ignore[arg-type]
+        with torch.no_grad():
+            for name, weight in self.named_parameters():
+                if name.endswith("flow.weight") or weight is self.refiner[-1].weight:
+                    weight.mul_(0.01)
 
     @property
     def multiple(self) -> int:
@@ -118,15 +128,19 @@ class PWC(nn.Module):
 
         In units of 20 pixels of the frame, x then y.
         """
-        coarser = None
+        return self.matches(first, second)[-1]
+
+    def matches(self, first: list[torch.Tensor], second: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Like `match`, of every level that finds a flow, coarsest first; only the last is refined."""
+        coarser, flows = None, []
         for i, decoder in enumerate(self.decoders):
             level = len(self.levels) - i
             scale = FLOW_SCALE / 2**level
             coarser = decoder(first[level - 1], second[level - 1], coarser, scale)
+            flows.append(coarser[0])
         assert coarser is not None
         flow, features = coarser
-        refined: torch.Tensor = flow + self.refiner(features)
-        return refined
+        return [*flows[:-1], flow + self.refiner(features)]
 
     def forward(self, frame0: torch.Tensor, frame1: torch.Tensor) -> torch.Tensor:
         """Flow from frame0 to frame1, in pixels, at full size: (n, 3, h, w) twice -> (n, 2, h, w)."""
