@@ -27,9 +27,10 @@ class TileGrid:
     """A frame covered by square tiles of one size.
 
     Along each side, the fewest tiles are taken that leave `halo` pixels on both sides of
-    every seam. Patches share the side evenly. Tiles are moved inside the frame, so that at
-    the frame's edge a tile holds real pixels instead of padding; only a frame smaller than
-    a tile is padded (its last row and column repeated).
+    every seam. Patches share the side evenly, but the first and the last are longer by the
+    halo that they need not hold at the frame's edge. Tiles are moved inside the frame, so that
+    at the frame's edge a tile holds real pixels instead of padding; only a frame smaller than a
+    tile is padded (its last row and column repeated).
 
     Attributes:
         height: of the frame, in pixels.
@@ -64,16 +65,14 @@ class TileGrid:
         return self.rows * self.columns
 
     @property
-    def origins(self) -> list[tuple[int, int]]:
+    def origins(self) -> tuple[tuple[int, int], ...]:
         """Top-left pixel of each tile, row by row."""
-        ys, xs = _cover(self.height, self.size, self.halo), _cover(self.width, self.size, self.halo)
-        return [(y[0], x[0]) for y in ys for x in xs]
+        return _places(self)[0]
 
     @property
     def regions(self) -> tuple[Region, ...]:
         """The patch of each tile, row by row. Together they cover the frame once."""
-        ys, xs = _cover(self.height, self.size, self.halo), _cover(self.width, self.size, self.halo)
-        return tuple(Region(y[1], x[1], y[2], x[2]) for y in ys for x in xs)
+        return _places(self)[1]
 
     def cut(self, frame: NDArray[np.uint8], order: NDArray[np.intp], out: NDArray[np.uint8]) -> None:
         """Copy tiles out of a frame.
@@ -121,12 +120,23 @@ def pool_map(scores: NDArray[np.float32], grid: TileGrid) -> NDArray[np.float32]
 def _cover(length: int, size: int, halo: int) -> tuple[tuple[int, int, int], ...]:
     """(tile start, patch start, patch end) along one side."""
     count = 1 if length <= size else ceil((length - 2 * halo) / (size - 2 * halo))
-    bounds = [round(i * length / count) for i in range(count + 1)]
+    inner = length - 2 * halo
+    bounds = [0, *(halo + i * inner // count for i in range(1, count)), length]
     cover = []
     for first, last in zip(bounds, bounds[1:], strict=False):
         centred = (first + last - size) // 2
         cover.append((max(0, min(centred, length - size)), first, last))
     return tuple(cover)
+
+
+@lru_cache(maxsize=64)
+def _places(grid: TileGrid) -> tuple[tuple[tuple[int, int], ...], tuple[Region, ...]]:
+    """Origin and patch of each tile."""
+    ys, xs = _cover(grid.height, grid.size, grid.halo), _cover(grid.width, grid.size, grid.halo)
+    return (
+        tuple((y[0], x[0]) for y in ys for x in xs),
+        tuple(Region(y[1], x[1], y[2], x[2]) for y in ys for x in xs),
+    )
 
 
 @lru_cache(maxsize=64)
