@@ -1,0 +1,75 @@
+"""Models and bundles that several folders of tests share; each bundle is compiled once."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import `routed_models`
+
+settings.register_profile(
+    "edgeflow", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("edgeflow")
+
+STRATEGIES = ("chained", "routes")
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Any:
+    """A tiny CAIN-SD whose finder sends the tiles of the synthetic clip on several routes."""
+    from edgeflow.models.cain_sd import build
+
+    torch.manual_seed(0)
+    model = build("tiny")
+    for parameter in model.sd_finder.parameters():
+        parameter.data.normal_(0, 0.3)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_bundles(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What compiling it said, by strategy."""
+    from edgeflow.export.compile import compile_model
+    from edgeflow.targets import load
+
+    folder = tmp_path_factory.mktemp("tiny")
+    return {
+        strategy: compile_model(
+            tiny, load("cpu"), folder / f"{strategy}.edgeflow", reference={"model": "tiny"}, strategy=strategy
+        )
+        for strategy in STRATEGIES
+    }
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], tuple[Any, Any]]:
+    """A function from the name of a small model and a strategy to the model and its bundle."""
+    from routed_models import small
+
+    from edgeflow.export.compile import compile_model
+    from edgeflow.targets import load
+
+    folder = tmp_path_factory.mktemp("small")
+    made: dict[tuple[str, str], tuple[Any, Any]] = {}
+
+    def get(name: str, strategy: str) -> tuple[Any, Any]:
+        if (name, strategy) not in made:
+            model = small(name)
+            output = folder / f"{name}-{strategy}.edgeflow"
+            compiled = compile_model(model, load("cpu"), output, reference={"model": name}, strategy=strategy)
+            made[name, strategy] = model, compiled
+        return made[name, strategy]
+
+    return get
+
+
+@pytest.fixture
+def random() -> np.random.Generator:
+    """Random numbers that are the same in every run."""
+    return np.random.default_rng(5)

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from edgeflow.ir.errors import FlowError
+from edgeflow.ir.route import Axis
+from edgeflow.ir.rules import (
+    Argmax,
+    ConfidenceBelow,
+    FirstNonZero,
+    KeyFrameInterval,
+    Length,
+    Nearest,
+    StreamContext,
+    evenly,
+    rule_from_json,
+    rule_to_json,
+)
+
+THREE = Axis("low", "middle", "high")
+
+
+def scores(rows):
+    return np.array(rows, np.float32)
+
+
+@given(arrays(np.float32, (4, 3), elements=st.floats(-9, 9, width=32)))
+def test_argmax_takes_the_first_of_the_largest(logits):
+    wanted = [row.tolist().index(max(row.tolist())) for row in logits]
+    assert Argmax().decide(logits, THREE).tolist() == wanted
+
+
+@given(arrays(np.float32, (4, 3), elements=st.sampled_from([0.0, -0.0, 0.25, -1.0])))
+def test_first_non_zero_takes_the_last_value_where_all_gates_are_shut(gates):
+    wanted = [next((i for i, gate in enumerate(row) if gate), 2) for row in gates.tolist()]
+    assert FirstNonZero().decide(gates, THREE).tolist() == wanted
+
+
+def test_confidence_compares_the_largest_softmax_with_the_threshold():
+    even, sure, huge = [0, 0, 0, 0], [4, 0, 0, 0], [1000, 0, 0, 0]  # 0.25, 0.948, 1
+    rule, given_scores = ConfidenceBelow(0.9), scores([even, sure, huge])
+    assert rule.decide(given_scores, Axis(False, True)).tolist() == [1, 0, 0]
+    assert rule.decide(given_scores, Axis(True, False)).tolist() == [0, 1, 1]
+    assert ConfidenceBelow(0.95).decide(given_scores, Axis(False, True)).tolist() == [1, 1, 0]
+    assert ConfidenceBelow(0.25).decide(scores([even]), Axis(False, True)).tolist() == [0]
+
+
+def test_confidence_decides_between_truth_values_only():
+    with pytest.raises(FlowError, match=r"ConfidenceBelow decides a \(False, True\) axis"):
+        ConfidenceBelow(0.5).decide(scores([[1, 2, 3]]), THREE)
+
+
+@pytest.mark.parametrize("rule", [Argmax(), FirstNonZero()])
+def test_scores_are_as_wide_as_the_axis(rule):
+    with pytest.raises(FlowError, match=r"needs scores of shape \(regions, 3\), got \(2, 4\)"):
+        rule.decide(np.zeros((2, 4), np.float32), THREE)
+
+
+def test_a_key_frame_comes_first_and_then_every_interval():
+    rule = KeyFrameInterval(3)
+    chosen = [rule.choose(StreamContext(frame=frame), Axis("key", "shortcut")) for frame in range(7)]
+    assert chosen == [0, 1, 1, 0, 1, 1, 0]
+
+
+def test_a_key_frame_interval_counts_from_one():
+    assert KeyFrameInterval(1).choose(StreamContext(frame=5), Axis("key", "shortcut")) == 0
+    with pytest.raises(FlowError, match="counts frames from 1 up, got 0"):
+        KeyFrameInterval(0)
+
+
+@pytest.mark.parametrize(
+    ("length", "ties", "wanted"),
+    [(1, "higher", 4), (5, "higher", 4), (6, "higher", 8), (6, "lower", 4), (7, "lower", 8), (11, "higher", 8)]
+    + [(12, "higher", 16), (12, "lower", 8), (16, "higher", 16), (99, "lower", 16)],
+)
+@pytest.mark.parametrize("axis", [Axis(4, 8, 16), Axis(16, 4, 8)])
+def test_nearest_takes_the_closest_number_and_ties_go_as_asked(length, ties, wanted, axis):
+    assert axis.values[Nearest(length, ties).choose(StreamContext(), axis)] == wanted
+
+
+def test_nearest_reads_the_length_of_an_input_at_run_time():
+    rule = Nearest(Length("clip"), "higher")
+    assert rule.choose(StreamContext(lengths={"clip": 7}), Axis(4, 8, 16)) == 1
+
+
+def test_nearest_needs_numbers():
+    with pytest.raises(FlowError, match="Nearest needs an axis of numbers"):
+        Nearest(3).choose(StreamContext(), THREE)
+
+
+RULES = [Argmax(), FirstNonZero(), ConfidenceBelow(0.75), KeyFrameInterval(4), Nearest(6), Nearest(Length("a"), "lower")]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_json_round_trip(rule):
+    assert rule_from_json(rule_to_json(rule)) == rule
+
+
+def test_an_unknown_rule():
+    with pytest.raises(FlowError, match="unknown decision rule 'dice': known are argmax"):
+        rule_from_json({"kind": "dice"})
+
+
+@given(st.integers(1, 64), st.integers(1, 64))
+def test_evenly_spaced_positions_are_each_in_the_middle_of_their_share(length, count):
+    positions = evenly(length, count)
+    assert len(positions) == count and positions == sorted(positions)
+    for i, position in enumerate(positions):
+        assert i * length / count - 1 < position < (i + 1) * length / count
+
+
+def test_evenly_by_hand():
+    assert evenly(16, 4) == [2, 6, 10, 14]
+    assert evenly(8, 8) == list(range(8))
+    assert evenly(2, 4) == [0, 0, 1, 1]
