@@ -80,6 +80,10 @@ class CARN(Cascade):
         units: uses of each block's shared unit; 3 as published.
         residual: add the bicubically upscaled input to the output, not as published. A narrow
             network then need only say what bicubic upscaling misses.
+        fold: work on `fold` x `fold` pixels per position and enlarge in the last convolution
+            (sub-pixel convolution, Shi et al. 2016), not as published. Few channels at full size
+            keep a machine waiting for memory: on a CPU this computes the same FLOPs several
+            times faster. 0 for the published upsamplers.
     """
 
     mean: torch.Tensor
@@ -92,19 +96,29 @@ class CARN(Cascade):
         blocks: int = 3,
         units: int = 3,
         residual: bool = False,
+        fold: int = 0,
     ) -> None:
         super().__init__(width, blocks)
-        self.residual = residual
+        self.residual, self.fold = residual, fold
         self.register_buffer("mean", torch.tensor(RGB_MEAN).reshape(1, 3, 1, 1), persistent=False)
-        self.entry = nn.Conv2d(3, width, 3, padding=1)
+        self.entry = nn.Conv2d(3 * max(fold, 1) ** 2, width, 3, padding=1)
         self.blocks = nn.ModuleList(CascadingBlock(width, groups, units) for _ in range(blocks))
-        self.upsamplers = nn.ModuleDict({str(s): Upsampler(width, groups, s) for s in scales})
-        self.exit = nn.Conv2d(width, 3, 3, padding=1)
+        if fold:
+            self.exits = nn.ModuleDict(
+                {str(s): nn.Conv2d(width, 3 * (s * fold) ** 2, 3, padding=1) for s in scales}
+            )
+        else:
+            self.upsamplers = nn.ModuleDict({str(s): Upsampler(width, groups, s) for s in scales})
+            self.exit = nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, x: torch.Tensor, scale: int) -> torch.Tensor:
         """Upscale a picture: (n, 3, h, w) -> (n, 3, scale h, scale w), not clamped."""
-        features = self.cascade(self.entry(x - self.mean), list(self.blocks))
-        detail = self.exit(self.upsamplers[str(scale)](features))
+        centred = F.pixel_unshuffle(x - self.mean, self.fold) if self.fold else x - self.mean
+        features = self.cascade(self.entry(centred), list(self.blocks))
+        if self.fold:
+            detail = F.pixel_shuffle(self.exits[str(scale)](features), scale * self.fold)
+        else:
+            detail = self.exit(self.upsamplers[str(scale)](features))
         if self.residual:
             return detail + F.interpolate(x, scale_factor=float(scale), mode="bicubic", align_corners=False)
         return detail + self.mean

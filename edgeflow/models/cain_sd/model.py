@@ -41,7 +41,7 @@ PRESETS = {
     "full": Preset(),
     "small": Preset(
         cain={"channels": 64, "blocks": 3, "residual": True},
-        carn={"width": 16, "blocks": 1, "units": 2, "residual": True},
+        carn={"width": 32, "blocks": 1, "units": 2, "residual": True, "fold": 2},
         pwc={
             "channels": (8, 16, 24, 32, 48),
             "finest": 3,
