@@ -128,7 +128,10 @@ def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
 def _manifest_from_json(data: Any, folder: Path) -> Manifest:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise BundleError(f"{folder / MANIFEST} is not an edgeflow manifest; export the bundle again")
-    major, minor = data.get("schema_version", (0, 0))
+    try:
+        major, minor = map(int, data["schema_version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BundleError(f"bundle {folder}: {MANIFEST} lacks or misstates schema_version; export it again") from error
     if (major, minor) > SCHEMA or major != SCHEMA[0]:
         raise BundleError(
             f"bundle {folder} has schema {major}.{minor}, this edgeflow reads up to {SCHEMA[0]}.{SCHEMA[1]}: "
@@ -148,6 +151,12 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
         raise BundleError(f"bundle {folder}: {MANIFEST} lacks or misstates {error}; export it again") from error
     for plan in manifest.plans.values():
         plan.verify()
+    for graph in manifest.graphs.values():
+        for name in (graph.file, graph.golden):
+            if name not in manifest.files:
+                raise BundleError(
+                    f"bundle {folder}: {MANIFEST} names {name!r}, which is not among its files; export it again"
+                )
     return manifest
 
 
