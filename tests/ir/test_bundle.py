@@ -1,0 +1,204 @@
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgeflow.ir.bundle import MANIFEST, WEIGHTS
+from edgeflow.ir.errors import BundleError, EdgeflowError
+from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
+from edgeflow.runtime import open_bundle
+
+
+@pytest.fixture
+def bundle(small_bundle, tmp_path):
+    """A copy of a bundle, to be damaged."""
+    _, compiled = small_bundle("Shortcut", "chained")
+    return Path(shutil.copytree(compiled.path, tmp_path / "model.edgeflow"))
+
+
+def rewrite(bundle, change):
+    data = json.loads((bundle / MANIFEST).read_text())
+    change(data)
+    (bundle / MANIFEST).write_text(json.dumps(data))
+
+
+def refused(bundle, match, **options):
+    with pytest.raises(EdgeflowError, match=match) as caught:
+        open_bundle(bundle, **options)
+    assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, BundleError)
+
+
+def test_a_whole_bundle_opens(bundle):
+    opened = open_bundle(str(bundle))
+    assert opened.path == bundle and WEIGHTS in opened.manifest.files
+    assert {path.relative_to(bundle).as_posix() for path in bundle.rglob("*") if path.is_file()} == {
+        MANIFEST,
+        *opened.manifest.files,
+    }
+
+
+def test_no_bundle(tmp_path):
+    refused(tmp_path / "no.edgeflow", r"no bundle at .*no\.edgeflow: make one with `edgeflow export")
+
+
+def test_a_folder_or_a_file_that_is_no_bundle(tmp_path):
+    refused(tmp_path, r"is not a bundle: it has no readable manifest\.json; export it again")
+    (tmp_path / "file").write_text("")
+    refused(tmp_path / "file", r"is not a bundle: it has no readable manifest\.json")
+
+
+@pytest.mark.parametrize("kind", ["graphs/*.onnx", "graphs/weights.bin", "golden/*.npz"])
+def test_every_damaged_file_is_named(bundle, kind):
+    path = next(iter(sorted(bundle.glob(kind))))
+    name, whole = path.relative_to(bundle).as_posix(), path.read_bytes()
+    path.write_bytes(whole[:-1])
+    refused(bundle, f"{name} has {len(whole) - 1} bytes instead of {len(whole)}; copy or export it again")
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    refused(bundle, rf"{name} was altered \(its SHA-256 differs\); copy or export it again")
+    open_bundle(bundle, verify=False)
+    path.unlink()
+    refused(bundle, f"{name} is missing; copy the bundle again, or export it again", verify=False)
+
+
+@pytest.mark.parametrize("text", ["{", "", "[1, 2", '{"format": "edgeflow-bundle"'])
+def test_a_manifest_that_is_not_json(bundle, text):
+    (bundle / MANIFEST).write_text(text)
+    refused(bundle, r"manifest\.json is damaged \(.*\); export it again")
+
+
+def test_a_manifest_that_is_not_text(bundle):
+    (bundle / MANIFEST).write_bytes(b"\xff\xfe\x00")
+    refused(bundle, r"has no readable manifest\.json")
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '{"format": "other"}'])
+def test_a_manifest_of_something_else(bundle, text):
+    (bundle / MANIFEST).write_text(text)
+    refused(bundle, r"manifest\.json is not an edgeflow manifest; export the bundle again")
+
+
+@pytest.mark.parametrize("version", [[1, 1], [2, 0], [0, 9]])
+def test_another_schema(bundle, version):
+    rewrite(bundle, lambda data: data.update(schema_version=version))
+    number = ".".join(map(str, version))
+    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.0: update edgeflow, or export")
+
+
+@pytest.mark.parametrize("version", ["1.0", [1], 1, None, ["a", "b"]])
+def test_a_schema_that_is_no_version(bundle, version):
+    rewrite(bundle, lambda data: data.update(schema_version=version))
+    refused(bundle, r"manifest\.json lacks or misstates")
+
+
+@pytest.mark.parametrize("field", ["model", "plans", "graphs", "files", "target", "provenance"])
+def test_a_missing_field_is_named(bundle, field):
+    rewrite(bundle, lambda data: data.pop(field))
+    refused(bundle, f"manifest.json lacks or misstates '{field}'; export it again")
+
+
+@pytest.mark.parametrize("field", ["plans", "graphs", "files"])
+@pytest.mark.parametrize("value", [[], 3, {"a": 3}, {"a": {}}])
+def test_a_field_of_the_wrong_kind(bundle, field, value):
+    rewrite(bundle, lambda data: data.update({field: value}))
+    refused(bundle, r"manifest\.json lacks or misstates")
+
+
+@pytest.mark.parametrize("path", ["../outside.bin", "/etc/hostname", "graphs/../../outside.bin"])
+def test_a_file_outside_the_bundle_is_not_trusted(bundle, path):
+    (bundle.parent / "outside.bin").write_bytes(b"x")
+    rewrite(bundle, lambda data: data["files"].update({path: {"bytes": 1, "sha256": "0"}}))
+    refused(bundle, "the path '.*' leads outside it; do not trust this bundle")
+
+
+@pytest.mark.parametrize("field", ["file", "golden"])
+def test_a_graph_that_is_not_among_the_files_is_not_trusted(bundle, field):
+    (bundle.parent / "outside.onnx").write_bytes(b"x")
+
+    def change(data):
+        next(iter(data["graphs"].values()))[field] = "../outside.onnx"
+
+    rewrite(bundle, change)
+    refused(bundle, r"names '\.\./outside\.onnx', which is not among its files; export it again")
+
+
+def test_an_unknown_step_and_rule(bundle):
+    rewrite(bundle, lambda data: data["plans"]["any"]["steps"][0].update(kind="splat"))
+    refused(bundle, "unknown step 'splat'; the bundle is from a newer edgeflow: update it")
+
+
+def test_an_unknown_rule(bundle):
+    rewrite(bundle, lambda data: data["plans"]["any"]["steps"][0]["decisions"][0]["rule"].update(kind="dice"))
+    with pytest.raises(EdgeflowError, match="unknown decision rule 'dice': known are"):
+        open_bundle(bundle)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BundleError, match="cannot write .*file: No space left on device; free some space"):
+        write_atomically(path, b"newer")
+    assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
+    output = tmp_path / "deep" / "model.edgeflow"
+    for text in ("old", "new"):
+        with folder_written_whole(output) as folder:
+            (folder / text).write_text(text)
+    assert os.listdir(output) == ["new"] and os.listdir(output.parent) == ["model.edgeflow"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), OSError(errno.ENOSPC, "No space left")])
+def test_a_failure_in_the_middle_leaves_the_old_folder_and_no_debris(tmp_path, error):
+    output = tmp_path / "model.edgeflow"
+    with folder_written_whole(output) as folder:
+        (folder / "old").write_text("old")
+    wanted = BundleError if isinstance(error, OSError) else type(error)
+    with pytest.raises(wanted), folder_written_whole(output) as folder:
+        (folder / "new").write_text("new")
+        raise error
+    assert os.listdir(output) == ["old"] and os.listdir(tmp_path) == ["model.edgeflow"]
+
+
+def test_a_failing_rename_leaves_the_old_folder(tmp_path, monkeypatch):
+    output = tmp_path / "model.edgeflow"
+    with folder_written_whole(output) as folder:
+        (folder / "old").write_text("old")
+    rename = Path.replace
+
+    def fails_at_the_last_moment(self, target):
+        if self.name.endswith(".new"):
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails_at_the_last_moment)
+    with pytest.raises(BundleError, match="Input/output error"), folder_written_whole(output) as folder:
+        (folder / "new").write_text("new")
+    assert os.listdir(output) == ["old"] and os.listdir(tmp_path) == ["model.edgeflow"]
+
+
+def test_a_file_in_the_way(tmp_path):
+    output = tmp_path / "model.edgeflow"
+    output.write_text("mine")
+    with (
+        pytest.raises(BundleError, match="a file of that name is in the way; remove it"),
+        folder_written_whole(output),
+    ):
+        pass
+    assert output.read_text() == "mine"
+
+
+def test_sha256(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
