@@ -74,6 +74,8 @@ class Condition:
     terms: tuple[Condition, ...] = ()
 
     def __and__(self, other: Condition | bool) -> Condition:
+        if not isinstance(other, Condition | bool):
+            return NotImplemented  # a decision knows its condition
         other = as_condition(other)
         if "false" in (self.op, other.op):
             return NEVER
@@ -84,6 +86,8 @@ class Condition:
     __rand__ = __and__
 
     def __or__(self, other: Condition | bool) -> Condition:
+        if not isinstance(other, Condition | bool):
+            return NotImplemented  # a decision knows its condition
         other = as_condition(other)
         if "true" in (self.op, other.op):
             return ALWAYS
