@@ -1,4 +1,3 @@
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -218,37 +217,3 @@ def test_a_graph_the_library_refuses_is_named(tmp_path, tiny_bundles, library):
     (path / name).write_bytes(damaged)
     with pytest.raises(BackendError, match=f"refuses {Path(name).name}"):
         Session(open_bundle(path, verify=False), library=library)(*clip(9, 9, 1)[0])
-
-
-@pytest.fixture(scope="module")
-def classifier():
-    path = Path(__file__).parents[2] / "examples" / "early_exit_classifier.py"
-    spec = importlib.util.spec_from_file_location("early_exit_classifier", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_example_leaves_at_every_exit(classifier, strategy, tmp_path):
-    import torch
-
-    from edgeflow.export.compile import compile_model
-    from edgeflow.targets import load
-
-    torch.manual_seed(1)
-    model = classifier.build()
-    for head, scale in zip(model.heads, (60, 160, 1), strict=True):
-        head[-1].weight.data.mul_(scale)
-    compiled = compile_model(model, load("cpu"), tmp_path / "c.edgeflow", reference={}, strategy=strategy)
-    images = [(i.permute(1, 2, 0).numpy() * 255).astype(np.uint8) for i in classifier.pictures(40)[0]]
-    session = Session(compiled.path)
-    exits, flops = set(), {}
-    for image in images:
-        result, wanted = session.run(image), Eager(model)(to_tensor(image))
-        assert np.abs(result.outputs[0] - wanted.outputs[0][0].numpy()).max() <= 1e-3
-        first, second = (route[0] for route in wanted.routes.values())
-        exits.add(1 if not first else 3 if second else 2)
-        flops[max(exits) if len(exits) == 1 else (1 if not first else 3 if second else 2)] = result.trace.flops
-    assert exits == {1, 2, 3}
-    assert flops[1] < flops[2] < flops[3]
