@@ -112,7 +112,12 @@ class Gated(RoutedModule):
             rules = {name: Scored(FirstNonZero(), scores) for name, scores in gates.items()}
             route = f.route(x, **rules)
             x = f.call(
-                block.body, x, gates["stride"], gates["channels"], stride=route.stride, channels=route.channels
+                block.body,
+                x,
+                gates["stride"],
+                gates["channels"],
+                stride=route.stride,
+                channels=route.channels,
             )
         return f.call(self.classify, x)
 

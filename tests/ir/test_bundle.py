@@ -159,7 +159,9 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
     assert os.listdir(output) == ["new"] and os.listdir(output.parent) == ["model.edgeflow"]
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("no"), OSError(errno.ENOSPC, "No space left")])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), ValueError("no"), OSError(errno.ENOSPC, "No space left")]
+)
 def test_a_failure_in_the_middle_leaves_the_old_folder_and_no_debris(tmp_path, error):
     output = tmp_path / "model.edgeflow"
     with folder_written_whole(output) as folder:

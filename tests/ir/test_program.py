@@ -28,7 +28,9 @@ def test_a_traced_program_is_sound(program):
 
 def test_a_value_is_made_before_it_is_read(program):
     shuffled = replace(program, operations=program.operations[::-1])
-    with pytest.raises(FlowError, match=r"program Patchwork, stitch stitched: reads 'finish' before it is made"):
+    with pytest.raises(
+        FlowError, match=r"program Patchwork, stitch stitched: reads 'finish' before it is made"
+    ):
         shuffled.verify()
 
 
@@ -82,7 +84,10 @@ def test_a_plan_makes_values_before_it_reads_them(plan):
 def test_a_stage_has_graphs_that_make_its_outputs(plan):
     position = plan.steps.index(plan.stages[0])
     (graph,) = plan.stages[0].graphs
-    for graphs, message in (((), "stage look has no graph"), ((replace(graph, outputs=()),), "lacks .'look.0'")):
+    for graphs, message in (
+        ((), "stage look has no graph"),
+        ((replace(graph, outputs=()),), "lacks .'look.0'"),
+    ):
         broken = replace(plan.stages[0], graphs=graphs)
         with pytest.raises(BundleError, match=message):
             replace(plan, steps=(*plan.steps[:position], broken, *plan.steps[position + 1 :])).verify()
@@ -91,7 +96,9 @@ def test_a_stage_has_graphs_that_make_its_outputs(plan):
 def test_a_step_of_a_newer_version_is_named(plan):
     data = plan_to_json(plan)
     data["steps"][0]["kind"] = "splat"
-    with pytest.raises(BundleError, match="unknown step 'splat'; the bundle is from a newer edgeflow: update it"):
+    with pytest.raises(
+        BundleError, match="unknown step 'splat'; the bundle is from a newer edgeflow: update it"
+    ):
         plan_from_json(data)
 
 

@@ -9,7 +9,12 @@ from edgeflow.flow.flow import Selector
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.route import ALWAYS, NEVER, Axis, Condition, Variable, assignments
 
-AXES = {"scale": Axis(1, 2, 4), "exit": Axis(1, 2, 3, 4, 5), "go": Axis(False, True), "mode": Axis("key", "cut")}
+AXES = {
+    "scale": Axis(1, 2, 4),
+    "exit": Axis(1, 2, 3, 4, 5),
+    "go": Axis(False, True),
+    "mode": Axis("key", "cut"),
+}
 VARIABLES = [Variable(name, axis) for name, axis in AXES.items()]
 
 
@@ -23,7 +28,9 @@ def leaves() -> st.SearchStrategy[Condition]:
 
 def grown(inner: st.SearchStrategy[Condition]) -> st.SearchStrategy[Condition]:
     pairs = st.tuples(inner, inner)
-    return st.one_of(pairs.map(lambda p: p[0] & p[1]), pairs.map(lambda p: p[0] | p[1]), inner.map(operator.invert))
+    return st.one_of(
+        pairs.map(lambda p: p[0] & p[1]), pairs.map(lambda p: p[0] | p[1]), inner.map(operator.invert)
+    )
 
 
 conditions = st.recursive(leaves(), grown, max_leaves=8)
@@ -74,7 +81,9 @@ def test_a_decision_of_a_truth_value_is_a_condition():
 
 
 def test_a_decision_between_other_values_is_none():
-    with pytest.raises(FlowError, match=r"exit has the values \(1, 2, 3, 4, 5\): compare it with one of them"):
+    with pytest.raises(
+        FlowError, match=r"exit has the values \(1, 2, 3, 4, 5\): compare it with one of them"
+    ):
         Selector(Variable("exit", AXES["exit"])) & True
 
 
@@ -113,5 +122,8 @@ def test_assignments_name_every_route_once():
 def test_conditions_print_for_people():
     exit = Selector(Variable("exit", AXES["exit"]))
     assert str(exit == 3) == "exit=3"
-    assert str((exit >= 4) & (Selector(Variable("scale", AXES["scale"])) == 1)) == "(exit in (4, 5)) and (scale=1)"
+    assert (
+        str((exit >= 4) & (Selector(Variable("scale", AXES["scale"])) == 1))
+        == "(exit in (4, 5)) and (scale=1)"
+    )
     assert str(~(exit == 3)) == "not (exit=3)"

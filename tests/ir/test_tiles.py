@@ -43,7 +43,11 @@ def test_no_fewer_tiles_would_do(grid):
     for count, length in ((grid.rows, grid.height), (grid.columns, grid.width)):
         if count > 1:
             fewer = count - 1
-            room = grid.size if fewer == 1 else 2 * (grid.size - grid.halo) + (fewer - 2) * (grid.size - 2 * grid.halo)
+            room = (
+                grid.size
+                if fewer == 1
+                else 2 * (grid.size - grid.halo) + (fewer - 2) * (grid.size - 2 * grid.halo)
+            )
             assert room < length
 
 
@@ -87,7 +91,9 @@ def test_pooling_a_map_of_the_frames_own_size_is_the_mean_of_each_patch(random):
 
 @pytest.mark.parametrize("numbers", [(0, 5, 4, 1), (5, 0, 4, 1), (5, 5, 0, 0), (5, 5, 4, 2), (5, 5, 4, -1)])
 def test_impossible_tilings(numbers):
-    with pytest.raises(FlowError, match="cannot tile .*: sizes are positive and the tile is larger than two halos"):
+    with pytest.raises(
+        FlowError, match="cannot tile .*: sizes are positive and the tile is larger than two halos"
+    ):
         TileGrid(*numbers)
 
 

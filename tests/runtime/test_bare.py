@@ -15,7 +15,18 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 """
-HEAVY = ("torch", "onnx", "onnxscript", "onnx_graphsurgeon", "safetensors", "av", "typer", "rich", "PIL", "skimage")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxscript",
+    "onnx_graphsurgeon",
+    "safetensors",
+    "av",
+    "typer",
+    "rich",
+    "PIL",
+    "skimage",
+)
 
 
 def python(code, blocked=()):

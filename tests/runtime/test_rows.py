@@ -72,7 +72,9 @@ def test_cover_holds_every_region_at_least_cost(count, cost):
 def test_nothing_smaller_is_cheaper(count, cost):
     from itertools import combinations_with_replacement
 
-    options = [c for k in range(1, count + 1) for c in combinations_with_replacement(cost, k) if sum(c) >= count]
+    options = [
+        c for k in range(1, count + 1) for c in combinations_with_replacement(cost, k) if sum(c) >= count
+    ]
     assert sum(cost[size] for size in cover(count, cost)) == min(sum(cost[s] for s in c) for c in options)
 
 

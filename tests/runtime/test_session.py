@@ -40,7 +40,9 @@ def clip(height, width, count=3):
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("size", [(200, 310), (310, 200), (131, 133), (40, 50), (1, 1)], ids="{0[0]}x{0[1]}".format)
+@pytest.mark.parametrize(
+    "size", [(200, 310), (310, 200), (131, 133), (40, 50), (1, 1)], ids="{0[0]}x{0[1]}".format
+)
 def test_frames_of_any_size_equal_the_eager_ones(tiny, tiny_bundles, size, strategy, library):
     session = Session(tiny_bundles[strategy].path, library=library, exact=True)
     taken = compare(session, Eager(tiny), clip(*size))
@@ -53,7 +55,9 @@ def calls_of(name, random):
     if name == "Frames":
         return [[random.random((length, 3, 6, 6), dtype=np.float32)] for length in (3, 6, 11, 12, 20)]
     if name == "Gated":
-        return [[(random.random((12, 12, 3)) * bright).astype(np.uint8)] for bright in (10, 80, 140, 200, 255)]
+        return [
+            [(random.random((12, 12, 3)) * bright).astype(np.uint8)] for bright in (10, 80, 140, 200, 255)
+        ]
     size = (16, 24) if name == "Shortcut" else (50, 70)
     return [[moving_picture(*size, t)] for t in range(5)]
 
@@ -157,8 +161,14 @@ def picture(*shape, dtype=np.uint8):
     [
         ((picture(9, 9, 3),), r"the model takes 2 inputs \(frame0, frame1\), got 1"),
         ((picture(9, 9, 3),) * 3, "the model takes 2 inputs .* got 3"),
-        ((picture(9, 9, 3, dtype=np.float32),) * 2, r"input frame0: expected uint8 .*, got float32 of shape \(9, 9, 3\)"),
-        ((picture(9, 9, 4),) * 2, r"input frame0: expected uint8 of shape \(height, width, 3\), got .*\(9, 9, 4\)"),
+        (
+            (picture(9, 9, 3, dtype=np.float32),) * 2,
+            r"input frame0: expected uint8 .*, got float32 of shape \(9, 9, 3\)",
+        ),
+        (
+            (picture(9, 9, 4),) * 2,
+            r"input frame0: expected uint8 of shape \(height, width, 3\), got .*\(9, 9, 4\)",
+        ),
         ((picture(9, 9),) * 2, r"input frame0: expected .*, got uint8 of shape \(9, 9\)"),
         ((picture(9, 0, 3),) * 2, r"input frame0: expected .*, got uint8 of shape \(9, 0, 3\)"),
         ((picture(9, 9, 3), picture(9, 8, 3)), r"input frame1: .*\(9, 8, 3\); the frame is 9x9"),
@@ -189,7 +199,9 @@ def test_a_bundle_of_fixed_sizes_serves_these(tmp_path, small_bundle):
     path = compile_model(model, load("cpu"), tmp_path / "fixed.edgeflow", reference={}, sizes=sizes).path
     for size in sizes:
         compare(Session(path, exact=True), Eager(model), [[moving_picture(*size, 0)]])
-    with pytest.raises(InputError, match="this bundle is for 60x40, 40x60 frames, got 50x50: export it with --size"):
+    with pytest.raises(
+        InputError, match="this bundle is for 60x40, 40x60 frames, got 50x50: export it with --size"
+    ):
         Session(path)(picture(50, 50, 3))
 
 
@@ -202,7 +214,9 @@ def test_a_policy_names_axes_and_values_that_exist(tiny_bundles):
 
 
 def test_an_unknown_engine_library(tiny_bundles):
-    with pytest.raises(BackendError, match="unknown engine library 'abacus': known are onnxruntime, openvino"):
+    with pytest.raises(
+        BackendError, match="unknown engine library 'abacus': known are onnxruntime, openvino"
+    ):
         Session(tiny_bundles["chained"].path, library="abacus")
 
 
