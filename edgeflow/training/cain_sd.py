@@ -25,7 +25,17 @@ from edgeflow.models.cain_sd import CAINSD
 from edgeflow.models.cain_sd.pwc import FLOW_SCALE
 from edgeflow.ops.warp import warp
 from edgeflow.training.loop import Loss, Stage
-from edgeflow.training.losses import Resource, deep_l1, endpoint, l1, lean_to, random_flow
+from edgeflow.training.losses import (
+    Error,
+    Resource,
+    early,
+    endpoint,
+    l1,
+    lean_to,
+    mismatch,
+    over_exits,
+    random_flow,
+)
 from edgeflow.training.samples import Samples
 
 
@@ -59,7 +69,10 @@ RECIPES = {
 
 AXES = {"S": "scale", "D": "exit"}
 """What each letter of a variant decides."""
-SCALES_DRAWN = (0.6, 0.25, 0.15)
+FAR = 32
+"""Pixels around a crop that made-up motion may bring into it: what came from nowhere would tell the
+motion without any matching."""
+SCALES_DRAWN = (0.7, 0.18, 0.12)
 """How often step 1 draws each scale."""
 
 
@@ -80,18 +93,20 @@ class Curriculum:
     def start(self) -> None:
         """Random weights from which a short training gets somewhere.
 
-        The body's branches start small and the tail at zero, so that a residual interpolator starts
-        as the frames' average, which chance corrections would take thousands of steps to regain.
+        The body's branches start small, and what is added to the picture at zero, so that a residual
+        interpolator starts as the frames' average and a residual super-resolver as bicubic, which
+        chance corrections would take thousands of steps to regain.
         """
         for module in self.model.cain.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, 0.2)
                 nn.init.zeros_(module.bias)  # type: ignore[arg-type]
         with torch.no_grad():
-            for name, weight in self.model.cain.named_parameters():
-                if name.endswith(("second.weight", "last.weight")):
-                    weight.mul_(0.2)
-            self.model.cain.tail_conv.weight.zero_()
+            for name, parameter in self.model.named_parameters():
+                if name.startswith("cain") and name.endswith(("second.weight", "last.weight")):
+                    parameter.mul_(0.2)
+                if name.startswith(("cain.tail_conv", "carn.exit")):
+                    parameter.zero_()
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages of the model's variant: S has no step 2, D no step 3."""
@@ -100,7 +115,8 @@ class Curriculum:
         stages = []
         if "S" in model.variant:
             stages.append(Stage("flow", 0.15, 1e-3, (finder.motion,), self.flow))
-        stages.append(Stage("exits", 0.45, 4e-4, nets, self.exits))
+        stages.append(Stage("exits", 0.35, 4e-4, nets, lambda: self.exits(early)))
+        stages.append(Stage("exits-l1", 0.1, 1.5e-4, nets, lambda: self.exits(l1)))
         if "D" in model.variant:
             stages += self._choice("depth", "exit", finder.depth_net)
         if "S" in model.variant:
@@ -117,16 +133,19 @@ class Curriculum:
     def flow(self) -> Loss:
         """Before step 1: the flow estimator, at all its levels, on crops moved by a made-up flow."""
         motion = self.model.sd_finder.motion
-        after = self.samples.crops(self.recipe.batch)[0]
-        truth = random_flow(after)
-        before, seen = warp(after, truth), warp(torch.ones_like(after[:, :1]), truth)
-        flows = motion.matches(motion.pyramid(before), motion.pyramid(after))
-        errors = [endpoint(flow * FLOW_SCALE, truth, seen) for flow in flows]
-        still = endpoint(torch.zeros_like(flows[-1]), truth, seen)
-        return Loss(torch.stack(errors).sum(), {"pixels": errors[-1], "still": still})
+        around = F.pad(self.samples.crops(self.recipe.batch)[0], (FAR,) * 4, mode="reflect")
+        moved = random_flow(around)
+        before, after, truth = (x[..., FAR:-FAR, FAR:-FAR] for x in (warp(around, moved), around, moved))
+        here, there = motion.pyramid(before), motion.pyramid(after)
+        errors = [endpoint(flow * FLOW_SCALE, truth) for flow in motion.matches(here, there)]
+        radius = motion.radius
+        pairs = zip(here[1:4], there[1:4], strict=True)
+        matching = torch.stack([mismatch(first, second, truth, radius) for first, second in pairs]).sum()
+        parts = {"pixels": errors[-1], "still": truth.abs().mean(), "matching": matching}
+        return Loss(torch.stack(errors).sum() + matching / 2, parts)
 
-    def exits(self) -> Loss:
-        """Step 1: L1 of every exit, on crops at a random scale, super-resolved again."""
+    def exits(self, error: Error) -> Loss:
+        """Step 1: the error of every exit, on crops at a random scale, and of super-resolving one."""
         first, target, last = self.samples.crops(self.recipe.batch)
         scales = self.model.scale.values
         scale = int(self.samples.rng.choice([int(s) for s in scales], p=SCALES_DRAWN))
@@ -135,11 +154,13 @@ class Curriculum:
         if scale == 1:
             measured = {"average": (first + last) / 2, "shallowest": pictures[0], "deepest": pictures[-1]}
             return Loss(
-                deep_l1(pictures, target), {name: l1(picture, target) for name, picture in measured.items()}
+                over_exits(error, pictures, target),
+                {name: l1(picture, target) for name, picture in measured.items()},
             )
         small = F.interpolate(target, scale_factor=1 / scale, mode="bicubic", align_corners=False)
         chosen = pictures[int(self.samples.rng.integers(len(pictures)))]
-        return Loss(deep_l1(pictures, small) + l1(self.model.carn(chosen, scale), target), {})
+        enlarged = self.model.carn(chosen.detach(), scale)
+        return Loss(over_exits(error, pictures, small) + error(enlarged, target), {})
 
     def pictures(self, frame0: torch.Tensor, frame1: torch.Tensor, scale: int) -> list[torch.Tensor]:
         """Every exit's picture, shallowest first, not super-resolved: (n, 3, h / scale, w / scale)."""

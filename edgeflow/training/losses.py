@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 
 from edgeflow.flow.cost import Cost
+from edgeflow.ops.cost_volume import cost_volume
+
+Error = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Of a picture against its target: a scalar."""
+SHARPNESS = 10.0
+"""Factor from a cost volume to logits."""
 
 
 def l1(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -16,15 +22,26 @@ def l1(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     return (picture - target).abs().mean()
 
 
-def deep_l1(pictures: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
-    """L1 of every exit's picture; the deepest weighs twice the shallowest, so that depth pays.
+def early(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """What step 1 minimises of a picture at first, a scalar: mostly the squared error.
+
+    The paper uses L1. Its gradient is as strong on the noise of still parts as on what moves, and
+    in a short training it taught the interpolator nothing but to leave the frames' average alone.
+    """
+    difference = picture - target
+    return 20 * difference.square().mean() + 0.3 * difference.abs().mean()
+
+
+def over_exits(error: Error, pictures: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+    """Step 1's loss of every exit; each weighs half as much again as the one before, so that depth pays.
 
     Args:
+        error: of one picture.
         pictures: of each exit, shallowest first, (n, 3, h, w) in [0, 1].
         target: like one picture.
     """
-    weights = torch.linspace(1, 2, len(pictures))
-    losses = torch.stack([l1(picture, target) for picture in pictures])
+    weights = 1.5 ** torch.arange(len(pictures))
+    losses = torch.stack([error(picture, target) for picture in pictures])
     return (weights * losses).sum() / weights.sum()
 
 
@@ -35,7 +52,7 @@ def psnr(picture: torch.Tensor, target: torch.Tensor) -> float:
 
 
 def random_flow(pictures: torch.Tensor) -> torch.Tensor:
-    """A smooth made-up flow; some parts of each picture stay still.
+    """A smooth made-up flow: some pictures stay, some shift as one, some bend as well.
 
     Args:
         pictures: (n, 3, h, w); only the shape counts.
@@ -44,23 +61,43 @@ def random_flow(pictures: torch.Tensor) -> torch.Tensor:
         (n, 2, h, w), in pixels: about one pixel in some pictures, about sixteen in others.
     """
     n, _, height, width = pictures.shape
-    cells = (max(height // 40, 2), max(width // 40, 2))
-    moving = (torch.rand(n, 1, *cells) < 0.6).float()
-    reach = torch.exp2(4 * torch.rand(n, 1, 1, 1))
-    coarse = moving * reach * (torch.randn(n, 2, *cells) / 2 + torch.randn(n, 2, 1, 1)) / 2
+    bend = 0.3 * torch.randn(n, 2, max(height // 40, 2), max(width // 40, 2))
+    shift = torch.randn(n, 2, 1, 1)
+    bends, shifts = torch.rand(n, 1, 1, 1) < 0.5, torch.rand(n, 1, 1, 1) < 0.8
+    coarse = torch.exp2(4 * torch.rand(n, 1, 1, 1)) * (bend * bends + shift * shifts)
     return F.interpolate(coarse, size=(height, width), mode="bicubic", align_corners=False)
 
 
-def endpoint(flow: torch.Tensor, truth: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+def endpoint(flow: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
     """Mean absolute error of a flow, in pixels of the picture: a scalar.
 
     Args:
         flow: (n, 2, h / s, w / s) for some whole s.
         truth: (n, 2, h, w).
-        seen: (n, 1, h, w): 1 where the flow could be known, 0 elsewhere.
     """
-    side = truth.shape[-1] // flow.shape[-1]
-    return (F.avg_pool2d(seen, side) * (flow - F.avg_pool2d(truth, side)).abs()).mean()
+    return l1(flow, F.avg_pool2d(truth, truth.shape[-1] // flow.shape[-1]))
+
+
+def mismatch(first: torch.Tensor, second: torch.Tensor, truth: torch.Tensor, radius: int) -> torch.Tensor:
+    """Cross-entropy of a cost volume, so that features learn to match before any flow is read from them.
+
+    Args:
+        first: features (n, c, h / s, w / s) of one picture.
+        second: of the other.
+        truth: flow (n, 2, h, w) from the first picture to the second, in pixels.
+        radius: of the cost volume; positions that moved farther do not count.
+
+    Returns:
+        A scalar.
+    """
+    side = truth.shape[-1] // first.shape[-1]
+    flow = F.avg_pool2d(truth, side) / side
+    shifts = torch.arange(-radius, radius + 1.0).reshape(1, -1, 1, 1)
+    across, down = ((1 - (length - shifts).abs()).clamp_min(0) for length in (flow[:, :1], flow[:, 1:]))
+    wanted = (down.unsqueeze(2) * across.unsqueeze(1)).flatten(1, 2)
+    found = (SHARPNESS * cost_volume(first, second, radius)).log_softmax(1)
+    entropy: torch.Tensor = -(wanted * found).sum(1).mean()
+    return entropy
 
 
 def lean_to(logits: torch.Tensor, losses: torch.Tensor, softness: float) -> torch.Tensor:

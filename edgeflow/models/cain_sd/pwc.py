@@ -84,7 +84,7 @@ class PWC(nn.Module):
         radius: int = 4,
     ) -> None:
         super().__init__()
-        self.finest = finest
+        self.finest, self.radius = finest, radius
         self.levels = nn.ModuleList(Level(a, b) for a, b in zip((3, *channels), channels, strict=False))
         self.decoders = nn.ModuleList()
         coarser = 0
