@@ -29,6 +29,7 @@ from edgeflow.export.weights import WeightFile
 from edgeflow.flow import cost, trace
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS, FileEntry, GraphEntry, Manifest, manifest_to_json
+from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Program, Value, reads, writes
@@ -118,7 +119,10 @@ def compile_model(
     programs = trace_all(model, sizes)
     drafts = {kind: plan(program, strategy) for kind, program in programs.items()}
     partial = output.with_name(f"{output.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
     lowering = _Lowering(model, partial, _model_digest(model), progress)
     lowering.total = len(
         {
