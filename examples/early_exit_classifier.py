@@ -69,10 +69,8 @@ if __name__ == "__main__":
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(300):
         images, labels = pictures(64)
-        exits = [
-            Training(model, fixed=route)(images).outputs[0] for route in ({"go_on": False}, {"go_on": True})
-        ]
-        loss = sum(F.cross_entropy(answer, labels) for answer in exits)
+        early, late = (Training(model, fixed={"go_on": more})(images).outputs[0] for more in (False, True))
+        loss = F.cross_entropy(early, labels) + F.cross_entropy(late, labels)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -119,7 +119,7 @@ class Halves(RoutedModule):
 
 def test_a_shape_that_depends_on_the_frame_needs_a_size():
     with pytest.raises(
-        FlowError, match="the shape of conv depends on the frame's size .*give the size .--size WIDTHx"
+        FlowError, match=r"the shape of conv depends on the frame's size .*give the size .--size WIDTHx"
     ):
         trace(Halves())
     program = trace(Halves(), {"height": 40, "width": 60})

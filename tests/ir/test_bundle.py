@@ -146,7 +146,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(BundleError, match="cannot write .*file: No space left on device; free some space"):
+    with pytest.raises(BundleError, match=r"cannot write .*file: No space left on device; free some space"):
         write_atomically(path, b"newer")
     assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["file"]
 

@@ -36,7 +36,7 @@ def test_a_value_is_made_before_it_is_read(program):
 
 def test_a_value_has_one_maker(program):
     first = program.operations[0]
-    with pytest.raises(FlowError, match="'look.0' is made twice; every value has one maker"):
+    with pytest.raises(FlowError, match=r"'look.0' is made twice; every value has one maker"):
         replace(program, operations=(first, first)).verify()
 
 

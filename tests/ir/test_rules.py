@@ -73,14 +73,9 @@ def test_a_key_frame_interval_counts_from_one():
 @pytest.mark.parametrize(
     ("length", "ties", "wanted"),
     [
-        (1, "higher", 4),
-        (5, "higher", 4),
-        (6, "higher", 8),
-        (6, "lower", 4),
-        (7, "lower", 8),
-        (11, "higher", 8),
-    ]
-    + [(12, "higher", 16), (12, "lower", 8), (16, "higher", 16), (99, "lower", 16)],
+        *((1, "higher", 4), (5, "higher", 4), (6, "higher", 8), (6, "lower", 4), (7, "lower", 8)),
+        *((11, "higher", 8), (12, "higher", 16), (12, "lower", 8), (16, "higher", 16), (99, "lower", 16)),
+    ],
 )
 @pytest.mark.parametrize("axis", [Axis(4, 8, 16), Axis(16, 4, 8)])
 def test_nearest_takes_the_closest_number_and_ties_go_as_asked(length, ties, wanted, axis):

@@ -92,7 +92,7 @@ def test_pooling_a_map_of_the_frames_own_size_is_the_mean_of_each_patch(random):
 @pytest.mark.parametrize("numbers", [(0, 5, 4, 1), (5, 0, 4, 1), (5, 5, 0, 0), (5, 5, 4, 2), (5, 5, 4, -1)])
 def test_impossible_tilings(numbers):
     with pytest.raises(
-        FlowError, match="cannot tile .*: sizes are positive and the tile is larger than two halos"
+        FlowError, match=r"cannot tile .*: sizes are positive and the tile is larger than two halos"
     ):
         TileGrid(*numbers)
 

@@ -25,7 +25,7 @@ def test_cost_volume_is_the_plain_loop(radius, size):
 
 
 def plain_warp(image, flow):
-    count, channels, height, width = image.shape
+    count, _, height, width = image.shape
     out = torch.zeros_like(image)
     for n, y, x in product(range(count), range(height), range(width)):
         u, v = x + float(flow[n, 0, y, x]), y + float(flow[n, 1, y, x])
