@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -66,10 +66,6 @@ class ClipScore:
     routes: dict[str, int]
     flops_routed: float
     flops_full: float
-
-    def record(self) -> dict[str, object]:
-        """Its values as JSON can hold them."""
-        return asdict(self)
 
 
 def evaluate(model: CAINSD, clip: Clip, whole: bool, most: int = 8) -> ClipScore:
