@@ -1,4 +1,5 @@
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ def example():
     path = Path(__file__).parents[2] / "examples" / "early_exit_classifier.py"
     spec = importlib.util.spec_from_file_location("early_exit_classifier", path)
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where a class's source is looked up
     spec.loader.exec_module(module)
     return module
 
