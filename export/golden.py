@@ -132,7 +132,9 @@ def to_tensor(array: NDArray[Any]) -> torch.Tensor:
 def _region(value: EagerValue, variant: Variant) -> torch.Tensor:
     tensor = value.tensors[len(value.tensors) // 2]
     if tensor is None:
-        raise ExportError(f"no value was made for the route {describe(variant.variant)}; check its when= conditions")
+        raise ExportError(
+            f"no value was made for the route {describe(variant.variant)}; check its when= conditions"
+        )
     return tensor
 
 

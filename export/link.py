@@ -101,10 +101,9 @@ def _without_identities(nodes: Sequence[onnx.NodeProto], outputs: Sequence[str])
     kept, renamed = [], {}
     for node in nodes:
         source = node.input[0] if node.op_type == "Identity" else ""
-        if node.op_type == "Identity" and node.output[0] in outputs and source in makers:
-            if source not in renamed:
-                renamed[source] = node.output[0]
-                continue
+        if source in makers and node.output[0] in outputs and source not in renamed:
+            renamed[source] = node.output[0]
+            continue
         kept.append(node)
     for node in kept:
         for field in (node.input, node.output):

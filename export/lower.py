@@ -106,7 +106,11 @@ def _example(
 
 
 def _export(
-    module: nn.Module, tensors: list[torch.Tensor], dynamic: list[dict[int, Any]], names: list[str], where: str
+    module: nn.Module,
+    tensors: list[torch.Tensor],
+    dynamic: list[dict[int, Any]],
+    names: list[str],
+    where: str,
 ) -> onnx.ModelProto:
     try:
         with _quiet(), torch.no_grad():
@@ -127,7 +131,9 @@ def _export(
     model: onnx.ModelProto = program.model_proto
     found = {o.domain: o.version for o in model.opset_import}
     if found.get("") != OPSET:
-        raise ExportError(f"{where}: came out at opset {found.get('')} instead of {OPSET}; update torch and onnxscript")
+        raise ExportError(
+            f"{where}: came out at opset {found.get('')} instead of {OPSET}; update torch and onnxscript"
+        )
     return model
 
 

@@ -74,7 +74,7 @@ class CheckReport:
     @property
     def passed(self) -> bool:
         """Whether everything passed."""
-        return all(item.passed for item in (*self.graphs, *self.clips))
+        return all(g.passed for g in self.graphs) and all(c.passed for c in self.clips)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

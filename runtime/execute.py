@@ -150,7 +150,9 @@ class Executor:
         for name, graph in graphs.items():
             entry = bundle.manifest.graphs.get(name)
             if entry is None:
-                raise BackendError(f"bundle {bundle.path}: the plan names a graph {name} that it lacks; export again")
+                raise BackendError(
+                    f"bundle {bundle.path}: the plan names a graph {name} that it lacks; export again"
+                )
             exact = {port.value: port for port in graph.exact} if self._exact else {}
             outputs = tuple(exact.get(port.value, port) for port in graph.outputs)
             engine = backend.load(bundle.path / entry.file, graph.inputs, outputs, self._dims)
@@ -215,7 +217,9 @@ class Executor:
             regions = np.flatnonzero(graph.select.mask(frame.routes, self._axes, count))
             if len(regions):
                 loaded = self.loaded[graph.graph]
-                for port, array in zip(loaded.outputs, self._run_graph(stage, graph, regions, frame), strict=True):
+                for port, array in zip(
+                    loaded.outputs, self._run_graph(stage, graph, regions, frame), strict=True
+                ):
                     made[port.value].put(regions, array)
                 for name, source in graph.kept:
                     made[name].keep(regions, self._value(source, frame))
@@ -249,7 +253,9 @@ class Executor:
             loaded.arrays = [np.empty((rows, *self.sizes(p.shape)), p.dtype) for p in loaded.outputs]
         return loaded.arrays
 
-    def _scratch(self, loaded: _LoadedGraph, position: int, port: Port, frame: _Frame) -> Callable[[int], Array]:
+    def _scratch(
+        self, loaded: _LoadedGraph, position: int, port: Port, frame: _Frame
+    ) -> Callable[[int], Array]:
         def give(rows: int) -> Array:
             array = loaded.scratch.get(position)
             if array is None or len(array) < rows:
@@ -264,7 +270,9 @@ class Executor:
         order = frame.order.get(step.regions, np.arange(len(grid)))
         like = rows.row(0)
         exact = like.dtype != np.uint8
-        shape = (like.shape[0], grid.height, grid.width) if exact else (grid.height, grid.width, like.shape[2])
+        shape = (
+            (like.shape[0], grid.height, grid.width) if exact else (grid.height, grid.width, like.shape[2])
+        )
         picture = np.empty(shape, like.dtype)
         target = picture.transpose(1, 2, 0) if exact else picture
         for position, number in enumerate(order.tolist()):
@@ -296,7 +304,8 @@ class Executor:
 
     def _regions(self, choices: Mapping[str, list[Choice]]) -> tuple[RegionTrace, ...]:
         """The patches of the first tiling with their routes; the whole frame if there is none."""
-        regions, patches = FRAME, (Region(0, 0, self._dims["height"], self._dims["width"]),)
+        regions = FRAME
+        patches: tuple[Region, ...] = (Region(0, 0, self._dims["height"], self._dims["width"]),)
         for name, grid in self._grids.items():
             regions, patches = name, grid.regions
             break

@@ -39,9 +39,7 @@ class Latency:
     def of(times_ms: list[float]) -> Latency:
         """Summarise measured times."""
         p50, p90, p99 = (float(np.percentile(times_ms, p)) for p in (50, 90, 99))
-        return Latency(
-            len(times_ms), float(np.mean(times_ms)), p50, p90, p99, min(times_ms), max(times_ms)
-        )
+        return Latency(len(times_ms), float(np.mean(times_ms)), p50, p90, p99, min(times_ms), max(times_ms))
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ class Rows:
             array = self._arrays[source[0]]
             first = int(row[0])
             if count == len(regions) and (row == np.arange(first, first + count)).all():
-                return array[first : first + count]
+                together: Array = array[first : first + count]
+                return together
         gathered = scratch(count)
         for position, (s, r) in enumerate(zip(source.tolist(), row.tolist(), strict=True)):
             gathered[position] = self._arrays[s][r]

@@ -143,7 +143,9 @@ def check_inputs(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> dic
         InputError: names the input, what was expected and what was given.
     """
     if len(inputs) != len(specs):
-        raise InputError(f"the model takes {len(specs)} inputs ({', '.join(s.name for s in specs)}), got {len(inputs)}")
+        raise InputError(
+            f"the model takes {len(specs)} inputs ({', '.join(s.name for s in specs)}), got {len(inputs)}"
+        )
     dims: dict[str, int] = {}
     for spec, array in zip(specs, inputs, strict=True):
         image = isinstance(spec, Image)
@@ -153,7 +155,9 @@ def check_inputs(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> dic
         if not isinstance(array, np.ndarray):
             raise InputError(f"input {spec.name}: expected {expected}, got {type(array).__name__}")
         fits = len(wanted) == array.ndim and all(
-            dims.setdefault(w, a) == a if isinstance(w, str) and w in ("height", "width") else isinstance(w, str) or w == a
+            dims.setdefault(w, a) == a
+            if isinstance(w, str) and w in ("height", "width")
+            else isinstance(w, str) or w == a
             for w, a in zip(wanted, array.shape, strict=True)
         )
         if not fits or array.dtype != dtype or 0 in array.shape:

@@ -53,11 +53,15 @@ def export(
     ] = Strategy.chained,
     size: Annotated[
         list[str] | None,
-        typer.Option(metavar="WIDTHxHEIGHT", help="Fix the frame size. Repeat for several; any size if not given."),
+        typer.Option(
+            metavar="WIDTHxHEIGHT", help="Fix the frame size. Repeat for several; any size if not given."
+        ),
     ] = None,
     clip: Annotated[
         Path | None,
-        typer.Option(help="A video of the kind the bundle will see: goes into the checks, and its routes are counted."),
+        typer.Option(
+            help="A video of the kind the bundle will see: goes into the checks, and its routes are counted."
+        ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
 ) -> None:
@@ -71,7 +75,9 @@ def export(
     sizes = [_parse_size(text) for text in size or []]
     frames = first_frames(clip, MIX_FRAMES + 1) if clip else []
     if not output.absolute().parent.is_dir():
-        raise BundleError(f"cannot write {output}: there is no folder {output.absolute().parent}; make it first")
+        raise BundleError(
+            f"cannot write {output}: there is no folder {output.absolute().parent}; make it first"
+        )
     compile_model = _compiler()
     built = find_model(model, preset, variant)
     used = _load_weights(built, model, preset, variant, weights)
@@ -117,9 +123,7 @@ def _parse_size(text: str) -> tuple[int, int]:
     return int(match[2]), int(match[1])
 
 
-def _load_weights(
-    built: RoutedModule, model: str, preset: str, variant: str, weights: Path | None
-) -> str:
+def _load_weights(built: RoutedModule, model: str, preset: str, variant: str, weights: Path | None) -> str:
     """Load weights into the model; says which."""
     from edgeflow.models import pretrained_seed
     from edgeflow.models.cain_sd.weights import load_weights
@@ -133,7 +137,7 @@ def _load_weights(
         return f"pretrained/{weights.name}"
     if weights is None:
         return "as built"
-    load_weights(built, weights)  # type: ignore[arg-type]
+    load_weights(built, weights)
     return weights.name
 
 

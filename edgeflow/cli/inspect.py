@@ -33,7 +33,8 @@ def _print(bundle: Bundle) -> None:
     target = manifest.target
     out.print(f"model   {model}", highlight=False, soft_wrap=True)
     out.print(
-        f"target  {target['name']}: {target['library']} >= {target['minimum']}, {target['precision']}", highlight=False
+        f"target  {target['name']}: {target['library']} >= {target['minimum']}, {target['precision']}",
+        highlight=False,
     )
     out.print(
         f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}",
@@ -65,7 +66,9 @@ def _print_plan(bundle: Bundle, plan: Plan) -> None:
             case Tile():
                 table.add_row(f"tile {step.size} px, halo {step.halo}", "", "", "", "")
             case Route():
-                rules = ", ".join(f"{d.variable.name} {d.variable.axis.values} by {d.rule.kind}" for d in step.decisions)
+                rules = ", ".join(
+                    f"{d.variable.name} {d.variable.axis.values} by {d.rule.kind}" for d in step.decisions
+                )
                 table.add_row(f"route {step.regions}: {rules}", "", "", "", "")
             case Stitch():
                 table.add_row("stitch", "", "", "", "")

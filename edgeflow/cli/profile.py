@@ -49,7 +49,9 @@ def profile(
 def _print(report: ProfileReport) -> None:
     cpu = report.machine
     out.print(f"{report.library} {report.version}, {cpu['cpu']}, {cpu['threads']} threads", highlight=False)
-    table = Table("engine", "batch", "mean", "median", "p90", "p99", "min", "max", "GFLOP/s", title="ms per run")
+    table = Table(
+        "engine", "batch", "mean", "median", "p90", "p99", "min", "max", "GFLOP/s", title="ms per run"
+    )
     for engine in report.engines:
         t = engine.latency
         times = (t.mean_ms, t.median_ms, t.p90_ms, t.p99_ms, t.min_ms, t.max_ms)

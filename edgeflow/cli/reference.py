@@ -33,7 +33,9 @@ def find_model(reference: str, preset: str, variant: str) -> RoutedModule:
         raise FlowError(f"{place} has no function {name!r}: give the one that returns the model")
     model: Any = build()
     if not isinstance(model, RoutedModule):
-        raise FlowError(f"{reference} returns a {type(model).__name__}: it must return an edgeflow.flow.RoutedModule")
+        raise FlowError(
+            f"{reference} returns a {type(model).__name__}: it must return an edgeflow.flow.RoutedModule"
+        )
     return model
 
 

@@ -23,7 +23,9 @@ def run(
     overlay: Annotated[bool, typer.Option("--overlay", help="Draw the routes over the frames.")] = False,
     fix: Annotated[
         list[str] | None,
-        typer.Option(metavar="AXIS=VALUE", help="Take this route everywhere, for example exit=5. Repeatable."),
+        typer.Option(
+            metavar="AXIS=VALUE", help="Take this route everywhere, for example exit=5. Repeatable."
+        ),
     ] = None,
     library: Annotated[
         str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
@@ -43,7 +45,9 @@ def run(
     plan = next(iter(opened.manifest.plans.values()))
     if [spec.image for spec in plan.inputs] != [True, True] or [s.image for s in plan.outputs] != [True]:
         names = ", ".join(spec.name for spec in plan.inputs)
-        raise InputError(f"{bundle} takes ({names}), not two frames to interpolate: use edgeflow.runtime.Session")
+        raise InputError(
+            f"{bundle} takes ({names}), not two frames to interpolate: use edgeflow.runtime.Session"
+        )
     axes = {v.name: v.axis for v in plan.variables}
     policy = Fixed(**dict(_parse_fix(text, axes) for text in fix)) if fix else None
     session = Session(opened, policy=policy, library=library, threads=threads)
@@ -76,7 +80,9 @@ def run(
 def _parse_fix(text: str, axes: dict[str, Axis]) -> tuple[str, Choice]:
     name, separator, value = text.partition("=")
     if not separator or name not in axes:
-        raise InputError(f"--fix {text}: give AXIS=VALUE with an axis of the bundle: {', '.join(axes) or 'none'}")
+        raise InputError(
+            f"--fix {text}: give AXIS=VALUE with an axis of the bundle: {', '.join(axes) or 'none'}"
+        )
     for choice in axes[name].values:
         if str(choice) == value:
             return name, choice

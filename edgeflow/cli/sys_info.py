@@ -30,7 +30,9 @@ def sys_info(
         print_json(found)
         return
     cpu = found["machine"]
-    out.print(f"edgeflow {__version__} on {cpu['cpu']}, {cpu['threads']} threads, {cpu['system']}", highlight=False)
+    out.print(
+        f"edgeflow {__version__} on {cpu['cpu']}, {cpu['threads']} threads, {cpu['system']}", highlight=False
+    )
     for name, version in versions.items():
         out.print(f"  {name:18}{version or 'not installed'}", highlight=False)
     out.print("targets")

@@ -131,7 +131,8 @@ class EagerFlow(Flow):
         tensors = [frame.known()[0] for frame in frames]
         if len({t.shape[-2:] for t in tensors}) != 1:
             raise FlowError(f"frames tiled together have one size, got {[tuple(t.shape) for t in tensors]}")
-        grid = TileGrid(*tensors[0].shape[-2:], size, halo)
+        height, width = tensors[0].shape[-2:]
+        grid = TileGrid(height, width, size, halo)
         regions = f"tiles.{len(self.grids)}" if self.grids else "tiles"
         self.grids[regions] = grid
         cut = [EagerValue(regions, [cut_tile(t, grid, i) for i in range(len(grid))]) for t in tensors]

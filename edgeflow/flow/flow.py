@@ -158,6 +158,7 @@ class Flow(ABC):
         regions = flatten((regions,))[0]
         selectors = {}
         for name, choice in choices.items():
+            rule: Rule
             if isinstance(choice, Scored):
                 rule, scores = choice.rule, choice.scores
             elif isinstance(choice, Rule):

@@ -18,6 +18,7 @@ from edgeflow.ir.program import (
     FRAME,
     Call,
     Decision,
+    Image,
     Interface,
     Keep,
     Operation,
@@ -27,6 +28,7 @@ from edgeflow.ir.program import (
     Shape,
     State,
     Stitch,
+    Tensor,
     Tile,
     Value,
 )
@@ -40,7 +42,7 @@ from edgeflow.ir.route import (
     assignment,
     assignments,
 )
-from edgeflow.ir.rules import HostRule, Length, Nearest, ScoreRule
+from edgeflow.ir.rules import HostRule, Length, ScoreRule
 
 FREE_SIZES = ({"height": 720, "width": 1280}, {"height": 544, "width": 960})
 """Sizes at which a flow with free dimensions is traced; what differs between them is free."""
@@ -204,7 +206,9 @@ class TraceFlow(Flow):
             return otherwise
         regions = inputs[0].value.regions
         if mixed := {value.value.regions for value in inputs} - {regions}:
-            raise FlowError(f"segment {name} mixes values of {regions} and {sorted(mixed)}: use one region set")
+            raise FlowError(
+                f"segment {name} mixes values of {regions} and {sorted(mixed)}: use one region set"
+            )
         shapes: list[dict[Assignment, Shape]] = []
         like: Any = None
         for values in self._variants([v.value for v in inputs], axes):
@@ -302,10 +306,10 @@ class TraceFlow(Flow):
         return self._make(spec.name, FRAME, {(): shape}, spec.image)
 
     def _bind(self, spec: Interface) -> Interface:
-        if spec.image:
-            _, height, width = (self._size.get(d, d) if isinstance(d, str) else d for d in spec.shape)
-            return replace(spec, height=height, width=width)  # type: ignore[call-arg]
-        return replace(spec, shape=tuple(self._size.get(d, d) if isinstance(d, str) else d for d in spec.shape))
+        bound = tuple(self._size.get(d, d) if isinstance(d, str) else d for d in spec.shape)
+        if isinstance(spec, Image):
+            return Image(spec.name, bound[1], bound[2])
+        return Tensor(spec.name, bound)
 
     def _tensor(self, value: Value, values: dict[str, Choice]) -> torch.Tensor:
         shape = value.shape(values)
@@ -370,9 +374,7 @@ def _check_images(program: Program) -> None:
                 )
 
 
-def _generalise(
-    first: Program, second: Program, one: Mapping[str, int], other: Mapping[str, int]
-) -> Program:
+def _generalise(first: Program, second: Program, one: Mapping[str, int], other: Mapping[str, int]) -> Program:
     values = []
     for a, b in zip(first.values, second.values, strict=True):
         shapes = []

@@ -143,7 +143,8 @@ class _TrainFlow(Flow):
 
     def tile(self, *frames: TrainValue, size: int, halo: int) -> Any:
         tensors = [frame.tensor for frame in frames]
-        grid = TileGrid(*tensors[0].shape[-2:], size, halo)
+        height, width = tensors[0].shape[-2:]
+        grid = TileGrid(height, width, size, halo)
         count = min(self._tiles_per_frame or len(grid), len(grid))
         chosen = [torch.randperm(len(grid))[:count].tolist() for _ in range(self._batch)]
         if count == len(grid):

@@ -116,7 +116,9 @@ def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
     try:
         data = json.loads((folder / MANIFEST).read_text())
     except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{folder} is not a bundle: it has no readable {MANIFEST}; export it again") from error
+        raise BundleError(
+            f"{folder} is not a bundle: it has no readable {MANIFEST}; export it again"
+        ) from error
     except json.JSONDecodeError as error:
         raise BundleError(f"bundle {folder}: {MANIFEST} is damaged ({error}); export it again") from error
     manifest = _manifest_from_json(data, folder)
@@ -131,7 +133,9 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
     try:
         major, minor = map(int, data["schema_version"])
     except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"bundle {folder}: {MANIFEST} lacks or misstates schema_version; export it again") from error
+        raise BundleError(
+            f"bundle {folder}: {MANIFEST} lacks or misstates schema_version; export it again"
+        ) from error
     if (major, minor) > SCHEMA or major != SCHEMA[0]:
         raise BundleError(
             f"bundle {folder} has schema {major}.{minor}, this edgeflow reads up to {SCHEMA[0]}.{SCHEMA[1]}: "
@@ -148,7 +152,9 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
     except EdgeflowError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise BundleError(f"bundle {folder}: {MANIFEST} lacks or misstates {error}; export it again") from error
+        raise BundleError(
+            f"bundle {folder}: {MANIFEST} lacks or misstates {error}; export it again"
+        ) from error
     for plan in manifest.plans.values():
         plan.verify()
     for graph in manifest.graphs.values():
@@ -172,4 +178,6 @@ def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None
             f"bundle {folder}: {name} has {size} bytes instead of {entry.bytes}; copy or export it again"
         )
     if verify and sha256_of(path) != entry.sha256:
-        raise BundleError(f"bundle {folder}: {name} was altered (its SHA-256 differs); copy or export it again")
+        raise BundleError(
+            f"bundle {folder}: {name} was altered (its SHA-256 differs); copy or export it again"
+        )

@@ -35,7 +35,9 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise BundleError(f"cannot write {path}: {error.strerror}; free some space or choose another place") from error
+        raise BundleError(
+            f"cannot write {path}: {error.strerror}; free some space or choose another place"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -58,7 +60,9 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
             path.replace(retired)
         temporary.replace(path)
     except OSError as error:
-        raise BundleError(f"cannot write {path}: {error.strerror}; free some space or choose another place") from error
+        raise BundleError(
+            f"cannot write {path}: {error.strerror}; free some space or choose another place"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         if retired.exists() and not path.exists():

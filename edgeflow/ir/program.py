@@ -233,14 +233,18 @@ class Program:
         return {variable.name: variable.axis for variable in self.variables}
 
     def __str__(self) -> str:
-        return "\n".join([f"program {self.name}", *(f"  {line}" for line in map(self._line, self.operations))])
+        return "\n".join(
+            [f"program {self.name}", *(f"  {line}" for line in map(self._line, self.operations))]
+        )
 
     def _line(self, operation: Operation) -> str:
         out = [str(self.value(name)) for name in writes(operation)]
         left = f"{', '.join(out)} = " if out else ""
         match operation:
             case Tile():
-                return f"{left}tile({', '.join(operation.inputs)}, size={operation.size}, halo={operation.halo})"
+                return (
+                    f"{left}tile({', '.join(operation.inputs)}, size={operation.size}, halo={operation.halo})"
+                )
             case Route():
                 rules = (f"{d.variable.name}={d.rule.kind}({d.scores or ''})" for d in operation.decisions)
                 return f"route {operation.regions}: {', '.join(rules)}"

@@ -126,13 +126,11 @@ class Condition:
         if self.op == "in":
             return values[self.variable] in self.values
         results = [term.holds(values) for term in self.terms]
-        return {
-            "true": lambda: True,
-            "false": lambda: False,
-            "and": lambda: all(results),
-            "or": lambda: any(results),
-            "not": lambda: not results[0],
-        }[self.op]()
+        if self.op in ("true", "false"):
+            return self.op == "true"
+        if self.op == "not":
+            return not results[0]
+        return all(results) if self.op == "and" else any(results)
 
     def mask(self, routes: Routes, axes: Mapping[str, Axis], regions: int) -> NDArray[np.bool_]:
         """Truth per region: (regions,) bool."""
@@ -144,7 +142,9 @@ class Condition:
         masks = [term.mask(routes, axes, regions) for term in self.terms]
         if self.op == "not":
             return ~masks[0]
-        return np.logical_and.reduce(masks) if self.op == "and" else np.logical_or.reduce(masks)
+        join = np.logical_and if self.op == "and" else np.logical_or
+        joined: NDArray[np.bool_] = join.reduce(np.stack(masks))
+        return joined
 
     def to_json(self) -> list[object]:
         """Nested lists, read back by `from_json`."""

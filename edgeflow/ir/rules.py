@@ -42,7 +42,8 @@ class Argmax:
     def decide(self, scores: Scores, axis: Axis) -> NDArray[np.intp]:
         """Chosen index per region: (regions,)."""
         _check_width(scores, axis)
-        return np.argmax(scores, axis=1)
+        best: NDArray[np.intp] = np.argmax(scores, axis=1)
+        return best
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class FirstNonZero:
     def decide(self, scores: Scores, axis: Axis) -> NDArray[np.intp]:
         """Chosen index per region: (regions,)."""
         _check_width(scores, axis)
-        alive = scores != 0
+        alive: NDArray[np.bool_] = scores != 0
         return np.where(alive.any(axis=1), np.argmax(alive, axis=1), len(axis.values) - 1)
 
 
@@ -78,7 +79,7 @@ class ConfidenceBelow:
         flat = scores.reshape(len(scores), -1)
         shifted = np.exp(flat - flat.max(axis=1, keepdims=True))
         unsure = (shifted.max(axis=1) / shifted.sum(axis=1)) < self.threshold
-        return np.where(unsure, axis.index(True), axis.index(False))
+        return np.where(unsure, axis.index(True), axis.index(False)).astype(np.intp)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from math import ceil
 
 import numpy as np
@@ -113,7 +114,8 @@ class TileGrid:
 def pool_map(scores: NDArray[np.float32], grid: TileGrid) -> NDArray[np.float32]:
     """Average a map over each patch: (values, h, w) -> (tiles, values)."""
     rows, columns = grid.pooling(*scores.shape[-2:])
-    return (rows @ scores @ columns).reshape(len(scores), -1).T
+    pooled = (rows @ scores @ columns).astype(np.float32, copy=False)
+    return pooled.reshape(len(scores), -1).T
 
 
 @lru_cache(maxsize=256)
@@ -123,7 +125,7 @@ def _cover(length: int, size: int, halo: int) -> tuple[tuple[int, int, int], ...
     inner = length - 2 * halo
     bounds = [0, *(halo + i * inner // count for i in range(1, count)), length]
     cover = []
-    for first, last in zip(bounds, bounds[1:], strict=False):
+    for first, last in pairwise(bounds):
         centred = (first + last - size) // 2
         cover.append((max(0, min(centred, length - size)), first, last))
     return tuple(cover)
@@ -153,4 +155,5 @@ def _overlaps(spans: list[tuple[int, int]], length: int, cells: int) -> NDArray[
     weights = np.empty((len(spans), cells))
     for i, (first, last) in enumerate(spans):
         weights[i] = np.clip(np.minimum(edges[1:], last) - np.maximum(edges[:-1], first), 0, None)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    shares: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return shares

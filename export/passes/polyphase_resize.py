@@ -82,10 +82,10 @@ def _weights(fraction: float, node: gs.Node) -> list[float]:
     a = node.attrs.get("cubic_coeff_a", -0.75)
 
     def near(x: float) -> float:
-        return ((a + 2) * x - (a + 3)) * x * x + 1
+        return float(((a + 2) * x - (a + 3)) * x * x + 1)
 
     def far(x: float) -> float:
-        return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+        return float(((a * x - 5 * a) * x + 8 * a) * x - 4 * a)
 
     return [far(1 + fraction), near(fraction), near(1 - fraction), far(2 - fraction)]
 

