@@ -26,10 +26,9 @@ from edgeflow.models.cain_sd.pwc import FLOW_SCALE
 from edgeflow.ops.warp import warp
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.losses import (
-    Error,
     Resource,
-    early,
     endpoint,
+    errors,
     l1,
     lean_to,
     mismatch,
@@ -115,8 +114,7 @@ class Curriculum:
         stages = []
         if "S" in model.variant:
             stages.append(Stage("flow", 0.15, 1e-3, (finder.motion,), self.flow))
-        stages.append(Stage("exits", 0.35, 4e-4, nets, lambda: self.exits(early)))
-        stages.append(Stage("exits-l1", 0.1, 1.5e-4, nets, lambda: self.exits(l1)))
+        stages.append(Stage("exits", 0.45, 4e-4, nets, self.exits))
         if "D" in model.variant:
             stages += self._choice("depth", "exit", finder.depth_net)
         if "S" in model.variant:
@@ -137,14 +135,14 @@ class Curriculum:
         moved = random_flow(around)
         before, after, truth = (x[..., FAR:-FAR, FAR:-FAR] for x in (warp(around, moved), around, moved))
         here, there = motion.pyramid(before), motion.pyramid(after)
-        errors = [endpoint(flow * FLOW_SCALE, truth) for flow in motion.matches(here, there)]
+        missed = [endpoint(flow * FLOW_SCALE, truth) for flow in motion.matches(here, there)]
         radius = motion.radius
         pairs = zip(here[1:4], there[1:4], strict=True)
         matching = torch.stack([mismatch(first, second, truth, radius) for first, second in pairs]).sum()
-        parts = {"pixels": errors[-1], "still": truth.abs().mean(), "matching": matching}
-        return Loss(torch.stack(errors).sum() + matching / 2, parts)
+        parts = {"pixels": missed[-1], "still": truth.abs().mean(), "matching": matching}
+        return Loss(torch.stack(missed).sum() + matching / 2, parts)
 
-    def exits(self, error: Error) -> Loss:
+    def exits(self) -> Loss:
         """Step 1: the error of every exit, on crops at a random scale, and of super-resolving one."""
         first, target, last = self.samples.crops(self.recipe.batch)
         scales = self.model.scale.values
@@ -154,13 +152,13 @@ class Curriculum:
         if scale == 1:
             measured = {"average": (first + last) / 2, "shallowest": pictures[0], "deepest": pictures[-1]}
             return Loss(
-                over_exits(error, pictures, target),
+                over_exits(pictures, target),
                 {name: l1(picture, target) for name, picture in measured.items()},
             )
         small = F.interpolate(target, scale_factor=1 / scale, mode="bicubic", align_corners=False)
         chosen = pictures[int(self.samples.rng.integers(len(pictures)))]
         enlarged = self.model.carn(chosen.detach(), scale)
-        return Loss(over_exits(error, pictures, small) + error(enlarged, target), {})
+        return Loss(over_exits(pictures, small) + errors(enlarged, target).mean(), {})
 
     def pictures(self, frame0: torch.Tensor, frame1: torch.Tensor, scale: int) -> list[torch.Tensor]:
         """Every exit's picture, shallowest first, not super-resolved: (n, 3, h / scale, w / scale)."""
@@ -200,12 +198,12 @@ class Curriculum:
         first, target, last = self.samples.frames(1)
         fixed = {"scale": 1} if axis == "exit" and "S" in self.model.variant else {}
         result = Training(self.model, tiles_per_frame=self.recipe.tiles, fixed=fixed)(first, last)
-        error = l1(result.outputs[0], result.tiles["tiles"].cut(target))
+        error = errors(result.outputs[0], result.tiles["tiles"].cut(target)).mean()
         resource = self.resource(result.masks, axis)
         shares = result.masks[axis].detach().mean(0)
         values = self.model.axes[axis].values
         parts = {f"{axis}={value}": share for value, share in zip(values, shares, strict=True)}
-        return Loss(error + resource, {"l1": error, "resource": resource, **parts})
+        return Loss(error + resource, {"error": error, "resource": resource, **parts})
 
     def _tiles(self, first: torch.Tensor, last: torch.Tensor) -> tuple[TilesTaken, dict[str, torch.Tensor]]:
         """Tiles of one frame, drawn by how much changes in them, and their logits by axis."""
@@ -242,5 +240,5 @@ class Curriculum:
 
 
 def _per_tile(pictures: list[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
-    """L1 of each tile in each of several pictures (tiles, 3, h, w): (tiles, pictures)."""
-    return torch.stack([(picture - target).abs().mean((1, 2, 3)) for picture in pictures], 1)
+    """The loss of each tile in each of several pictures (tiles, 3, h, w): (tiles, pictures)."""
+    return torch.stack([errors(picture, target) for picture in pictures], 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,37 +11,35 @@ import torch.nn.functional as F
 from edgeflow.flow.cost import Cost
 from edgeflow.ops.cost_volume import cost_volume
 
-Error = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""Of a picture against its target: a scalar."""
 SHARPNESS = 10.0
 """Factor from a cost volume to logits."""
 
 
 def l1(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference, a scalar (CAIN-SD, section 3.4)."""
+    """Mean absolute difference, a scalar ."""
     return (picture - target).abs().mean()
 
 
-def early(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """What step 1 minimises of a picture at first, a scalar: mostly the squared error.
+def errors(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The reconstruction loss L_r of each picture (n, 3, h, w): (n,).
 
     The paper uses L1. Its gradient is as strong on the noise of still parts as on what moves, and
     in a short training it taught the interpolator nothing but to leave the frames' average alone.
+    So we add the squared error, which outweighs L1 where the error is above 0.0075.
     """
     difference = picture - target
-    return 20 * difference.square().mean() + 0.3 * difference.abs().mean()
+    return (20 * difference.square() + 0.3 * difference.abs()).mean((1, 2, 3))
 
 
-def over_exits(error: Error, pictures: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
+def over_exits(pictures: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
     """Step 1's loss of every exit; each weighs half as much again as the one before, so that depth pays.
 
     Args:
-        error: of one picture.
         pictures: of each exit, shallowest first, (n, 3, h, w) in [0, 1].
         target: like one picture.
     """
     weights = 1.5 ** torch.arange(len(pictures))
-    losses = torch.stack([error(picture, target) for picture in pictures])
+    losses = torch.stack([errors(picture, target).mean() for picture in pictures])
     return (weights * losses).sum() / weights.sum()
 
 

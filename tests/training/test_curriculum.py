@@ -46,7 +46,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(training, tmp_path):
     whole = prepare(training, tmp_path / "whole", 20)
     stages = []
     assert whole.train(lambda position, *_: stages.append(position.stage), never)
-    names = ["flow", "exits", "exits-l1", "depth-fit", "depth", "scale-fit", "scale"]
+    names = ["flow", "exits", "depth-fit", "depth", "scale-fit", "scale"]
     assert list(dict.fromkeys(stages)) == names
 
     for steps in (5, 9):  # within the stage `exits`, and within a later one
@@ -61,7 +61,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(training, tmp_path):
 
 @pytest.mark.parametrize(
     ("variant", "names"),
-    [("S", ["flow", "exits", "exits-l1", "scale-fit", "scale"]), ("D", ["exits", "exits-l1", "depth-fit", "depth"])],
+    [("S", ["flow", "exits", "scale-fit", "scale"]), ("D", ["exits", "depth-fit", "depth"])],
 )
 def test_a_variant_skips_the_steps_of_what_it_does_not_choose(training, tmp_path, variant, names):
     run = prepare(training, tmp_path, 6, variant)

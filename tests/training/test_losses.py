@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from edgeflow.training.losses import endpoint, l1, lean_to, mismatch, over_exits, psnr, random_flow
+from edgeflow.training.losses import endpoint, lean_to, mismatch, over_exits, psnr, random_flow
 
 
 def test_psnr_is_of_the_clamped_picture():
@@ -16,8 +16,8 @@ def test_psnr_is_of_the_clamped_picture():
 def test_deeper_exits_weigh_more():
     target = torch.zeros(1, 3, 8, 8)
     wrong = target + 1
-    shallow = over_exits(l1, [wrong, target, target], target)
-    deep = over_exits(l1, [target, target, wrong], target)
+    shallow = over_exits([wrong, target, target], target)
+    deep = over_exits([target, target, wrong], target)
     assert deep == pytest.approx(1.5**2 * float(shallow))
 
 

@@ -25,7 +25,9 @@ def test_training_leaves_weights_and_says_where(clips, tmp_path):
     result = CliRunner().invoke(app, arguments(clips, tmp_path / "run", "--steps", "6", "--json"))
     assert result.exit_code == 0, result.output
     said = json.loads(result.stdout)
-    assert load_weights(build("tiny"), tmp_path / "run" / "weights.safetensors")["steps"] == str(said["steps"])
+    assert load_weights(build("tiny"), tmp_path / "run" / "weights.safetensors")["steps"] == str(
+        said["steps"]
+    )
     assert "left out notes.txt" in result.stderr
 
 
