@@ -15,7 +15,7 @@ from edgeflow.training.data import BLOCK, Clip
 
 WIDER_GAP = 0.3
 """Share of triplets whose frames lie two frames apart instead of one."""
-STILL_SHARE = 0.25
+STILL_SHARE = 1.0
 """A block that does not move is drawn as often as one of this share of the mean activity."""
 
 
