@@ -32,7 +32,7 @@ from edgeflow.ir.bundle import MANIFEST, WEIGHTS, FileEntry, GraphEntry, Manifes
 from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
-from edgeflow.ir.program import FRAME, Program, Value, reads, writes
+from edgeflow.ir.program import FRAME, Call, Program, Value, reads, writes
 from edgeflow.ir.route import Assignment
 from edgeflow.targets import Target
 
@@ -211,7 +211,7 @@ def _pack_plan(
     target: Target,
     frames: Sequence[NDArray[np.uint8]],
 ) -> Plan:
-    flops = _segment_flops(model, program)
+    flops = _call_flops(model, program)
     size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
     calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames)
     maker = GoldenMaker(model, program, calls[0])
@@ -274,7 +274,7 @@ def _pack_variant(
     values = dict(variant.variant)
     inputs = tuple(_port(program.value(name), name, values) for name in variant.inputs)
     outputs = tuple(_port(program.value(source), name, values) for name, source in variant.outputs)
-    total = sum(flops[part.call.segment, part.variant] for part in variant.links)
+    total = sum(flops[part.call.outputs[0], part.variant] for part in variant.links)
     segments = tuple(part.call.segment for part in variant.links)
     known = len(packer.graphs)
     name = packer.add_graph(stage.name, graph, segments, total)
@@ -299,14 +299,17 @@ def _float_shape(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
     return (shape[-1], *shape[:-1])
 
 
-def _segment_flops(model: RoutedModule, program: Program) -> dict[tuple[str, Assignment], int]:
+def _call_flops(model: RoutedModule, program: Program) -> dict[tuple[str, Assignment], int]:
+    """FLOPs of one region, by a call's first output and the variant."""
     size = {
         name: dim
         for spec, bound in zip(model.inputs, program.inputs, strict=True)
         for name, dim in zip(spec.shape, bound.shape, strict=True)
         if isinstance(name, str) and isinstance(dim, int)
     }
-    return {(call.segment, call.variant): call.flops for call in cost(model, size or None).calls}
+    calls = [operation for operation in program.operations if isinstance(operation, Call)]
+    counted = cost(model, size or None).calls
+    return {(calls[entry.call].outputs[0], entry.variant): entry.flops for entry in counted}
 
 
 def _link_key(program: Program, part: Link, digest: str) -> str:
@@ -322,14 +325,24 @@ def _link_key(program: Program, part: Link, digest: str) -> str:
 
 
 def _model_digest(model: RoutedModule) -> str:
-    """Hash of a model's weights, of the source of its modules, and of the versions that lower it."""
+    """Hash of a model's weights, settings and source, and of the versions that lower it."""
     digest = hashlib.sha256(f"{edgeflow.__version__} {torch.__version__} {onnx.__version__}".encode())
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    sources = {inspect.getsourcefile(type(module)) for module in model.modules()}
-    for source in sorted(s for s in sources if s):
-        digest.update(Path(source).read_bytes())
+    for name, module in model.named_modules():
+        plain = {k: v for k, v in vars(module).items() if isinstance(v, bool | int | float | str | tuple)}
+        digest.update(f"{name} {type(module).__qualname__} {sorted(plain.items())}".encode())
+    for source in sorted({_source(type(module)) for module in model.modules()}):
+        digest.update(source.encode())
     return digest.hexdigest()
+
+
+def _source(module: type) -> str:
+    """The file a class comes from; nothing for one typed into an interpreter."""
+    try:
+        return Path(inspect.getfile(module)).read_text()
+    except (OSError, TypeError):
+        return ""
 
 
 def _provenance(strategy: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from edgeflow.flow.cost import Cost as Cost
 from edgeflow.flow.cost import cost as cost
 from edgeflow.flow.eager import Eager as Eager
 from edgeflow.flow.flow import Flow as Flow
+from edgeflow.flow.flow import Scored as Scored
 from edgeflow.flow.module import RoutedModule as RoutedModule
 from edgeflow.flow.trace import trace as trace
 from edgeflow.flow.train import Training as Training

@@ -19,7 +19,7 @@ from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, find_segment
 from edgeflow.flow.trace import FREE_SIZES, TraceFlow
 from edgeflow.flow.train import condition_mask
-from edgeflow.ir.program import FRAME
+from edgeflow.ir.program import FRAME, Call
 from edgeflow.ir.route import Assignment, Choice, Condition, Variable, assignments, describe
 
 
@@ -28,6 +28,7 @@ class CallCost:
     """What one variant of one call costs per region.
 
     Attributes:
+        call: number of the call in the traced program, from 0.
         segment: its dotted name.
         regions: region set it runs for.
         variant: variable values it is for.
@@ -36,6 +37,7 @@ class CallCost:
         bytes: float32 inputs, outputs and weights, each once.
     """
 
+    call: int
     segment: str
     regions: str
     variant: Assignment
@@ -122,7 +124,8 @@ class _CostFlow(TraceFlow):
         flops = counter.get_total_flops() // batch
         moved = 4 * sum(prod(t.shape[1:]) for t in (*tensors, *leaves(made)))
         weights = sum(p.numel() * p.element_size() for p in _parameters(self.model, name))
-        self.calls.append(CallCost(name, self._regions, variant, when, flops, moved + weights))
+        number = sum(isinstance(operation, Call) for operation in self._operations)
+        self.calls.append(CallCost(number, name, self._regions, variant, when, flops, moved + weights))
         return made
 
 

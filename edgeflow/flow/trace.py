@@ -267,6 +267,11 @@ class TraceFlow(Flow):
         if not conditional or otherwise is None or otherwise is NOTHING:
             return (None,) * len(outputs)
         sides = [side.value for side in leaves(otherwise)]
+        if len(sides) != len(outputs):
+            raise FlowError(
+                f"segment {name} makes {len(outputs)} values where it runs, {len(sides)} are kept elsewhere: "
+                "give when= an otherwise= of as many values"
+            )
         for side, made in zip(sides, outputs, strict=True):
             if dict(side.shapes) != dict(made.shapes):
                 raise FlowError(

@@ -155,6 +155,8 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
         raise BundleError(
             f"bundle {folder}: {MANIFEST} lacks or misstates {error}; export it again"
         ) from error
+    if not manifest.plans:
+        raise BundleError(f"bundle {folder}: {MANIFEST} has no plan; export it again")
     for plan in manifest.plans.values():
         plan.verify()
     for graph in manifest.graphs.values():

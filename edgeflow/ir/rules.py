@@ -119,6 +119,10 @@ class Nearest:
     ties: str = "higher"
     kind: ClassVar[str] = "nearest"
 
+    def __post_init__(self) -> None:
+        if self.ties not in ("higher", "lower"):
+            raise FlowError(f"Nearest: ties go to the 'higher' or the 'lower' value, got {self.ties!r}")
+
     def choose(self, context: StreamContext, axis: Axis) -> int:
         """Chosen index for this clip."""
         wanted = self.length if isinstance(self.length, int) else context.lengths[self.length.input]

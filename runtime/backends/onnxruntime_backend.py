@@ -16,7 +16,8 @@ class OnnxRuntimeBackend:
     """Sessions that share one thread pool.
 
     Args:
-        threads: of the pool. The pool belongs to the process: the first backend sets its size.
+        threads: of the pool. The pool belongs to the process: the first backend sets its size. Sessions
+            that other code opens in this process must set `use_per_session_threads = False` from then on.
     """
 
     name = "onnxruntime"

@@ -234,9 +234,7 @@ def _is_cover(stream: VideoStream) -> bool:
     return disposition is not None and bool(disposition.value & _COVER)
 
 
-def _describe(
-    container: InputContainer, stream: VideoStream, first: VideoFrame, name: str
-) -> VideoInfo:
+def _describe(container: InputContainer, stream: VideoStream, first: VideoFrame, name: str) -> VideoInfo:
     context = stream.codec_context
     # A negative start is the encoder delay of the sound, which containers handle themselves.
     origin = Fraction(max(0, container.start_time or 0), av.time_base)

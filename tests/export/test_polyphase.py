@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from edgeflow.export.passes import run_passes
+from edgeflow.runtime.backends import open_backend
 
 
 def resize(shape, scales, mode="cubic", symbolic=None, **attributes):
@@ -27,7 +28,10 @@ def resize(shape, scales, mode="cubic", symbolic=None, **attributes):
 
 
 def run(model, x):
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    open_backend("onnxruntime")  # sessions of one process share its thread pool
+    options = ort.SessionOptions()
+    options.use_per_session_threads = False
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"x": x})[0]
 
 
