@@ -18,7 +18,7 @@ from edgeflow.ir.errors import TrainError
 if TYPE_CHECKING:
     from edgeflow.models.cain_sd import CAINSD
     from edgeflow.training.checkpoint import Position
-    from edgeflow.training.loop import Length, Run
+    from edgeflow.training.loop import Length, Outcome, Run
 
 app = typer.Typer(help="Train a model on your own video clips.", no_args_is_help=True)
 
@@ -101,15 +101,15 @@ def cain_sd(
     model, job = _prepare(
         data, run, preset.value, variant.value, length, hold_out or [], chosen, threads, seed, notes
     )
-    finished, steps_done = _train(job, notes)
-    if not finished:
+    outcome = _train(job, notes)
+    if not outcome.finished:
         notes.print(f"stopped; the same command goes on from {run}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
-    weights = _keep(model, run, steps_done)
+    weights = _keep(model, run, outcome.steps)
     if as_json:
-        typer.echo(json.dumps({"weights": str(weights), "steps": steps_done, **job.identity}))
+        typer.echo(json.dumps({"weights": str(weights), "steps": outcome.steps, **job.identity}))
     else:
-        typer.echo(f"trained {steps_done} steps; weights are in {weights}")
+        typer.echo(f"trained {outcome.steps} steps; weights are in {weights}")
 
 
 def _prepare(
@@ -150,10 +150,9 @@ def _prepare(
     return model, Run(model, curriculum.stages(), length, folder, rng, {"preset": preset, "variant": variant})
 
 
-def _train(job: Run, notes: Console) -> tuple[bool, int]:
-    """Train under a progress bar until the end or Ctrl-C: whether it ended, and steps done."""
+def _train(job: Run, notes: Console) -> Outcome:
+    """Train under a progress bar until the end or Ctrl-C."""
     asked_to_stop = False
-    steps = 0
 
     def ask(number: int, frame: FrameType | None) -> None:
         nonlocal asked_to_stop
@@ -170,8 +169,6 @@ def _train(job: Run, notes: Console) -> tuple[bool, int]:
         tasks: dict[str, TaskID] = {}
 
         def report(position: Position, done: float, loss: float) -> None:
-            nonlocal steps
-            steps = position.total
             if position.stage not in tasks:
                 tasks[position.stage] = bars.add_task(position.stage, total=1.0, said="")
             bars.update(
@@ -180,8 +177,7 @@ def _train(job: Run, notes: Console) -> tuple[bool, int]:
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            finished = job.train(report, lambda: asked_to_stop)
-            return finished, steps
+            return job.train(report, lambda: asked_to_stop)
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

@@ -2,9 +2,9 @@
 
 The three steps are the paper's (section 3.4). Ours are: a stage that trains the flow estimator on
 made-up motion, since no pretrained one may be used; a crop at a random scale in step 1, so that
-scales work from the start; and before steps 2 and 3 a stage each that fits the choice net to the
+scales work from the start; before steps 2 and 3 a stage each that fits the choice net to the
 measured losses of all choices, without which the few minutes of a small run do not suffice for
-the straight-through gradient to find where depth and scale pay.
+the straight-through gradient to find where depth and scale pay; and squared error beside L1.
 """
 
 from __future__ import annotations

@@ -68,6 +68,14 @@ class Length:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """Whether a run came to its end, and the steps it has done since its very start."""
+
+    finished: bool
+    steps: int
+
+
+@dataclass(frozen=True)
 class Run:
     """A training run.
 
@@ -87,15 +95,12 @@ class Run:
     rng: np.random.Generator
     identity: Mapping[str, str]
 
-    def train(self, report: Callable[[Position, float, float], None], stop: Callable[[], bool]) -> bool:
+    def train(self, report: Callable[[Position, float, float], None], stop: Callable[[], bool]) -> Outcome:
         """Train from the start, or from the folder's checkpoint, to the end.
 
         Args:
             report: told after each step the position, the share of its stage done and the loss.
             stop: asked after each step; if true, a checkpoint is written and training ends.
-
-        Returns:
-            Whether it came to the end.
 
         Raises:
             TrainError: the checkpoint cannot be used, or a loss is not finite.
@@ -117,8 +122,8 @@ class Run:
                 position = Position(stage.name, total=position.total)
             position = self._stage(stage, optimiser, position, report, stop)
             if self._done(position, stage) < 1:
-                return False
-        return True
+                return Outcome(False, position.total)
+        return Outcome(True, position.total)
 
     def _stage(
         self,

@@ -16,7 +16,7 @@ SHARPNESS = 10.0
 
 
 def l1(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Mean absolute difference, a scalar ."""
+    """Mean absolute difference, a scalar."""
     return (picture - target).abs().mean()
 
 

@@ -45,16 +45,16 @@ def never() -> bool:
 def test_a_resumed_run_ends_where_an_unbroken_one_does(training, tmp_path):
     whole = prepare(training, tmp_path / "whole", 20)
     stages = []
-    assert whole.train(lambda position, *_: stages.append(position.stage), never)
+    assert whole.train(lambda position, *_: stages.append(position.stage), never).finished
     names = ["flow", "exits", "depth-fit", "depth", "scale-fit", "scale"]
     assert list(dict.fromkeys(stages)) == names
 
     for steps in (5, 9):  # within the stage `exits`, and within a later one
         folder = tmp_path / f"broken-{steps}"
-        assert not prepare(training, folder, 20).train(*stop_after(steps))
+        assert not prepare(training, folder, 20).train(*stop_after(steps)).finished
         again = prepare(training, folder, 20)
         again.rng.random(7)
-        assert again.train(lambda *_: None, never)
+        assert again.train(lambda *_: None, never).finished
         for name, tensor in whole.model.state_dict().items():
             torch.testing.assert_close(again.model.state_dict()[name], tensor, rtol=0, atol=0, msg=name)
 
@@ -66,7 +66,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does(training, tmp_path):
 def test_a_variant_skips_the_steps_of_what_it_does_not_choose(training, tmp_path, variant, names):
     run = prepare(training, tmp_path, 6, variant)
     assert [stage.name for stage in run.stages] == names
-    assert run.train(lambda *_: None, never)
+    assert run.train(lambda *_: None, never).finished
 
 
 def test_only_the_stage_s_own_networks_learn(training, tmp_path):

@@ -29,6 +29,8 @@ def test_training_leaves_weights_and_says_where(clips, tmp_path):
         said["steps"]
     )
     assert "left out notes.txt" in result.stderr
+    again = CliRunner().invoke(app, arguments(clips, tmp_path / "run", "--steps", "6", "--json"))
+    assert json.loads(again.stdout) == said
 
 
 def test_two_lengths_are_refused(clips, tmp_path):
