@@ -1,0 +1,99 @@
+"""Ctrl-C and a full disk, in processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+TINY = """
+import torch
+from edgeflow.models.cain_sd import build as build_cain
+
+def build():
+    torch.manual_seed(0)
+    return build_cain("tiny")
+"""
+
+
+def edgeflow(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", "from edgeflow.cli import main; main()", *map(str, arguments)]
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_an_interrupted_export_goes_on(tmp_path):
+    (tmp_path / "tiny.py").write_text(TINY)
+    command = edgeflow("export", "tiny.py:build", "-o", "x.edgeflow", "--plan", "routes", "--json")
+    started = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    partial = tmp_path / "x.edgeflow.partial"
+    wait_for(lambda: len(list(partial.glob("*.onnx"))) >= 3)
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "run the same command again" in said and "Traceback" not in said
+    left = {path.name for path in tmp_path.iterdir()} - {"__pycache__"}
+    assert left == {"tiny.py", "x.edgeflow.partial"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert '"segments_resumed": 0' not in done.stdout
+    assert (tmp_path / "x.edgeflow" / "manifest.json").exists() and not partial.exists()
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, tiny_bundles, clip):
+    frames = subprocess.run(
+        [sys.executable, "-c", LOOP, str(clip), "400"], capture_output=True, check=True, cwd=tmp_path
+    ).stdout
+    (tmp_path / "long.y4m").write_bytes(frames)
+    bundle = Path(tiny_bundles["chained"].path)
+    command = edgeflow("run", bundle, tmp_path / "long.y4m", "-o", tmp_path / "out.mp4")
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: any(p.name not in ("long.y4m",) for p in tmp_path.iterdir()))
+    time.sleep(0.5)
+    started.send_signal(signal.SIGINT)
+    _, said = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "Traceback" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["long.y4m"]
+
+
+def test_y4m_through_a_pipe(tmp_path, tiny_bundles, clip):
+    frames = subprocess.run([sys.executable, "-c", LOOP, str(clip), "5"], capture_output=True, check=True).stdout
+    bundle = Path(tiny_bundles["chained"].path)
+    done = subprocess.run(edgeflow("run", bundle, "-", "-o", "-"), input=frames, capture_output=True, check=True)
+    assert done.stdout.startswith(b"YUV4MPEG2")
+    assert done.stdout.count(b"FRAME\n") == 10
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, which only Linux has")
+def test_a_full_disk_is_one_line(tiny_bundles, clip):
+    command = edgeflow("run", Path(tiny_bundles["chained"].path), clip, "-o", "-")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert done.returncode == 1
+    assert len(lines) == 1 and "space" in lines[0].lower()
+
+
+LOOP = """
+import sys
+from itertools import cycle, islice
+
+import av
+
+with av.open(sys.argv[1]) as source:
+    pictures = [frame.to_ndarray(format="yuv420p") for frame in source.decode(video=0)]
+height, width = pictures[0].shape[0] * 2 // 3, pictures[0].shape[1]
+sys.stdout.buffer.write(f"YUV4MPEG2 W{width} H{height} F25:1 Ip A1:1 C420jpeg\\n".encode())
+for picture in islice(cycle(pictures), int(sys.argv[2])):
+    sys.stdout.buffer.write(b"FRAME\\n" + picture.tobytes())
+"""
