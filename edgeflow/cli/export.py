@@ -150,7 +150,7 @@ def _route_mix(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
     try:
         session = Session(bundle)
     except BackendError as error:
-        err.print(f"edgeflow: routes were not counted: {error}", markup=False)
+        err.print(f"edgeflow: routes were not counted: {error}")
         return None
     routes: Counter[str] = Counter()
     for pair in pairwise(frames):

@@ -31,21 +31,19 @@ def _print(bundle: Bundle) -> None:
     model = ", ".join(f"{k} {v}" for k, v in manifest.model.items())
     made = manifest.provenance
     target = manifest.target
-    out.print(f"model   {model}", highlight=False, soft_wrap=True)
+    out.print(f"model   {model}", soft_wrap=True)
     out.print(
         f"target  {target['name']}: {target['library']} >= {target['minimum']}, {target['precision']}",
-        highlight=False,
     )
     out.print(
         f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}",
-        highlight=False,
     )
     sizes = {"weights": 0, "graphs": 0, "golden": 0}
     for name, entry in manifest.files.items():
         sizes["weights" if name == WEIGHTS else name.split("/")[0]] += entry.bytes
-    out.print("size    " + ", ".join(f"{part} {megabytes(n)}" for part, n in sizes.items()), highlight=False)
+    out.print("size    " + ", ".join(f"{part} {megabytes(n)}" for part, n in sizes.items()))
     for kind, plan in manifest.plans.items():
-        out.print(f"\nplan for {kind} frames: {plan.strategy}, batches {plan.batches}", highlight=False)
+        out.print(f"\nplan for {kind} frames: {plan.strategy}, batches {plan.batches}")
         _print_plan(bundle, plan)
 
 

@@ -59,8 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except EdgeflowError as error:
         _fail(str(error), debug)
     except KeyboardInterrupt:
-        err.print("edgeflow: interrupted", markup=False)
+        err.print("edgeflow: interrupted")
         sys.exit(130)
+    except ModuleNotFoundError as error:
+        _fail(f"this command needs {error.name}, which is not installed: pip install 'edgeflow[all]'", debug)
     except BrokenPipeError:
         sys.exit(1)
     except MemoryError:
@@ -74,5 +76,5 @@ def _fail(message: str, debug: bool) -> None:
     if debug:
         traceback.print_exc()
     line = " ".join(message.split())
-    err.print(f"edgeflow: error: {line}", markup=False, highlight=False, soft_wrap=True)
+    err.print(f"edgeflow: error: {line}", soft_wrap=True)
     sys.exit(1)

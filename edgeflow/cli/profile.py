@@ -48,7 +48,7 @@ def profile(
 
 def _print(report: ProfileReport) -> None:
     cpu = report.machine
-    out.print(f"{report.library} {report.version}, {cpu['cpu']}, {cpu['threads']} threads", highlight=False)
+    out.print(f"{report.library} {report.version}, {cpu['cpu']}, {cpu['threads']} threads")
     table = Table(
         "engine", "batch", "mean", "median", "p90", "p99", "min", "max", "GFLOP/s", title="ms per run"
     )
@@ -59,7 +59,7 @@ def _print(report: ProfileReport) -> None:
     out.print(table)
     if report.clip:
         _print_clip(report.clip)
-    out.print(f"method: {report.method}", style="dim", highlight=False)
+    out.print(f"method: {report.method}", style="dim")
 
 
 def _print_clip(clip: ClipProfile) -> None:
@@ -69,13 +69,11 @@ def _print_clip(clip: ClipProfile) -> None:
         f"p90 {t.p90_ms:.1f}, p99 {t.p99_ms:.1f} ms; {clip.fps:.2f} frames/s; "
         f"engines {clip.engines_ms:.1f} ms, all else x{clip.overhead:.3f}; "
         f"padding {clip.padding:.1%}, {clip.gathered_rows:.0f} rows gathered",
-        highlight=False,
         soft_wrap=True,
     )
     out.print(
         f"{clip.flops / 1e9:.1f} GFLOP a frame, {clip.dearest_flops / 1e9:.1f} on the dearest route "
         f"({clip.dearest_flops / clip.flops:.2f}x)",
-        highlight=False,
     )
     table = Table("stage", "ms a frame", "share")
     for stage, ms in clip.stages_ms.items():

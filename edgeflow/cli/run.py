@@ -62,7 +62,7 @@ def run(
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for warning in report.warnings:
-        err.print(f"edgeflow: {warning}", markup=False, soft_wrap=True)
+        err.print(f"edgeflow: {warning}", soft_wrap=True)
     if json:
         print_json(asdict(report))
         return

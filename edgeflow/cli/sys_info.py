@@ -30,14 +30,12 @@ def sys_info(
         print_json(found)
         return
     cpu = found["machine"]
-    out.print(
-        f"edgeflow {__version__} on {cpu['cpu']}, {cpu['threads']} threads, {cpu['system']}", highlight=False
-    )
+    out.print(f"edgeflow {__version__} on {cpu['cpu']}, {cpu['threads']} threads, {cpu['system']}")
     for name, version in versions.items():
-        out.print(f"  {name:18}{version or 'not installed'}", highlight=False)
+        out.print(f"  {name:18}{version or 'not installed'}")
     out.print("targets")
     for name, state in found["targets"].items():
-        out.print(f"  {name:18}{state}", highlight=False)
+        out.print(f"  {name:18}{state}")
 
 
 def _version(package: str) -> str | None:
