@@ -56,12 +56,12 @@ class Recipe:
     tiles: int
     lambda_scale: float
     lambda_depth: float
-    softness: float = 1e-4
+    softness: float = 2e-5
 
 
 RECIPES = {
     "full": Recipe(crop=256, batch=16, tiles=6, lambda_scale=5e-9, lambda_depth=5e-11),
-    "small": Recipe(crop=128, batch=8, tiles=6, lambda_scale=6e-8, lambda_depth=2e-8),
+    "small": Recipe(crop=128, batch=8, tiles=6, lambda_scale=5e-8, lambda_depth=1e-10),
     "tiny": Recipe(crop=64, batch=2, tiles=2, lambda_scale=2e-8, lambda_depth=2e-8),
 }
 """By preset. The full one's lambdas are the paper's."""

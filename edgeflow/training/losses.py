@@ -32,15 +32,23 @@ def errors(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def over_exits(pictures: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
-    """Step 1's loss of every exit; each weighs half as much again as the one before, so that depth pays.
+    """Step 1's loss, from L1 for the shallowest exit to `errors` for the deepest: a scalar.
+
+    L1 holds a picture to the frames' average, which nothing beats where nothing moves. So the
+    deeper the exit, the more it corrects what moves, and depth pays there alone.
 
     Args:
         pictures: of each exit, shallowest first, (n, 3, h, w) in [0, 1].
         target: like one picture.
     """
-    weights = 1.5 ** torch.arange(len(pictures))
-    losses = torch.stack([errors(picture, target).mean() for picture in pictures])
-    return (weights * losses).sum() / weights.sum()
+    shares = torch.linspace(0, 1, len(pictures))
+    losses = torch.stack(
+        [
+            (1 - share) * l1(picture, target) + share * errors(picture, target).mean()
+            for share, picture in zip(shares, pictures, strict=True)
+        ]
+    )
+    return losses.mean()
 
 
 def psnr(picture: torch.Tensor, target: torch.Tensor) -> float:

@@ -13,12 +13,13 @@ def test_psnr_is_of_the_clamped_picture():
     assert psnr(target - 3, target) == pytest.approx(100)
 
 
-def test_deeper_exits_weigh_more():
+def test_the_loss_goes_from_l1_at_the_shallowest_exit_to_squared_error_at_the_deepest():
     target = torch.zeros(1, 3, 8, 8)
-    wrong = target + 1
-    shallow = over_exits([wrong, target, target], target)
-    deep = over_exits([target, target, wrong], target)
-    assert deep == pytest.approx(1.5**2 * float(shallow))
+    wrong = target + 0.5
+    assert float(over_exits([wrong, target, target], target)) == pytest.approx(0.5 / 3)
+    deepest = 20 * 0.25 + 0.3 * 0.5
+    assert float(over_exits([target, target, wrong], target)) == pytest.approx(deepest / 3)
+    assert float(over_exits([target, wrong, target], target)) == pytest.approx((0.5 + deepest) / 6)
 
 
 def test_a_true_flow_has_no_end_point_error_and_a_cost_volume_that_shows_it_matches():
