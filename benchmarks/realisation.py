@@ -13,7 +13,7 @@ from __future__ import annotations
 import tempfile
 from itertools import pairwise
 from pathlib import Path
-from time import perf_counter, sleep
+from time import perf_counter
 from typing import Annotated, Any
 
 import numpy as np
@@ -31,7 +31,7 @@ from edgeflow.models.cain_sd.weights import load_weights, pretrained
 from edgeflow.runtime import Session
 from edgeflow.targets import load
 
-TARGETS = ("cpu", "openvino-cpu")
+LIBRARIES = ("onnxruntime", "openvino")
 
 
 def main(
@@ -56,20 +56,17 @@ def main(
     eager_ms = _eager_ms(model, pictures[: eager_frames + 1])
     records = []
     with tempfile.TemporaryDirectory() as folder:
-        for target in TARGETS:
-            routed = {}
-            for plan in ("chained", "routes"):
-                routed[plan] = Path(folder) / f"{target}-{plan}.edgeflow"
-                compile_model(model, load(target), routed[plan], reference={}, strategy=plan)
-            static = {}
-            for name, module in (("whole", whole), ("tiles", tiles)):
-                static[name] = Path(folder) / f"{target}-{name}.edgeflow"
-                sizes = [(height, width)]
-                compile_model(module, load(target), static[name], reference={}, sizes=sizes)
-            sleep(1)
-            measured = _interleaved({**routed, **static}, pictures, threads)
+        bundles = {
+            name: Path(folder) / f"{name}.edgeflow" for name in ("chained", "routes", "whole", "tiles")
+        }
+        for plan in ("chained", "routes"):
+            compile_model(model, load("cpu"), bundles[plan], reference={}, strategy=plan)
+        for name, module in (("whole", whole), ("tiles", tiles)):
+            compile_model(module, load("cpu"), bundles[name], reference={}, sizes=[(height, width)])
+        for library in LIBRARIES:
+            measured = _interleaved(bundles, library, pictures, threads)
             form = min(("whole", "tiles"), key=lambda name: measured[name]["ms"])
-            for plan in routed:
+            for plan in ("chained", "routes"):
                 own = measured[plan]
                 saved = flops[form] / own["flops"]
                 speedup = measured[form]["ms"] / own["ms"]
@@ -77,7 +74,7 @@ def main(
                     record(
                         family="cain-sd",
                         preset=preset,
-                        backend=own["backend"],
+                        backend=library,
                         precision="fp32",
                         plan=plan,
                         clip=clip.stem,
@@ -101,7 +98,7 @@ def main(
                     )
                 )
                 print(
-                    f"{own['backend']:12} {plan:8} full {measured[form]['ms']:.1f} ms ({form}), routed "
+                    f"{library:12} {plan:8} full {measured[form]['ms']:.1f} ms ({form}), routed "
                     f"{own['ms']:.1f} ms, FLOPs saved {saved:.2f}x, time saved {speedup:.2f}x, "
                     f"realisation {speedup / saved:.2f}, overhead {own['overhead']:.3f}"
                 )
@@ -127,9 +124,11 @@ def _eager_ms(model: RoutedModule, pictures: list[Any]) -> float:
     return float(np.median(times))
 
 
-def _interleaved(bundles: dict[str, Path], pictures: list[Any], threads: int) -> dict[str, dict[str, Any]]:
+def _interleaved(
+    bundles: dict[str, Path], library: str, pictures: list[Any], threads: int
+) -> dict[str, dict[str, Any]]:
     """Run every bundle on every frame in turn; medians over frames, after two unmeasured ones."""
-    sessions = {name: Session(path, threads=threads) for name, path in bundles.items()}
+    sessions = {name: Session(path, library=library, threads=threads) for name, path in bundles.items()}
     traces: dict[str, list[Any]] = {name: [] for name in sessions}
     for number, pair in enumerate(pairwise(pictures)):
         for name, session in sessions.items():
@@ -147,7 +146,6 @@ def _interleaved(bundles: dict[str, Path], pictures: list[Any], threads: int) ->
                 route = " ".join(f"{k}={v}" for k, v in region.route.items())
                 routes[route] = routes.get(route, 0) + 1
         found[name] = {
-            "backend": sessions[name].backend.name,
             "ms": float(np.median([t.total_ms for t in own])),
             "flops": float(np.mean([t.flops for t in own])),
             "overhead": float(np.median([t.total_ms / t.engines_ms for t in own])),

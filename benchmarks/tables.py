@@ -1,6 +1,6 @@
 """Writes docs/benchmarks.md from the committed results.
 
-    python benchmarks/tables.py
+python benchmarks/tables.py
 """
 
 from __future__ import annotations
