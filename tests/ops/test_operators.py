@@ -2,8 +2,12 @@ from itertools import product
 
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeflow.ops.cost_volume import cost_volume
+from edgeflow.ops.resize import bicubic
 from edgeflow.ops.warp import warp
 
 
@@ -72,3 +76,18 @@ def test_gradients():
     assert torch.autograd.gradcheck(lambda a, b: cost_volume(a, b, 1), (first, second))
     flow = (torch.rand(1, 2, 3, 4, dtype=torch.float64) * 0.8 + 0.1).requires_grad_()
     assert torch.autograd.gradcheck(warp, (first, flow))
+
+
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**16)
+)
+@settings(max_examples=60, deadline=None)
+def test_bicubic_is_torchs_own(h, w, height, width, seed):
+    image = torch.rand(2, 3, h, w, generator=torch.Generator().manual_seed(seed))
+    wanted = F.interpolate(image, (height, width), mode="bicubic", align_corners=False)
+    assert (bicubic(image, height, width) - wanted).abs().max() < 2e-5
+
+
+def test_bicubic_has_its_gradient():
+    image = torch.rand(1, 2, 5, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: bicubic(x, 3, 9), image)

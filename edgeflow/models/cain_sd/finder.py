@@ -6,10 +6,10 @@ Source: CAIN-SD, section 3.2 and Eq. 1-3.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from edgeflow.models.cain_sd.pwc import PWC
+from edgeflow.ops.resize import bicubic
 
 
 class ChoiceNet(nn.Sequential):
@@ -54,8 +54,8 @@ class SDFinder(nn.Module):
     def thumbnail(self, frame: torch.Tensor) -> torch.Tensor:
         """The frame on the canvas, bicubic: (n, 3, h, w) -> (n, 3, short, long), turned for portrait."""
         short, long = self.canvas
-        size = (short, long) if frame.shape[-1] >= frame.shape[-2] else (long, short)
-        return F.interpolate(frame, size=size, mode="bicubic", align_corners=False)
+        height, width = (short, long) if frame.shape[-1] >= frame.shape[-2] else (long, short)
+        return bicubic(frame, height, width)
 
     def forward(self, frame0: torch.Tensor, frame1: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Logit maps (n, choices, h / 8, w / 8) over the frame: of scale, then of depth."""
