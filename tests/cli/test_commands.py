@@ -65,7 +65,9 @@ def test_check_fails_when_an_engine_computes_something_else(edgeflow, bundle, tm
     golden = other / manifest["graphs"][name]["golden"]
     with np.load(golden) as stored:
         arrays = {key: stored[key] + (0.01 if key.startswith("out.") else 0) for key in stored}
-    np.savez_compressed(golden, **{k: a.astype(np.float32) if k.startswith("out.") else a for k, a in arrays.items()})
+    np.savez_compressed(
+        golden, **{k: a.astype(np.float32) if k.startswith("out.") else a for k, a in arrays.items()}
+    )
     data = golden.read_bytes()
     entry = manifest["files"][manifest["graphs"][name]["golden"]]
     entry["bytes"], entry["sha256"] = len(data), hashlib.sha256(data).hexdigest()
@@ -111,7 +113,9 @@ def test_export_of_ones_own_model_by_file_and_by_module(edgeflow, tmp_path, monk
     assert edgeflow("check", made).code == 0
     shutil.copy(EXAMPLE, tmp_path / "mine.py")
     monkeypatch.chdir(tmp_path)
-    other = edgeflow("export", "mine:build", "-o", "other.edgeflow", "--plan", "routes", "--target", "openvino-cpu")
+    other = edgeflow(
+        "export", "mine:build", "-o", "other.edgeflow", "--plan", "routes", "--target", "openvino-cpu"
+    )
     assert other.code == 0
     assert edgeflow("check", "other.edgeflow").code == 0
 

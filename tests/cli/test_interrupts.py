@@ -25,6 +25,11 @@ def edgeflow(*arguments: object) -> list[str]:
     return [sys.executable, "-c", "from edgeflow.cli import main; main()", *map(str, arguments)]
 
 
+def heed_interrupts() -> None:
+    """A process started in the background, as some runners do, inherits an ignored SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def wait_for(condition, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
@@ -35,7 +40,14 @@ def wait_for(condition, seconds: float = 120) -> None:
 def test_an_interrupted_export_goes_on(tmp_path):
     (tmp_path / "tiny.py").write_text(TINY)
     command = edgeflow("export", "tiny.py:build", "-o", "x.edgeflow", "--plan", "routes", "--json")
-    started = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_interrupts,
+    )
     partial = tmp_path / "x.edgeflow.partial"
     wait_for(lambda: len(list(partial.glob("*.onnx"))) >= 3)
     started.send_signal(signal.SIGINT)
@@ -56,7 +68,9 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, tiny_bundles, clip):
     (tmp_path / "long.y4m").write_bytes(frames)
     bundle = Path(tiny_bundles["chained"].path)
     command = edgeflow("run", bundle, tmp_path / "long.y4m", "-o", tmp_path / "out.mp4")
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
+    )
     wait_for(lambda: any(p.name not in ("long.y4m",) for p in tmp_path.iterdir()))
     time.sleep(0.5)
     started.send_signal(signal.SIGINT)
@@ -67,9 +81,13 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, tiny_bundles, clip):
 
 
 def test_y4m_through_a_pipe(tmp_path, tiny_bundles, clip):
-    frames = subprocess.run([sys.executable, "-c", LOOP, str(clip), "5"], capture_output=True, check=True).stdout
+    frames = subprocess.run(
+        [sys.executable, "-c", LOOP, str(clip), "5"], capture_output=True, check=True
+    ).stdout
     bundle = Path(tiny_bundles["chained"].path)
-    done = subprocess.run(edgeflow("run", bundle, "-", "-o", "-"), input=frames, capture_output=True, check=True)
+    done = subprocess.run(
+        edgeflow("run", bundle, "-", "-o", "-"), input=frames, capture_output=True, check=True
+    )
     assert done.stdout.startswith(b"YUV4MPEG2")
     assert done.stdout.count(b"FRAME\n") == 10
 

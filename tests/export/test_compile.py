@@ -129,13 +129,17 @@ class Mysterious(RoutedModule):
 
 def test_an_operator_without_onnx_form_is_named(tmp_path):
     output = tmp_path / "m.edgeflow"
-    with pytest.raises(ExportError, match=r"segment strange: .*edgeflow_tests.*mystery.* has no ONNX form") as caught:
+    with pytest.raises(
+        ExportError, match=r"segment strange: .*edgeflow_tests.*mystery.* has no ONNX form"
+    ) as caught:
         compile_model(Mysterious(), load("cpu"), output, reference={})
     assert "\n" not in str(caught.value) and not output.exists()
 
 
 def graph_bytes(path):
-    return {name: (path / graph.file).read_bytes() for name, graph in open_bundle(path).manifest.graphs.items()}
+    return {
+        name: (path / graph.file).read_bytes() for name, graph in open_bundle(path).manifest.graphs.items()
+    }
 
 
 def test_an_interrupted_export_goes_on_where_it_stopped(tmp_path, small_bundle):

@@ -83,7 +83,18 @@ def test_enlarging_keeps_a_free_frame_free(shape):
         resize((1, 3, 9, 9), [1, 1, 1 / 2, 1 / 2]),
         resize((1, 3, 8, 8), [1, 1, 0.5, 0.5], symbolic=("height", "width")),
     ],
-    ids=["1.5", "2 and 4", "channels", "nearest", "antialias", "align", "asymmetric", "outside", "9 by 2", "free"],
+    ids=[
+        "1.5",
+        "2 and 4",
+        "channels",
+        "nearest",
+        "antialias",
+        "align",
+        "asymmetric",
+        "outside",
+        "9 by 2",
+        "free",
+    ],
 )
 def test_other_resizes_are_left_alone(model):
     before = model.SerializeToString(deterministic=True)

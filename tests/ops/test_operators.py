@@ -78,9 +78,7 @@ def test_gradients():
     assert torch.autograd.gradcheck(warp, (first, flow))
 
 
-@given(
-    st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**16)
-)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 30), st.integers(1, 30), st.integers(0, 2**16))
 @settings(max_examples=60, deadline=None)
 def test_bicubic_is_torchs_own(h, w, height, width, seed):
     image = torch.rand(2, 3, h, w, generator=torch.Generator().manual_seed(seed))
