@@ -59,7 +59,7 @@ def cain_sd(
     preset: Annotated[
         PresetName,
         typer.Option(
-            help="Size: full is the paper's and wants a GPU; small trains in an hour; tiny is for tests."
+            help="Size: full is the paper's and wants a GPU; small can be trained on a CPU, in hours; tiny is for tests."
         ),
     ] = PresetName.small,
     variant: Annotated[

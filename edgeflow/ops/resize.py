@@ -11,9 +11,9 @@ A = -0.75
 def bicubic(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """What `F.interpolate(image, (height, width), mode="bicubic", align_corners=False)` computes.
 
-    Four rows, then four columns, are gathered and weighed per output row and column: about a fifth
-    of the work of sixteen taps per pixel, and no engine library needs its own bicubic kernel,
-    which ONNX Runtime runs on one thread. The input's size may be symbolic.
+    Four rows, then four columns, are gathered and weighed per output row and column, so no engine
+    library needs its own bicubic kernel: ONNX Runtime's was the router's largest cost. The input's
+    size may be symbolic.
 
     Args:
         image: (n, c, h, w) float.
