@@ -4,7 +4,7 @@ The three steps are the paper's (section 3.4). Ours are: a stage that trains the
 made-up motion, since no pretrained one may be used; a crop at a random scale in step 1, so that
 scales work from the start; before steps 2 and 3 a stage each that fits the choice net to the
 measured losses of all choices, without which the few minutes of a small run do not suffice for
-the straight-through gradient to find where depth and scale pay; and squared error beside L1.
+the straight-through gradient to find where depth and scale pay; and the logarithm of the squared error in place of L1.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Recipe:
 
 RECIPES = {
     "full": Recipe(crop=256, batch=16, tiles=6, lambda_scale=5e-9, lambda_depth=5e-11),
-    "small": Recipe(crop=128, batch=8, tiles=6, lambda_scale=5e-8, lambda_depth=1e-10),
+    "small": Recipe(crop=96, batch=8, tiles=6, lambda_scale=5e-8, lambda_depth=1e-10),
     "tiny": Recipe(crop=64, batch=2, tiles=2, lambda_scale=2e-8, lambda_depth=2e-8),
 }
 """By preset. The full one's lambdas are the paper's."""
@@ -114,7 +114,7 @@ class Curriculum:
         stages = []
         if "S" in model.variant:
             stages.append(Stage("flow", 0.15, 1e-3, (finder.motion,), self.flow))
-        stages.append(Stage("exits", 0.45, 4e-4, nets, self.exits))
+        stages.append(Stage("exits", 0.45, 5e-4, nets, self.exits))
         if "D" in model.variant:
             stages += self._choice("depth", "exit", finder.depth_net)
         if "S" in model.variant:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from edgeflow.training.losses import endpoint, lean_to, mismatch, over_exits, psnr, random_flow
+from edgeflow.training.losses import endpoint, errors, lean_to, mismatch, over_exits, psnr, random_flow
 
 
 def test_psnr_is_of_the_clamped_picture():
@@ -13,13 +15,21 @@ def test_psnr_is_of_the_clamped_picture():
     assert psnr(target - 3, target) == pytest.approx(100)
 
 
-def test_the_loss_goes_from_l1_at_the_shallowest_exit_to_squared_error_at_the_deepest():
+def test_every_picture_is_asked_for_the_same_relative_gain():
+    target = torch.zeros(2, 3, 8, 8)
+    wrong = target + torch.tensor([0.5, 0.1]).reshape(2, 1, 1, 1)
+    gained = errors(wrong, target) - errors(wrong * 0.5, target)
+    assert gained.tolist() == pytest.approx([math.log(4), math.log(4)], abs=0.04)
+    assert float(errors(target + 0.001, target).max()) < 0.01
+
+
+def test_all_exits_count_alike():
     target = torch.zeros(1, 3, 8, 8)
     wrong = target + 0.5
-    assert float(over_exits([wrong, target, target], target)) == pytest.approx(0.5 / 3)
-    deepest = 20 * 0.25 + 0.3 * 0.5
-    assert float(over_exits([target, target, wrong], target)) == pytest.approx(deepest / 3)
-    assert float(over_exits([target, wrong, target], target)) == pytest.approx((0.5 + deepest) / 6)
+    one = float(errors(wrong, target)) / 3
+    assert [float(over_exits(p, target)) for p in ([wrong, target, target], [target, target, wrong])] == (
+        pytest.approx([one, one])
+    )
 
 
 def test_a_true_flow_has_no_end_point_error_and_a_cost_volume_that_shows_it_matches():

@@ -6,12 +6,15 @@ CAIN-SD, section 3.3, for the exits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-UNSHUFFLE = 8
-"""Pixels per side that one position of the body stands for."""
+GREY = 0.5
+"""What a residual interpolator subtracts from its frames, instead of their means."""
 
 
 class ChannelAttention(nn.Module):
@@ -67,9 +70,11 @@ class CAIN(nn.Module):
         blocks: residual blocks per group; 12 as published.
         groups: residual groups, and so exits; 5 as published.
         reduction: of the channel attention; 16 as published.
-        residual: add the average of the two frames to the output, not only the average of
-            their means as published. A body of fewer than 192 channels cannot carry a still
-            picture through; with the frames' average it need only say what moved.
+        unshuffle: pixels per side that one position of the body stands for; 8 as published.
+        residual: add the average of the two frames to the output, instead of the average of
+            their means as published. A body with fewer channels than a position has values
+            cannot carry a still picture through; with the frames' average it need only say
+            what moved.
     """
 
     def __init__(
@@ -78,35 +83,44 @@ class CAIN(nn.Module):
         blocks: int = 12,
         groups: int = 5,
         reduction: int = 16,
+        unshuffle: int = 8,
         residual: bool = False,
     ) -> None:
         super().__init__()
-        pixels = 3 * UNSHUFFLE**2
-        self.residual = residual
-        self.head_conv = nn.Conv2d(2 * pixels, channels, 3, padding=1)
+        values = 3 * unshuffle**2
+        self.unshuffle, self.residual = unshuffle, residual
+        self.head_conv = nn.Conv2d(2 * values, channels, 3, padding=1)
         self.groups = nn.ModuleList(ResidualGroup(channels, blocks, reduction) for _ in range(groups))
-        self.tail_conv = nn.Conv2d(channels, pixels, 3, padding=1)
+        self.tail_conv = nn.Conv2d(channels, values, 3, padding=1)
 
     def head(self, frame0: torch.Tensor, frame1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Features and what the tail adds to the picture.
 
         Args:
-            frame0: (n, 3, h, w) float in [0, 1]; h and w are multiples of 8.
+            frame0: (n, 3, h, w) float in [0, 1]; h and w are multiples of u, `unshuffle`.
             frame1: like `frame0`.
 
         Returns:
-            (n, channels, h / 8, w / 8), and (n, 3, 1, 1) or, if residual, (n, 3, h, w).
+            (n, channels, h / u, w / u), and (n, 3, 1, 1) or, if residual, (n, 3 u^2, h / u, w / u).
         """
-        mean0, mean1 = frame0.mean((2, 3), keepdim=True), frame1.mean((2, 3), keepdim=True)
-        centred = torch.cat([frame0 - mean0, frame1 - mean1], 1)
-        base = (frame0 + frame1) / 2 if self.residual else (mean0 + mean1) / 2
-        n, _, h, w = centred.shape
-        split = F.pixel_unshuffle(centred.reshape(2 * n, 3, h, w), UNSHUFFLE)
-        return self.head_conv(split.reshape(n, -1, h // UNSHUFFLE, w // UNSHUFFLE)), base
+        return self._head(*self._centre(frame0, frame1))
+
+    def _centre(self, *frames: torch.Tensor) -> tuple[list[torch.Tensor], Any]:
+        """Frames about zero, and the average of what was subtracted."""
+        means: list[Any] = [GREY if self.residual else f.mean((2, 3), keepdim=True) for f in frames]
+        return [f - mean for f, mean in zip(frames, means, strict=True)], sum(means) / len(means)
+
+    def _head(self, centred: Sequence[torch.Tensor], mean: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        split0, split1 = (F.pixel_unshuffle(frame, self.unshuffle) for frame in centred)
+        first: torch.Tensor = self.head_conv(torch.cat([split0, split1], 1))
+        return first, (split0 + split1) / 2 + mean if self.residual else mean
 
     def tail(self, x: torch.Tensor, first: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
-        """The picture: (n, channels, h, w) twice and `base` -> (n, 3, 8 h, 8 w), not clamped."""
-        return F.pixel_shuffle(self.tail_conv(x + first), UNSHUFFLE) + base
+        """The picture: (n, channels, h, w) twice and `base` -> (n, 3, u h, u w), not clamped."""
+        values: torch.Tensor = self.tail_conv(x + first)
+        if self.residual:
+            return F.pixel_shuffle(values + base, self.unshuffle)
+        return F.pixel_shuffle(values, self.unshuffle) + base
 
     def exits(self, frame0: torch.Tensor, frame1: torch.Tensor) -> list[torch.Tensor]:
         """The picture of every exit, shallowest first: (n, 3, h, w) each (CAIN-SD, Eq. 9)."""
@@ -124,14 +138,11 @@ class CAIN(nn.Module):
         """
         h, w = frame0.shape[-2:]
         high, wide = -h % multiple, -w % multiple
-        mean0, mean1 = frame0.mean((2, 3), keepdim=True), frame1.mean((2, 3), keepdim=True)
+        centred, mean = self._centre(frame0, frame1)
         pad = (wide // 2, wide - wide // 2, high // 2, high - high // 2)
-        padded = [F.pad(f, pad, mode="reflect") if any(pad) else f for f in (frame0 - mean0, frame1 - mean1)]
-        split = torch.cat([F.pixel_unshuffle(f, UNSHUFFLE) for f in padded], 1)
-        first = self.head_conv(split)
+        padded = [F.pad(f, pad, mode="reflect") if any(pad) else f for f in centred]
+        first, base = self._head(padded, mean)
         x = first
         for group in self.groups:
             x = group(x)
-        picture = F.pixel_shuffle(self.tail_conv(x + first), UNSHUFFLE)
-        cropped = picture[..., pad[2] : pad[2] + h, pad[0] : pad[0] + w]
-        return cropped + ((frame0 + frame1) / 2 if self.residual else (mean0 + mean1) / 2)
+        return self.tail(x, first, base)[..., pad[2] : pad[2] + h, pad[0] : pad[0] + w]

@@ -40,7 +40,7 @@ class Preset:
 PRESETS = {
     "full": Preset(),
     "small": Preset(
-        cain={"channels": 64, "blocks": 3, "residual": True},
+        cain={"channels": 96, "blocks": 1, "unshuffle": 4, "residual": True},
         carn={"width": 32, "blocks": 1, "units": 2, "residual": True, "fold": 2},
         pwc={
             "channels": (8, 16, 24, 32, 48),
