@@ -63,6 +63,7 @@ class _Lowering:
     model: RoutedModule
     folder: Path
     digest: str
+    rewrites: tuple[str, ...]
     progress: Progress
     total: int = 0
     done: dict[str, onnx.ModelProto] = field(default_factory=dict)
@@ -70,14 +71,14 @@ class _Lowering:
 
     def graph(self, program: Program, part: Link) -> onnx.ModelProto:
         """The graph of one link; from memory or disk if it was made before."""
-        key = _link_key(program, part, self.digest)
+        key = _link_key(program, part, f"{self.rewrites}{self.digest}")
         if key not in self.done:
             file = self.folder / f"{key}.onnx"
             if file.is_file():
                 self.done[key] = onnx.load(file)
                 self.resumed += 1
             else:
-                self.done[key] = lower(self.model, program, part)
+                self.done[key] = lower(self.model, program, part, self.rewrites)
                 write_atomically(file, self.done[key].SerializeToString())
             self.progress(f"lower {part.call.segment}", len(self.done), self.total)
         return self.done[key]
@@ -123,7 +124,7 @@ def compile_model(
         partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
-    lowering = _Lowering(model, partial, _model_digest(model), progress)
+    lowering = _Lowering(model, partial, _model_digest(model), target.rewrites, progress)
     lowering.total = len(
         {
             _link_key(programs[kind], part, lowering.digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -59,8 +59,8 @@ class SegmentModule(nn.Module):
         return (*plain, *encoded, *exact)
 
 
-def lower(model: RoutedModule, program: Program, link: Link) -> onnx.ModelProto:
-    """The ONNX graph of one segment variant.
+def lower(model: RoutedModule, program: Program, link: Link, rewrites: Sequence[str] = ()) -> onnx.ModelProto:
+    """The ONNX graph of one segment variant, after the named rewrite passes.
 
     Inputs are `in.0`, ...; outputs `out.0`, ... and, for images, `out.0.exact` before rounding.
     Values per tile have a symbolic batch; free dimensions of the frame stay symbolic.
@@ -85,7 +85,7 @@ def lower(model: RoutedModule, program: Program, link: Link) -> onnx.ModelProto:
     names = [f"out.{i}" for i in order] + [f"out.{i}{EXACT}" for i, v in enumerate(outs) if v.image]
     where = f"segment {call.segment}" + (f" ({describe(link.variant)})" if link.variant else "")
     exported = _export(module, tensors, dynamic, names, where)
-    return _clean(run_passes(exported, where))
+    return _clean(run_passes(exported, rewrites, where))
 
 
 def _example(

@@ -30,6 +30,7 @@ class Target:
         minimum: oldest release of the library that works.
         precision: of the engines.
         batches: static batch sizes, ascending, from 1.
+        rewrites: graph rewrites that make its library faster, by name, in order.
     """
 
     name: str
@@ -38,10 +39,11 @@ class Target:
     minimum: str
     precision: str
     batches: tuple[int, ...]
+    rewrites: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as a bundle's manifest keeps it."""
-        return {**asdict(self), "batches": list(self.batches)}
+        return {**asdict(self), "batches": list(self.batches), "rewrites": list(self.rewrites)}
 
 
 def names() -> list[str]:
@@ -81,4 +83,7 @@ def from_json(data: dict[str, Any], where: str) -> Target:
     batches = data["batches"]
     if not isinstance(batches, list) or batches[:1] != [1] or batches != sorted(set(batches)):
         raise TargetError(f"target {where}: batches ascend from 1, got {batches!r}")
-    return Target(**{**data, "batches": tuple(batches)})
+    rewrites = data["rewrites"]
+    if not isinstance(rewrites, list) or not all(isinstance(name, str) for name in rewrites):
+        raise TargetError(f"target {where}: rewrites are a list of names, got {rewrites!r}")
+    return Target(**{**data, "batches": tuple(batches), "rewrites": tuple(rewrites)})

@@ -27,8 +27,8 @@ def bicubic(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """
     n, c, h, w = image.shape
     rows, shares = _taps(h, height, image)
-    image = image.index_select(2, rows).reshape(n, c, height, 4, w)
-    image = (image * shares.reshape(height, 4, 1)).sum(3)
+    image = shares.unsqueeze(1) @ image.index_select(2, rows).reshape(n, c, height, 4, w)
+    image = image.reshape(n, c, height, w)
     columns, shares = _taps(w, width, image)
     image = image.index_select(3, columns).reshape(n, c, height, width, 4)
     return (image * shares).sum(4)

@@ -6,26 +6,35 @@ how many places it changed. Around every pass the interface is checked.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import onnx
 import onnx_graphsurgeon as gs
 
-from edgeflow.export.passes import polyphase_resize
+from edgeflow.export.passes import polyphase_resize, unshuffle_conv
 from edgeflow.ir.errors import ExportError
 
 PASSES: dict[str, Callable[[gs.Graph], int]] = {
     "polyphase-resize": polyphase_resize.rewrite,
+    "unshuffle-conv": unshuffle_conv.rewrite,
 }
+"""By the name that a target's description gives."""
 
 
-def run_passes(model: onnx.ModelProto, where: str) -> onnx.ModelProto:
-    """Apply every pass.
+def run_passes(model: onnx.ModelProto, names: Sequence[str], where: str) -> onnx.ModelProto:
+    """Apply passes in turn.
+
+    Args:
+        model: a segment's graph.
+        names: of the passes, as the target wants them.
+        where: the segment, for messages.
 
     Raises:
-        ExportError: a pass changed the graph's interface or left it invalid.
+        ExportError: no pass has that name, or one changed the graph's interface or left it invalid.
     """
-    for name, rewrite in PASSES.items():
+    if unknown := [name for name in names if name not in PASSES]:
+        raise ExportError(f"no rewrite {unknown[0]!r}: a target's `rewrites` may name {', '.join(PASSES)}")
+    for name, rewrite in ((name, PASSES[name]) for name in names):
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
         graph = gs.import_onnx(inferred)
         if not rewrite(graph):

@@ -52,7 +52,7 @@ def test_the_rewrite_is_the_same_function(factor, enlarge, mode, size, channels,
     shape = (2, channels, *size) if enlarge else (2, channels, size[0] * factor, size[1] * factor)
     scale = float(factor) if enlarge else 1 / factor
     model = resize(shape, [1, 1, scale, scale], mode, cubic_coeff_a=coefficient)
-    rewritten = run_passes(model, "test")
+    rewritten = run_passes(model, ["polyphase-resize"], "test")
     assert "Resize" not in operators(rewritten) and "Conv" in operators(rewritten)
     x = np.random.default_rng(factor).random(shape, dtype=np.float32)
     wanted, got = run(model, x), run(rewritten, x)
@@ -63,7 +63,7 @@ def test_the_rewrite_is_the_same_function(factor, enlarge, mode, size, channels,
 @pytest.mark.parametrize("shape", [(3, 2, 7, 11), (1, 3, 16, 16)])
 def test_enlarging_keeps_a_free_frame_free(shape):
     model = resize((1, *shape[1:]), [1, 1, 2.0, 2.0], symbolic=("height", "width"))
-    rewritten = run_passes(model, "test")
+    rewritten = run_passes(model, ["polyphase-resize"], "test")
     assert "Resize" not in operators(rewritten)
     x = np.random.default_rng(0).random(shape, dtype=np.float32)
     np.testing.assert_allclose(run(rewritten, x), run(model, x), atol=2e-6)
@@ -98,7 +98,7 @@ def test_enlarging_keeps_a_free_frame_free(shape):
 )
 def test_other_resizes_are_left_alone(model):
     before = model.SerializeToString(deterministic=True)
-    assert run_passes(model, "test").SerializeToString(deterministic=True) == before
+    assert run_passes(model, ["polyphase-resize"], "test").SerializeToString(deterministic=True) == before
 
 
 def test_the_compiled_tiles_have_no_resize_left(tiny_bundles):

@@ -101,7 +101,7 @@ class CAIN(nn.Module):
             frame1: like `frame0`.
 
         Returns:
-            (n, channels, h / u, w / u), and (n, 3, 1, 1) or, if residual, (n, 3 u^2, h / u, w / u).
+            (n, channels, h / u, w / u), and (n, 3, 1, 1) or, if residual, (n, 3, h, w).
         """
         return self._head(*self._centre(frame0, frame1))
 
@@ -111,16 +111,13 @@ class CAIN(nn.Module):
         return [f - mean for f, mean in zip(frames, means, strict=True)], sum(means) / len(means)
 
     def _head(self, centred: Sequence[torch.Tensor], mean: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        split0, split1 = (F.pixel_unshuffle(frame, self.unshuffle) for frame in centred)
-        first: torch.Tensor = self.head_conv(torch.cat([split0, split1], 1))
-        return first, (split0 + split1) / 2 + mean if self.residual else mean
+        split = [F.pixel_unshuffle(frame, self.unshuffle) for frame in centred]
+        first: torch.Tensor = self.head_conv(torch.cat(split, 1))
+        return first, (centred[0] + centred[1]) / 2 + mean if self.residual else mean
 
     def tail(self, x: torch.Tensor, first: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
         """The picture: (n, channels, h, w) twice and `base` -> (n, 3, u h, u w), not clamped."""
-        values: torch.Tensor = self.tail_conv(x + first)
-        if self.residual:
-            return F.pixel_shuffle(values + base, self.unshuffle)
-        return F.pixel_shuffle(values, self.unshuffle) + base
+        return F.pixel_shuffle(self.tail_conv(x + first), self.unshuffle) + base
 
     def exits(self, frame0: torch.Tensor, frame1: torch.Tensor) -> list[torch.Tensor]:
         """The picture of every exit, shallowest first: (n, 3, h, w) each (CAIN-SD, Eq. 9)."""
