@@ -20,26 +20,35 @@ import torch
 from numpy.typing import NDArray
 
 import edgeflow
+from edgeflow.export.auto import Pricing, choose
 from edgeflow.export.golden import Arrays, GoldenMaker, golden_clip
 from edgeflow.export.link import EXACT, link
 from edgeflow.export.lower import lower
+from edgeflow.export.mix import Mix, of_clip, region_counts, uniform
 from edgeflow.export.plan import Link, PlanDraft, StageDraft, Variant, plan
+from edgeflow.export.pricing import Pricer
 from edgeflow.export.sample import sample_calls
+from edgeflow.export.share import share
 from edgeflow.export.weights import WeightFile
 from edgeflow.flow import cost, trace
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS, FileEntry, GraphEntry, Manifest, manifest_to_json
-from edgeflow.ir.errors import BundleError
+from edgeflow.ir.costs import Costs, Device, save_costs
+from edgeflow.ir.errors import BackendError, BundleError
 from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Call, Program, Value, reads, writes
 from edgeflow.ir.route import Assignment
+from edgeflow.runtime.backends import Backend, open_backend
+from edgeflow.runtime.device import cpu_name
 from edgeflow.targets import Target
 
 GOLDEN_SIZE = (180, 320)
 """(height, width) of golden frames whose size is free; portrait is turned."""
 
 GOLDEN_CALLS = 3
+PLANNED_SIZE = (720, 1280)
+"""(height, width) of the frames that are planned for if nothing says which will come."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and how many there are."""
@@ -90,7 +99,7 @@ def compile_model(
     output: str | Path,
     *,
     reference: Mapping[str, Any],
-    strategy: str = "chained",
+    strategy: str = "auto",
     sizes: Sequence[tuple[int, int]] = (),
     frames: Sequence[NDArray[np.uint8]] = (),
     progress: Progress = lambda what, done, total: None,
@@ -105,9 +114,11 @@ def compile_model(
         target: what to compile for.
         output: folder of the bundle; replaced as a whole at the end.
         reference: how to build the model again, for the manifest.
-        strategy: `chained` or `routes`.
+        strategy: `chained`, `routes` or `auto`.
         sizes: (height, width) of frames to fix; if none, frame sizes stay free.
-        frames: real frames (h, w, 3) uint8 for the goldens.
+        frames: of a real clip (h, w, 3) uint8, for the goldens. `auto` plans for the routes that they take
+            and, where the target's engine library is on this machine, times engines; without frames it
+            plans for all routes alike by the target's roofline.
         progress: told of every step.
 
     Raises:
@@ -118,7 +129,6 @@ def compile_model(
     output = Path(output)
     model = model.eval()
     programs = trace_all(model, sizes)
-    drafts = {kind: plan(program, strategy) for kind, program in programs.items()}
     partial = output.with_name(f"{output.name}.partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -127,25 +137,122 @@ def compile_model(
     lowering = _Lowering(model, partial, _model_digest(model), target.rewrites, progress)
     lowering.total = len(
         {
-            _link_key(programs[kind], part, lowering.digest)
-            for kind, draft in drafts.items()
-            for stage in draft.stages
-            for variant in stage.variants
+            _link_key(program, part, "")
+            for program in programs.values()
+            for draft_stage in plan(program, "chained").stages
+            for variant in draft_stage.variants
             for part in variant.links
         }
     )
+    planner = _Planner(model, lowering, target, frames, sizes)
+    drafts = {kind: planner.draft(program, strategy) for kind, program in programs.items()}
     with folder_written_whole(output) as folder:
         packer = _Packer(folder, progress)
         plans = {
-            kind: _pack_plan(packer, model, programs[kind], drafts[kind], kind, lowering, target, frames)
-            for kind in programs
+            kind: _pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
         }
-        provenance = _provenance(strategy)
+        provenance = _provenance(strategy) | {"decisions": planner.decisions}
         packer.finish(plans, dict(reference), target, provenance)
         manifest = packer.manifest
+        if planner.costs.ms:
+            save_costs(folder, planner.costs)
     shutil.rmtree(partial, ignore_errors=True)
     made = lowering.total - lowering.resumed
     return Compiled(output, manifest, packer.weights.unique_bytes, made, lowering.resumed)
+
+
+@dataclass
+class _Planner:
+    """Drafts plans and prices their engines; keeps what it decided and what it timed."""
+
+    model: RoutedModule
+    lowering: _Lowering
+    target: Target
+    frames: Sequence[NDArray[np.uint8]]
+    sizes: Sequence[tuple[int, int]]
+    decisions: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._backend = self._open_backend() if self.frames else None
+        self._pricers: dict[str, Pricer] = {}
+        self._ms: dict[str, Mapping[int, float]] = {}
+
+    @property
+    def costs(self) -> Costs:
+        """What was timed, by the key of the plan's graph."""
+        backend = self._backend
+        known = (backend.threads, backend.name, backend.version) if backend else (0, "", "")
+        return Costs(Device(cpu_name(), *known, self.target.precision), self._ms)
+
+    def draft(self, program: Program, strategy: str) -> PlanDraft:
+        """A plan of the program's calls."""
+        if strategy != "auto":
+            return plan(program, strategy)
+        mix = self._mix(program)
+        pricer = self._pricer(program)
+        starts, decisions = choose(
+            program, mix, Pricing(pricer.exact, pricer.bound, pricer.weight_bytes), self.target.weight_budget
+        )
+        self.decisions[program.frame] = {
+            "routes": mix.source,
+            "prices": "timed on this machine" if self._backend else "the target's roofline",
+            "runs": [decision.to_json(program) for decision in decisions],
+        }
+        return plan(program, strategy, starts)
+
+    def price(self, program: Program, variant: Variant, graph: StageGraph) -> StageGraph:
+        """A graph of the plan with the batch sizes worth running, if its engine was timed."""
+        prices = self._pricer(program).timed(variant)
+        if not prices:
+            return graph
+        self._ms[graph.key] = prices
+        return replace(graph, batches=tuple(sorted(prices)))
+
+    def _pricer(self, program: Program) -> Pricer:
+        if program.frame not in self._pricers:
+            height, width = self._size(program)
+            dims = {"height": height, "width": width}
+
+            def port(name: str, values: Mapping[str, Any]) -> Port:
+                found = _port(program.value(name), name, dict(values))
+                sizes = (dims[d] if isinstance(d, str) else d for d in found.shape)
+                return replace(found, shape=tuple(sizes))
+
+            self._pricers[program.frame] = Pricer(
+                program,
+                self.target,
+                lambda part: self.lowering.graph(program, part),
+                _call_flops(self.model, program),
+                port,
+                self._backend,
+                self._pricers[next(iter(self._pricers))].known if self._pricers else {},
+            )
+        return self._pricers[program.frame]
+
+    def _mix(self, program: Program) -> Mix:
+        images = all(spec.image for spec in program.inputs)
+        fits = {"portrait": False, "landscape": True}
+        if images and len(self.frames) >= len(program.inputs):
+            height, width = self.frames[0].shape[:2]
+            if fits.get(program.frame, width >= height) == (width >= height):
+                return of_clip(self.model, program, self.frames)
+        return uniform(program, region_counts(program, *self._size(program)))
+
+    def _size(self, program: Program) -> tuple[int, int]:
+        """(height, width) to plan for: as given, as the clip's, or 720p."""
+        for spec, bound in zip(self.model.inputs, program.inputs, strict=True):
+            del spec
+            if bound.image and isinstance(bound.shape[1], int) and isinstance(bound.shape[2], int):
+                return bound.shape[1], bound.shape[2]
+        size = self.frames[0].shape[:2] if self.frames else PLANNED_SIZE
+        long, short = max(size), min(size)
+        return (long, short) if program.frame == "portrait" else (short, long)
+
+    def _open_backend(self) -> Backend | None:
+        try:
+            return open_backend(self.target.library)
+        except BackendError:
+            return None
 
 
 def trace_all(model: RoutedModule, sizes: Sequence[tuple[int, int]]) -> dict[str, Program]:
@@ -169,17 +276,24 @@ class _Packer:
         (self.folder / "graphs").mkdir()
         (self.folder / "golden").mkdir()
 
-    def add_graph(self, stage: str, graph: onnx.ModelProto, segments: tuple[str, ...], flops: int) -> str:
+    def add_graph(self, stage: str, model: onnx.ModelProto, segments: tuple[str, ...]) -> str:
         """Write a graph unless the same one is there; returns its id."""
+        graph = onnx.ModelProto()
+        graph.CopyFrom(model)
         moved = self.weights.externalise(graph)
         data = graph.SerializeToString(deterministic=True)
         name = f"{stage}-{hashlib.sha256(data).hexdigest()[:12]}"
         if name not in self.graphs:
             file = f"graphs/{name}.onnx"
             (self.folder / file).write_bytes(data)
-            entry = GraphEntry(file, segments, flops, len(graph.graph.node), moved, f"golden/{name}.npz")
+            entry = GraphEntry(file, segments, len(graph.graph.node), moved)
             self.graphs[name] = entry
         return name
+
+    def add_golden(self, graph: StageGraph, make: Callable[[], Arrays]) -> None:
+        """Write a graph's golden vectors unless they are there."""
+        if not (self.folder / graph.golden).exists():
+            self.add_arrays(graph.golden, make())
 
     def add_arrays(self, file: str, arrays: Arrays) -> None:
         """Write a compressed npz file."""
@@ -204,14 +318,13 @@ class _Packer:
 
 def _pack_plan(
     packer: _Packer,
-    model: RoutedModule,
+    planner: _Planner,
     program: Program,
     draft: PlanDraft,
     kind: str,
-    lowering: _Lowering,
-    target: Target,
     frames: Sequence[NDArray[np.uint8]],
 ) -> Plan:
+    model = planner.model
     flops = _call_flops(model, program)
     size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
     calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames)
@@ -221,9 +334,7 @@ def _pack_plan(
         if not isinstance(step, StageDraft):
             steps.append(step)
             continue
-        graphs = tuple(
-            _pack_variant(packer, program, step, variant, lowering, flops, maker) for variant in step.variants
-        )
+        graphs = _pack_stage(packer, planner, program, step, flops, maker)
         segments = tuple(call.segment for call in step.calls)
         steps.append(Stage(step.name, step.regions, segments, _merged(graphs), step.otherwise))
     packer.add_arrays(f"golden/clip-{kind}.npz", golden_clip(model, calls))
@@ -234,7 +345,6 @@ def _pack_plan(
     values = tuple(value for value in program.values if value.name in used)
     done = Plan(
         draft.strategy,
-        target.batches,
         program.inputs,
         program.outputs,
         program.results,
@@ -250,9 +360,9 @@ def _merged(graphs: Sequence[StageGraph]) -> tuple[StageGraph, ...]:
     """Variants that came out as one graph run as one group."""
     merged: dict[Any, StageGraph] = {}
     for graph in graphs:
-        same = merged.get((graph.graph, graph.kept))
+        same = merged.get((graph.key, graph.kept))
         select = same.select | graph.select if same else graph.select
-        merged[graph.graph, graph.kept] = replace(same or graph, select=select)
+        merged[graph.key, graph.kept] = replace(same or graph, select=select)
     return tuple(merged.values())
 
 
@@ -260,33 +370,46 @@ def _names(step: Any) -> tuple[str, ...]:
     return (*reads(step), *writes(step))
 
 
-def _pack_variant(
+def _pack_stage(
     packer: _Packer,
+    planner: _Planner,
     program: Program,
     stage: StageDraft,
-    variant: Variant,
-    lowering: _Lowering,
     flops: Mapping[tuple[str, Assignment], int],
     maker: GoldenMaker,
-) -> StageGraph:
+) -> list[StageGraph]:
+    """A stage's graphs: one file for all variants that differ in nothing but shapes."""
     images = {value.name for value in program.values if value.image}
-    parts = {part: lowering.graph(program, part) for part in variant.links}
-    graph = link(variant, parts, images)
+    linked = []
+    for variant in stage.variants:
+        parts = {part: planner.lowering.graph(program, part) for part in variant.links}
+        linked.append(link(variant, parts, images))
+    made = []
+    for variant, model in zip(stage.variants, share(linked), strict=True):
+        name = packer.add_graph(stage.name, model, tuple(part.call.segment for part in variant.links))
+        batches = planner.target.batches if stage.regions != FRAME else (1,)
+        total = sum(flops[part.call.outputs[0], part.variant] for part in variant.links)
+        graph = planner.price(program, variant, _stage_graph(program, variant, name, total, batches))
+        packer.add_golden(graph, lambda v=variant: maker.of(v))  # type: ignore[misc]
+        made.append(graph)
+    return made
+
+
+def _stage_graph(
+    program: Program, variant: Variant, name: str, flops: int, batches: tuple[int, ...]
+) -> StageGraph:
     values = dict(variant.variant)
     inputs = tuple(_port(program.value(name), name, values) for name in variant.inputs)
     outputs = tuple(_port(program.value(source), name, values) for name, source in variant.outputs)
-    total = sum(flops[part.call.outputs[0], part.variant] for part in variant.links)
-    segments = tuple(part.call.segment for part in variant.links)
-    known = len(packer.graphs)
-    name = packer.add_graph(stage.name, graph, segments, total)
-    if len(packer.graphs) > known:
-        packer.add_arrays(packer.graphs[name].golden, maker.of(variant))
     exact = tuple(
         Port(port.value, port.tensor + EXACT, _float_shape(port.shape), "float32")
         for port in outputs
         if port.dtype == "uint8"
     )
-    return StageGraph(variant.select, variant.variant, name, inputs, outputs, exact, variant.kept)
+    graph = StageGraph(
+        variant.select, variant.variant, name, flops, batches, "", inputs, outputs, exact, variant.kept
+    )
+    return replace(graph, golden=f"golden/{hashlib.sha256(graph.key.encode()).hexdigest()[:16]}.npz")
 
 
 def _port(value: Value, name: str, route: dict[str, Any]) -> Port:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import pairwise
 
 from edgeflow.ir.errors import ExportError
-from edgeflow.ir.program import Call, Keep, Operation, Program, Route, Sample, Stitch, Tile, reads
+from edgeflow.ir.program import Call, Keep, Program, Route, Sample, Stitch, Tile, reads
 from edgeflow.ir.route import (
     NEVER,
     Assignment,
@@ -17,8 +17,9 @@ from edgeflow.ir.route import (
     assignments,
 )
 
-STRATEGIES = ("chained", "routes")
-"""`chained`: one stage per call. `routes`: all calls between two decisions become one stage."""
+STRATEGIES = ("chained", "routes", "auto")
+"""`chained`: one stage per call. `routes`: all calls between two decisions become one stage. `auto`: as
+`edgeflow.export.auto` chooses between these, from costs."""
 
 
 @dataclass(frozen=True)
@@ -74,40 +75,48 @@ class PlanDraft:
         return tuple(step for step in self.steps if isinstance(step, StageDraft))
 
 
-def plan(program: Program, strategy: str) -> PlanDraft:
+def plan(program: Program, strategy: str, starts: Collection[int] | None = None) -> PlanDraft:
     """Fuse a program's calls into stages.
 
     Args:
         program: as traced.
-        strategy: `chained` or `routes`.
+        strategy: `chained`, `routes`, or `auto` with `starts`.
+        starts: positions of the operations that start a stage, for `auto`. A call elsewhere joins the
+            stage of the call before it.
 
     Raises:
         ExportError: an unknown strategy.
     """
     if strategy not in STRATEGIES:
         raise ExportError(f"unknown plan {strategy!r}: use one of {', '.join(STRATEGIES)}")
+    if starts is None:
+        starts = range(len(program.operations)) if strategy == "chained" else ()
     steps: list[Tile | Route | StageDraft | Stitch | Keep | Sample] = []
-    position = 0
-    for run in _runs(program.operations, strategy):
-        position += len(run)
-        if isinstance(run[0], Call):
-            later = {name for op in program.operations[position:] for name in reads(op)}
-            calls = tuple(op for op in run if isinstance(op, Call))
-            steps.append(_stage(program, calls, later | set(program.results)))
-        else:
-            steps.extend(op for op in run if not isinstance(op, Call))
+    for run in runs(program):
+        cuts = [run[0], *(position for position in run[1:] if position in starts), run[-1] + 1]
+        for first, end in pairwise(cuts):
+            operation = program.operations[first]
+            steps.append(stage(program, first, end) if isinstance(operation, Call) else operation)
     return PlanDraft(strategy, tuple(steps))
 
 
-def _runs(operations: Sequence[Operation], strategy: str) -> list[list[Operation]]:
-    """Neighbouring operations that stay together."""
-    if strategy == "chained":
-        return [[operation] for operation in operations]
+def runs(program: Program) -> list[range]:
+    """Positions of neighbouring calls on one region set, which may become one stage; others stand alone."""
+    found: list[range] = []
+    for position, operation in enumerate(program.operations):
+        before = program.operations[found[-1][0]] if found else None
+        if isinstance(operation, Call) and isinstance(before, Call) and before.regions == operation.regions:
+            found[-1] = range(found[-1].start, position + 1)
+        else:
+            found.append(range(position, position + 1))
+    return found
 
-    def kind(operation: Operation) -> object:
-        return operation.regions if isinstance(operation, Call) else operation
 
-    return [list(run) for _, run in groupby(operations, key=kind)]
+def stage(program: Program, first: int, end: int) -> StageDraft:
+    """The calls at positions `first` to `end`, exclusive, as one stage."""
+    calls = tuple(op for op in program.operations[first:end] if isinstance(op, Call))
+    later = {name for op in program.operations[end:] for name in reads(op)}
+    return _stage(program, calls, later | set(program.results))
 
 
 def _stage(program: Program, calls: tuple[Call, ...], needed: set[str]) -> StageDraft:

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.golden import sampled
-from edgeflow.ir.plan import Plan, Port
+from edgeflow.ir.plan import Plan, Port, StageGraph
 from edgeflow.runtime.rows import Array
 from edgeflow.runtime.session import Session
 from edgeflow.runtime.trace import Result
@@ -24,7 +24,7 @@ MINIMUM_PSNR_DB = 70.0
 
 @dataclass(frozen=True)
 class GraphCheck:
-    """One graph against its golden vector: largest absolute error and what it may be."""
+    """One graph at its shapes against its golden vector: largest absolute error and what it may be."""
 
     graph: str
     max_error: float
@@ -106,9 +106,9 @@ def check(
         session.prepare(*_frame_size(golden, plan))
         for stage in plan.stages:
             for graph in stage.graphs:
-                if graph.graph not in graphs:
+                if graph.key not in graphs:
                     progress(graph.graph)
-                    graphs[graph.graph] = _check_graph(bundle, session, graph.graph)
+                    graphs[graph.key] = _check_graph(bundle, session, graph)
         progress(f"{kind} clip")
         rounded = Session(bundle, library=library, threads=threads)
         clips.append(_check_clip(kind, plan, golden, session, rounded))
@@ -128,10 +128,10 @@ def _frame_size(golden: Mapping[str, Array], plan: Plan) -> tuple[int, int]:
     return (0, 0)
 
 
-def _check_graph(bundle: Bundle, session: Session, name: str) -> GraphCheck:
+def _check_graph(bundle: Bundle, session: Session, graph: StageGraph) -> GraphCheck:
     assert session.executor is not None
-    loaded = session.executor.loaded[name]
-    with np.load(bundle.path / bundle.manifest.graphs[name].golden) as golden:
+    loaded = session.executor.loaded[graph.key]
+    with np.load(bundle.path / graph.golden) as golden:
         inputs = [golden[f"in.{port.value}"].astype(port.dtype) for port in loaded.graph.inputs]
         wanted = [golden[f"out.{port.tensor}"] for port in loaded.outputs]
     outputs = [_empty(session, port) for port in loaded.outputs]
@@ -140,7 +140,7 @@ def _check_graph(bundle: Bundle, session: Session, name: str) -> GraphCheck:
     for made, expected in zip(outputs, wanted, strict=True):
         error = max(error, float(np.abs(sampled(made) - expected).max()))
         allowed = max(allowed, TOLERANCE * float(np.abs(expected).max()))
-    return GraphCheck(name, error, allowed)
+    return GraphCheck(graph.key, error, allowed)
 
 
 def _empty(session: Session, port: Port) -> Array:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import prod
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.bundle import Bundle, GraphEntry
+from edgeflow.ir.costs import Roofline
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Decision, Keep, Route, Sample, Shape, Stitch, Tile
@@ -28,18 +30,24 @@ from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.rows import Array, Rows
 from edgeflow.runtime.trace import EngineTrace, RegionTrace, Result, Trace
 
-RUN_OVERHEAD = 0.25
-"""What one run is taken to cost beside its regions, in regions."""
-
 
 @dataclass
-class _LoadedGraph:
-    """A graph's engine and the arrays it writes, which grow to the largest group seen."""
+class LoadedGraph:
+    """A graph at its shapes: its engine, what a run costs, and the arrays it writes, which grow as needed.
+
+    Attributes:
+        graph: of the plan.
+        outputs: as made: images as uint8, or exact.
+        engine: shared by the graphs that differ in nothing but shapes.
+        costs: milliseconds of a run, per batch size.
+        arrays: what it writes.
+        scratch: what its inputs are gathered into, by position.
+    """
 
     graph: StageGraph
     outputs: tuple[Port, ...]
     engine: Engine
-    flops: int
+    costs: Mapping[int, float]
     arrays: list[Array] = field(default_factory=list)
     scratch: dict[int, Array] = field(default_factory=dict)
 
@@ -68,6 +76,8 @@ class Executor:
         backend: the engine library.
         policy: what to make of the model's decisions.
         size: (height, width) of the frames.
+        costs: what was measured on this device, by `StageGraph.key`.
+        roofline: what is taken for what was not measured.
         exact: make images as float before rounding.
         progress: told how many engines are loaded, of how many.
     """
@@ -79,6 +89,8 @@ class Executor:
         backend: Backend,
         policy: Policy,
         size: tuple[int, int],
+        costs: Mapping[str, Mapping[int, float]],
+        roofline: Roofline,
         exact: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -90,7 +102,7 @@ class Executor:
         self._axes: dict[str, Axis] = {variable.name: variable.axis for variable in plan.variables}
         policy.check(self._axes)
         self._grids = {s.regions: TileGrid(*size, s.size, s.halo) for s in plan.steps if isinstance(s, Tile)}
-        self._costs = {batch: RUN_OVERHEAD + batch for batch in plan.batches}
+        self._costs, self._roofline = costs, roofline
         self.loaded = self._load(bundle, backend, progress)
         self.reset()
 
@@ -136,7 +148,7 @@ class Executor:
     def dearest_flops(self) -> int:
         """FLOPs of a frame whose every region takes the dearest variant of every stage."""
         return sum(
-            max(self.loaded[graph.graph].flops for graph in stage.graphs) * self._count(stage.regions)
+            max(graph.flops for graph in stage.graphs) * self._count(stage.regions)
             for stage in self.plan.stages
         )
 
@@ -144,22 +156,37 @@ class Executor:
 
     def _load(
         self, bundle: Bundle, backend: Backend, progress: Callable[[int, int], None] | None
-    ) -> dict[str, _LoadedGraph]:
-        graphs = {graph.graph: graph for stage in self.plan.stages for graph in stage.graphs}
-        loaded: dict[str, _LoadedGraph] = {}
-        for name, graph in graphs.items():
+    ) -> dict[str, LoadedGraph]:
+        variants: dict[str, list[StageGraph]] = {}
+        for graph in (graph for stage in self.plan.stages for graph in stage.graphs):
+            variants.setdefault(graph.graph, []).append(graph)
+        loaded: dict[str, LoadedGraph] = {}
+        for done, (name, graphs) in enumerate(variants.items(), 1):
             entry = bundle.manifest.graphs.get(name)
             if entry is None:
                 raise BackendError(
                     f"bundle {bundle.path}: the plan names a graph {name} that it lacks; export again"
                 )
-            exact = {port.value: port for port in graph.exact} if self._exact else {}
-            outputs = tuple(exact.get(port.value, port) for port in graph.outputs)
-            engine = backend.load(bundle.path / entry.file, graph.inputs, outputs, self._dims)
-            loaded[name] = _LoadedGraph(graph, outputs, engine, entry.flops)
+            inputs = _common([graph.inputs for graph in graphs])
+            outputs = _common([self._outputs(graph) for graph in graphs])
+            engine = backend.load(bundle.path / entry.file, inputs, outputs, self._dims)
+            for graph in graphs:
+                costs = self._costs.get(graph.key, {})
+                if set(costs) < set(graph.batches):
+                    costs = {batch: self._estimate(graph, entry, batch) for batch in graph.batches}
+                loaded[graph.key] = LoadedGraph(graph, self._outputs(graph), engine, costs)
             if progress:
-                progress(len(loaded), len(graphs))
+                progress(done, len(variants))
         return loaded
+
+    def _outputs(self, graph: StageGraph) -> tuple[Port, ...]:
+        exact = {port.value: port for port in graph.exact} if self._exact else {}
+        return tuple(exact.get(port.value, port) for port in graph.outputs)
+
+    def _estimate(self, graph: StageGraph, entry: GraphEntry, batch: int) -> float:
+        ports = (*graph.inputs, *graph.outputs)
+        row = sum(prod(self.sizes(port.shape)) * np.dtype(port.dtype).itemsize for port in ports)
+        return self._roofline.ms(graph.flops * batch, row * batch + entry.weight_bytes)
 
     def sizes(self, shape: Shape) -> tuple[int, ...]:
         """A shape with this frame's dimensions filled in."""
@@ -216,7 +243,7 @@ class Executor:
         for graph in stage.graphs:
             regions = np.flatnonzero(graph.select.mask(frame.routes, self._axes, count))
             if len(regions):
-                loaded = self.loaded[graph.graph]
+                loaded = self.loaded[graph.key]
                 for port, array in zip(
                     loaded.outputs, self._run_graph(stage, graph, regions, frame), strict=True
                 ):
@@ -229,8 +256,8 @@ class Executor:
         self, stage: Stage, graph: StageGraph, regions: NDArray[np.intp], frame: _Frame
     ) -> list[Array]:
         """Run one graph for its regions in static batches; returns arrays with a row per region."""
-        loaded = self.loaded[graph.graph]
-        batches = cover(len(regions), self._costs) if stage.regions != FRAME else (1,)
+        loaded = self.loaded[graph.key]
+        batches = cover(len(regions), {batch: loaded.costs[batch] for batch in graph.batches})
         outputs = self._output_arrays(loaded, sum(batches))
         inputs = [self._value(port.value, frame) for port in graph.inputs]
         ms, first = 0.0, 0
@@ -245,16 +272,16 @@ class Executor:
             ms += (perf_counter() - start) * 1e3
             first += batch
         frame.engines.append(EngineTrace(stage.name, graph.graph, len(regions), batches, ms))
-        frame.flops += loaded.flops * sum(batches)
+        frame.flops += graph.flops * sum(batches)
         return outputs
 
-    def _output_arrays(self, loaded: _LoadedGraph, rows: int) -> list[Array]:
+    def _output_arrays(self, loaded: LoadedGraph, rows: int) -> list[Array]:
         if not loaded.arrays or len(loaded.arrays[0]) < rows:
             loaded.arrays = [np.empty((rows, *self.sizes(p.shape)), p.dtype) for p in loaded.outputs]
         return loaded.arrays
 
     def _scratch(
-        self, loaded: _LoadedGraph, position: int, port: Port, frame: _Frame
+        self, loaded: LoadedGraph, position: int, port: Port, frame: _Frame
     ) -> Callable[[int], Array]:
         def give(rows: int) -> Array:
             array = loaded.scratch.get(position)
@@ -314,3 +341,13 @@ class Executor:
             RegionTrace(p.top, p.left, p.bottom, p.right, {name: choices[name][i] for name in own})
             for i, p in enumerate(patches)
         )
+
+
+def _common(variants: Sequence[tuple[Port, ...]]) -> tuple[Port, ...]:
+    """The ports of graphs that share an engine: dimensions in which they differ are free, and have no name."""
+    first, *others = variants
+    merged = []
+    for i, port in enumerate(first):
+        shapes = zip(port.shape, *(ports[i].shape for ports in others), strict=True)
+        merged.append(replace(port, shape=tuple(own[0] if len(set(own)) == 1 else "" for own in shapes)))
+    return tuple(merged)

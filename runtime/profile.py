@@ -146,10 +146,9 @@ def profile(
 def _profile_engines(
     bundle: Bundle, executor: Executor, progress: Callable[[str], None]
 ) -> Iterable[EngineProfile]:
-    regions = {graph.graph: stage.regions for stage in executor.plan.stages for graph in stage.graphs}
-    for name, loaded in executor.loaded.items():
-        progress(name)
-        for batch in executor.plan.batches if regions[name] != "frame" else (1,):
+    for loaded in executor.loaded.values():
+        progress(loaded.graph.graph)
+        for batch in loaded.graph.batches:
             arrays = [
                 np.zeros((batch, *executor.sizes(port.shape)), port.dtype)
                 for port in (*loaded.graph.inputs, *loaded.outputs)
@@ -157,7 +156,8 @@ def _profile_engines(
             count = len(loaded.graph.inputs)
             times = _times(lambda e=loaded.engine, a=arrays, n=count: e.run(a[:n], a[n:]))  # type: ignore[misc]
             latency = Latency.of(times)
-            rate = loaded.flops * batch / latency.median_ms / 1e6
+            rate = loaded.graph.flops * batch / latency.median_ms / 1e6
+            name = loaded.graph.graph
             yield EngineProfile(name, bundle.manifest.graphs[name].segments, batch, latency, rate)
 
 

@@ -71,8 +71,13 @@ class Rows:
                 together: Array = array[first : first + count]
                 return together
         gathered = scratch(count)
-        for position, (s, r) in enumerate(zip(source.tolist(), row.tolist(), strict=True)):
-            gathered[position] = self._arrays[s][r]
+        for number in np.unique(source):
+            own = np.flatnonzero(source == number)
+            first, rows = int(own[0]), row[own]
+            if own[-1] - first == len(own) - 1:
+                np.take(self._arrays[number], rows, 0, gathered[first : first + len(own)], "clip")
+            else:
+                gathered[own] = self._arrays[number][rows]
         gathered[len(regions) :] = gathered[len(regions) - 1]
         return gathered
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from edgeflow.ir.costs import Roofline
 from edgeflow.ir.errors import TargetError
 
 if sys.version_info >= (3, 11):
@@ -31,6 +32,8 @@ class Target:
         precision: of the engines.
         batches: static batch sizes, ascending, from 1.
         rewrites: graph rewrites that make its library faster, by name, in order.
+        memory_gb: memory of the device, in 10^9 bytes.
+        roofline: what an engine is taken to cost until it was measured.
     """
 
     name: str
@@ -40,6 +43,13 @@ class Target:
     precision: str
     batches: tuple[int, ...]
     rewrites: tuple[str, ...]
+    memory_gb: float
+    roofline: Roofline
+
+    @property
+    def weight_budget(self) -> int:
+        """Bytes that the weights of all engines may take: half of the memory."""
+        return int(self.memory_gb * 1e9 / 2)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as a bundle's manifest keeps it."""
@@ -83,7 +93,25 @@ def from_json(data: dict[str, Any], where: str) -> Target:
     batches = data["batches"]
     if not isinstance(batches, list) or batches[:1] != [1] or batches != sorted(set(batches)):
         raise TargetError(f"target {where}: batches ascend from 1, got {batches!r}")
+    if not isinstance(data["memory_gb"], int | float) or data["memory_gb"] <= 0:
+        raise TargetError(f"target {where}: memory_gb is a positive number, got {data['memory_gb']!r}")
     rewrites = data["rewrites"]
     if not isinstance(rewrites, list) or not all(isinstance(name, str) for name in rewrites):
         raise TargetError(f"target {where}: rewrites are a list of names, got {rewrites!r}")
-    return Target(**{**data, "batches": tuple(batches), "rewrites": tuple(rewrites)})
+    return Target(
+        **{
+            **data,
+            "batches": tuple(batches),
+            "rewrites": tuple(rewrites),
+            "roofline": _roofline(data["roofline"], where),
+        }
+    )
+
+
+def _roofline(data: Any, where: str) -> Roofline:
+    wanted = {field.name for field in fields(Roofline)}
+    if not isinstance(data, dict) or set(data) != wanted:
+        raise TargetError(f"target {where}: [roofline] has {', '.join(sorted(wanted))}, got {data!r}")
+    if not all(isinstance(value, int | float) and value > 0 for value in data.values()):
+        raise TargetError(f"target {where}: the values of [roofline] are positive numbers, got {data!r}")
+    return Roofline(**data)

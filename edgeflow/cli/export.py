@@ -28,6 +28,7 @@ MIX_FRAMES = 16
 class Strategy(str, Enum):
     """How the model's calls become engines."""
 
+    auto = "auto"
     chained = "chained"
     routes = "routes"
 
@@ -49,8 +50,11 @@ def export(
     ] = None,
     plan: Annotated[
         Strategy,
-        typer.Option(help="chained: one engine per segment; routes: one engine per route."),
-    ] = Strategy.chained,
+        typer.Option(
+            help="chained: one engine per segment; routes: one engine per route; auto: the fastest between "
+            "them, from engines timed here if there is a --clip."
+        ),
+    ] = Strategy.auto,
     size: Annotated[
         list[str] | None,
         typer.Option(

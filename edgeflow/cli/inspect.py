@@ -16,12 +16,17 @@ from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
 
 def inspect(
     bundle: Annotated[Path, typer.Argument(help="The bundle to look into.")],
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what `--plan auto` decided, and from what.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Show a bundle: model, target, the plan for each kind of frame, engines, FLOPs and sizes."""
     opened = open_bundle(bundle)
     if json:
         print_json(manifest_to_json(opened.manifest))
+    elif plan:
+        _print_decisions(opened)
     else:
         _print(opened)
 
@@ -43,12 +48,36 @@ def _print(bundle: Bundle) -> None:
         sizes["weights" if name == WEIGHTS else name.split("/")[0]] += entry.bytes
     out.print("size    " + ", ".join(f"{part} {megabytes(n)}" for part, n in sizes.items()))
     for kind, plan in manifest.plans.items():
-        out.print(f"\nplan for {kind} frames: {plan.strategy}, batches {plan.batches}")
+        out.print(f"\nplan for {kind} frames: {plan.strategy}")
         _print_plan(bundle, plan)
 
 
+def _print_decisions(bundle: Bundle) -> None:
+    """What the planner chose for each kind of frame, beside the two extremes."""
+    decisions = bundle.manifest.provenance.get("decisions", {})
+    if not decisions:
+        out.print(f"nothing was decided: the bundle was exported with --plan {_strategy(bundle)}")
+    for kind, made in decisions.items():
+        out.print(
+            f"{kind} frames: for the routes of {made['routes']}, at prices from {made['prices']}",
+            soft_wrap=True,
+        )
+        for run in made["runs"]:
+            table = Table("cuts", "stages start at", "ms a frame", "weights")
+            starts = {"chained": run["calls"], "routes": run["calls"][:1], "chosen": run["stages_start_at"]}
+            for way, segments in starts.items():
+                weights = megabytes(run["weight_bytes"][way])
+                table.add_row(way, ", ".join(segments), f"{run['ms'][way]:.2f}", weights)
+            out.print(table)
+            out.print(f"{run['engines_priced']} engines were priced; no other cuts can take less")
+
+
+def _strategy(bundle: Bundle) -> str:
+    return next(iter(bundle.manifest.plans.values())).strategy
+
+
 def _print_plan(bundle: Bundle, plan: Plan) -> None:
-    table = Table("step", "runs where", "engine", "MFLOP", "operators")
+    table = Table("step", "runs where", "engine", "MFLOP", "batches", "operators")
     for step in plan.steps:
         match step:
             case Stage():
@@ -58,20 +87,21 @@ def _print_plan(bundle: Bundle, plan: Plan) -> None:
                         step.name if i == 0 else "",
                         str(graph.select),
                         graph.graph,
-                        f"{entry.flops / 1e6:.1f}",
+                        f"{graph.flops / 1e6:.1f}",
+                        ", ".join(map(str, graph.batches)),
                         str(entry.nodes),
                     )
             case Tile():
-                table.add_row(f"tile {step.size} px, halo {step.halo}", "", "", "", "")
+                table.add_row(f"tile {step.size} px, halo {step.halo}", "", "", "", "", "")
             case Route():
                 rules = ", ".join(
                     f"{d.variable.name} {d.variable.axis.values} by {d.rule.kind}" for d in step.decisions
                 )
-                table.add_row(f"route {step.regions}: {rules}", "", "", "", "")
+                table.add_row(f"route {step.regions}: {rules}", "", "", "", "", "")
             case Stitch():
-                table.add_row("stitch", "", "", "", "")
+                table.add_row("stitch", "", "", "", "", "")
             case Keep():
-                table.add_row(f"keep {step.state}", str(step.when), "", "", "")
+                table.add_row(f"keep {step.state}", str(step.when), "", "", "", "")
             case Sample():
-                table.add_row(f"sample {step.input} by {step.variable}", "", "", "", "")
+                table.add_row(f"sample {step.input} by {step.variable}", "", "", "", "", "")
     out.print(table)

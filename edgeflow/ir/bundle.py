@@ -6,8 +6,9 @@
     golden/*.npz       inputs and expected outputs of each graph, and one clip
     profile/*.json     latencies measured on a device
 
-Schema versions: 1.0 (2026-11): the first. A reader takes its own minor version and older
-ones of the same major version.
+Schema versions: 1.0 (2026-11): the first. 1.1 (2026-11): FLOPs, batch sizes and goldens belong to a plan's graphs,
+since variants share a graph that differs in nothing but shapes. A reader takes its own minor
+version and older ones of the same major version.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import Any
 from edgeflow.ir.errors import BundleError, EdgeflowError
 from edgeflow.ir.files import sha256_of
 from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
+from edgeflow.ir.program import FRAME
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 0)
+SCHEMA = (1, 1)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
 
@@ -35,18 +37,14 @@ class GraphEntry:
     Attributes:
         file: path in the bundle.
         segments: segments it is made of.
-        flops: of one region, 2 per multiply-accumulate.
         nodes: operators in the file.
         weight_bytes: of the weights it refers to.
-        golden: path of its golden vectors.
     """
 
     file: str
     segments: tuple[str, ...]
-    flops: int
     nodes: int
     weight_bytes: int
-    golden: str
 
 
 @dataclass(frozen=True)
@@ -142,6 +140,8 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
             "update edgeflow, or export the bundle with this version"
         )
     try:
+        if (major, minor) == (1, 0):
+            _bring_up_to_date(data)
         graphs = {
             name: GraphEntry(**{**entry, "segments": tuple(entry["segments"])})
             for name, entry in data["graphs"].items()
@@ -160,12 +160,30 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
     for plan in manifest.plans.values():
         plan.verify()
     for graph in manifest.graphs.values():
-        for name in (graph.file, graph.golden):
-            if name not in manifest.files:
-                raise BundleError(
-                    f"bundle {folder}: {MANIFEST} names {name!r}, which is not among its files; export it again"
-                )
+        _require(graph.file, manifest, folder)
+    for plan in manifest.plans.values():
+        for golden in (graph.golden for stage in plan.stages for graph in stage.graphs):
+            _require(golden, manifest, folder)
     return manifest
+
+
+def _require(name: str, manifest: Manifest, folder: Path) -> None:
+    if name not in manifest.files:
+        raise BundleError(
+            f"bundle {folder}: {MANIFEST} names {name!r}, which is not among its files; export it again"
+        )
+
+
+def _bring_up_to_date(data: dict[str, Any]) -> None:
+    """Move a 1.0 manifest's fields to where 1.1 has them; its target had no roofline."""
+    data["target"].setdefault("roofline", {"gflops": 200.0, "gbytes": 10.0, "launch_ms": 0.1})
+    moved = {name: (entry.pop("flops"), entry.pop("golden")) for name, entry in data["graphs"].items()}
+    for plan in data["plans"].values():
+        batches = plan.pop("batches")
+        for step in plan["steps"]:
+            for graph in step.get("graphs", ()):
+                graph["flops"], graph["golden"] = moved[graph["graph"]]
+                graph["batches"] = batches if step["regions"] != FRAME else [1]
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:

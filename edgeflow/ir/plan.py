@@ -53,8 +53,11 @@ class StageGraph:
 
     Attributes:
         select: which regions it runs for.
-        variant: the variable values its shapes are for, for people.
-        graph: id of a graph of the bundle.
+        variant: the variable values its shapes are for.
+        graph: id of a graph of the bundle; variants that differ in nothing but shapes share one.
+        flops: of one region, 2 per multiply-accumulate.
+        batches: static batch sizes it is run at, ascending, from 1.
+        golden: path of its golden vectors in the bundle.
         inputs: in the graph's order.
         outputs: in the graph's order.
         exact: image outputs once more, as float (3, height, width) before rounding.
@@ -64,10 +67,19 @@ class StageGraph:
     select: Condition
     variant: Assignment
     graph: str
+    flops: int
+    batches: tuple[int, ...]
+    golden: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
     exact: tuple[Port, ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What tells it from the other variants in measurements: the graph, and what shapes it has there."""
+        shapes = ("x".join(map(str, port.shape)) for port in self.inputs)
+        return f"{self.graph} {' '.join(shapes)}"
 
 
 @dataclass(frozen=True)
@@ -97,8 +109,7 @@ class Plan:
     """What the runtime executes for each frame.
 
     Attributes:
-        strategy: how the calls were fused: `chained` or `routes`.
-        batches: static batch sizes, ascending, from 1.
+        strategy: how the calls were fused: `chained`, `routes` or `auto`.
         inputs: of the program.
         outputs: of the program.
         results: the values that are its outputs.
@@ -108,7 +119,6 @@ class Plan:
     """
 
     strategy: str
-    batches: tuple[int, ...]
     inputs: tuple[Interface, ...]
     outputs: tuple[Interface, ...]
     results: tuple[str, ...]
@@ -135,8 +145,6 @@ class Plan:
         """
         known = {spec.name for spec in self.inputs} | {state.name for state in self.states}
         values = {value.name for value in self.values}
-        if self.batches[:1] != (1,) or list(self.batches) != sorted(set(self.batches)):
-            raise BundleError(f"plan: batch sizes ascend from 1, got {self.batches}; export again")
         for step in self.steps:
             for name in _step_reads(step):
                 if name not in known:
@@ -156,6 +164,10 @@ def _verify_stage(stage: Stage, values: set[str]) -> None:
         made = {port.value for port in graph.outputs} | {name for name, _ in graph.kept}
         if not outputs <= made:
             raise BundleError(f"plan: stage {stage.name}, graph {graph.graph} lacks {sorted(outputs - made)}")
+        if graph.batches[:1] != (1,) or list(graph.batches) != sorted(set(graph.batches)):
+            raise BundleError(
+                f"plan: stage {stage.name}: batch sizes ascend from 1, got {graph.batches}; export again"
+            )
         if unknown := {port.value for port in (*graph.inputs, *graph.outputs)} - values:
             raise BundleError(f"plan: stage {stage.name} names unknown values {sorted(unknown)}")
 
@@ -193,7 +205,6 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     """A plan as plain data."""
     return {
         "strategy": plan.strategy,
-        "batches": list(plan.batches),
         "inputs": [interface_to_json(spec) for spec in plan.inputs],
         "outputs": [interface_to_json(spec) for spec in plan.outputs],
         "results": list(plan.results),
@@ -207,7 +218,6 @@ def plan_from_json(data: dict[str, Any]) -> Plan:
     """Inverse of `plan_to_json`."""
     return Plan(
         strategy=data["strategy"],
-        batches=tuple(data["batches"]),
         inputs=tuple(interface_from_json(spec) for spec in data["inputs"]),
         outputs=tuple(interface_from_json(spec) for spec in data["outputs"]),
         results=tuple(data["results"]),
@@ -289,6 +299,9 @@ def _graph_to_json(graph: StageGraph) -> dict[str, Any]:
         "select": graph.select.to_json(),
         "variant": dict(graph.variant),
         "graph": graph.graph,
+        "flops": graph.flops,
+        "batches": list(graph.batches),
+        "golden": graph.golden,
         "inputs": [_port_to_json(port) for port in graph.inputs],
         "outputs": [_port_to_json(port) for port in graph.outputs],
         "exact": [_port_to_json(port) for port in graph.exact],
@@ -301,6 +314,9 @@ def _graph_from_json(data: dict[str, Any]) -> StageGraph:
         Condition.from_json(data["select"]),
         _variant(data["variant"]),
         data["graph"],
+        data["flops"],
+        tuple(data["batches"]),
+        data["golden"],
         tuple(_port_from_json(port) for port in data["inputs"]),
         tuple(_port_from_json(port) for port in data["outputs"]),
         tuple(_port_from_json(port) for port in data["exact"]),

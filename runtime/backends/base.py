@@ -24,10 +24,11 @@ class Engine(Protocol):
 
 
 class Backend(Protocol):
-    """An engine library in this process."""
+    """An engine library in this process, and the CPU threads that its engines use."""
 
     name: str
     version: str
+    threads: int
 
     def load(
         self, path: Path, inputs: Sequence[Port], outputs: Sequence[Port], dims: Mapping[str, int]
@@ -38,7 +39,8 @@ class Backend(Protocol):
             path: ONNX file; its weights lie beside it.
             inputs: its inputs, in the order `run` gets them.
             outputs: the outputs wanted, in the order `run` gets them.
-            dims: values for the free dimensions of the frame; the batch stays free.
+            dims: values for the free dimensions of the frame. The batch stays free, and so does a
+                dimension that is not among them.
 
         Raises:
             BackendError: the library refuses the graph.

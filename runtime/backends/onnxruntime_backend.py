@@ -26,6 +26,7 @@ class OnnxRuntimeBackend:
 
     def __init__(self, threads: int) -> None:
         cls = OnnxRuntimeBackend
+        self.threads = threads
         if cls._pool is None:
             ort.set_global_thread_pool_sizes(threads, 1)
             cls._pool = threads
@@ -66,7 +67,7 @@ class OnnxRuntimeEngine:
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """See `Engine.run`."""
         arrays = (*inputs, *outputs)
-        key = (len(inputs[0]), *(array.ctypes.data for array in arrays))
+        key = (*inputs[0].shape, *(array.ctypes.data for array in arrays))
         binding = self._bindings.get(key)
         if binding is None:
             if len(self._bindings) > 64:

@@ -24,6 +24,7 @@ class OpenVinoBackend:
     version = ov.__version__.split("-")[0]
 
     def __init__(self, threads: int) -> None:
+        self.threads = threads
         self._core = ov.Core()
         self._config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
@@ -43,7 +44,7 @@ class OpenVinoBackend:
             shapes = {}
             for port in inputs:
                 batch = model.input(port.tensor).partial_shape[0]
-                sizes = (dims[d] if isinstance(d, str) else d for d in port.shape)
+                sizes = (dims.get(d, -1) if isinstance(d, str) else d for d in port.shape)
                 shapes[port.tensor] = ov.PartialShape([batch, *map(ov.Dimension, sizes)])
             model.reshape(shapes)
             compiled = self._core.compile_model(model, "CPU", self._config)
@@ -54,26 +55,26 @@ class OpenVinoBackend:
 
 
 class OpenVinoEngine:
-    """One compiled model, with one request per batch size; arrays are used in place."""
+    """One compiled model, with one request per input shape; arrays are used in place."""
 
     def __init__(self, compiled: Any, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
         self._compiled = compiled
         self._inputs = [compiled.input(port.tensor) for port in inputs]
         self._outputs = [compiled.output(port.tensor) for port in outputs]
-        self._requests: dict[int, Any] = {}
-        self._bound: dict[int, tuple[int, ...]] = {}
+        self._requests: dict[tuple[int, ...], Any] = {}
+        self._bound: dict[tuple[int, ...], tuple[int, ...]] = {}
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """See `Engine.run`."""
-        batch = len(inputs[0])
-        request = self._requests.get(batch)
+        shape = inputs[0].shape
+        request = self._requests.get(shape)
         if request is None:
-            request = self._requests[batch] = self._compiled.create_infer_request()
+            request = self._requests[shape] = self._compiled.create_infer_request()
         key = tuple(array.ctypes.data for array in (*inputs, *outputs))
-        if self._bound.get(batch) != key:
+        if self._bound.get(shape) != key:
             for port, array in zip(self._inputs, inputs, strict=True):
                 request.set_tensor(port, ov.Tensor(array, shared_memory=True))
             for port, array in zip(self._outputs, outputs, strict=True):
                 request.set_tensor(port, ov.Tensor(array, shared_memory=True))
-            self._bound[batch] = key
+            self._bound[shape] = key
         request.infer()

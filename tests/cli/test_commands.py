@@ -61,15 +61,17 @@ def test_check_fails_when_an_engine_computes_something_else(edgeflow, bundle, tm
     other = tmp_path / "other.edgeflow"
     shutil.copytree(bundle, other)
     manifest = json.loads((other / "manifest.json").read_text())
-    name = next(n for n in manifest["graphs"] if n.startswith("head"))
-    golden = other / manifest["graphs"][name]["golden"]
+    plan = next(iter(manifest["plans"].values()))
+    head = next(step for step in plan["steps"] if step.get("name", "").startswith("head"))
+    name = head["graphs"][0]["golden"]
+    golden = other / name
     with np.load(golden) as stored:
         arrays = {key: stored[key] + (0.01 if key.startswith("out.") else 0) for key in stored}
     np.savez_compressed(
         golden, **{k: a.astype(np.float32) if k.startswith("out.") else a for k, a in arrays.items()}
     )
     data = golden.read_bytes()
-    entry = manifest["files"][manifest["graphs"][name]["golden"]]
+    entry = manifest["files"][name]
     entry["bytes"], entry["sha256"] = len(data), hashlib.sha256(data).hexdigest()
     (other / "manifest.json").write_text(json.dumps(manifest))
     said = edgeflow("check", other)

@@ -151,9 +151,11 @@ def test_an_interrupted_export_goes_on_where_it_stopped(tmp_path, small_bundle):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compile_model(small("Shortcut"), load("cpu"), output, reference={}, progress=interrupt)
+        compile_model(
+            small("Shortcut"), load("cpu"), output, reference={}, strategy="chained", progress=interrupt
+        )
     assert os.listdir(tmp_path) == ["s.edgeflow.partial"]
-    again = compile_model(small("Shortcut"), load("cpu"), output, reference={})
+    again = compile_model(small("Shortcut"), load("cpu"), output, reference={}, strategy="chained")
     assert (again.resumed, again.lowered) == (2, 2)
     assert graph_bytes(output) == graph_bytes(whole.path)
     assert os.listdir(tmp_path) == ["s.edgeflow"]
@@ -166,7 +168,9 @@ def test_other_weights_are_not_mistaken_for_the_interrupted_ones(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        compile_model(small("Frames"), load("cpu"), output, reference={}, progress=interrupt)
+        compile_model(
+            small("Frames"), load("cpu"), output, reference={}, strategy="chained", progress=interrupt
+        )
     again = compile_model(small("Frames", seed=1), load("cpu"), output, reference={})
     assert again.resumed == 0 and again.lowered == 3
 

@@ -119,7 +119,9 @@ def test_a_graph_that_is_not_among_the_files_is_not_trusted(bundle, field):
     (bundle.parent / "outside.onnx").write_bytes(b"x")
 
     def change(data):
-        next(iter(data["graphs"].values()))[field] = "../outside.onnx"
+        stages = [step for step in data["plans"]["any"]["steps"] if step["kind"] == "stage"]
+        where = data["graphs"] if field == "file" else {"": stages[0]["graphs"][0]}
+        next(iter(where.values()))[field] = "../outside.onnx"
 
     rewrite(bundle, change)
     refused(bundle, r"names '\.\./outside\.onnx', which is not among its files; export it again")
@@ -204,3 +206,20 @@ def test_a_file_in_the_way(tmp_path):
 def test_sha256(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc").startswith("ba7816bf8f01cfea414140de5dae2223")
+
+
+def test_a_bundle_of_the_previous_schema_is_read(bundle):
+    wanted = open_bundle(bundle).manifest.plans
+
+    def as_in_1_0(data):
+        data["schema_version"] = [1, 0]
+        del data["target"]["roofline"]
+        for plan in data["plans"].values():
+            plan["batches"] = [1, 2, 4, 8]
+            for graph in (g for step in plan["steps"] for g in step.get("graphs", ())):
+                moved = {name: graph.pop(name) for name in ("flops", "golden")}
+                del graph["batches"]
+                data["graphs"][graph["graph"]].update(moved)
+
+    rewrite(bundle, as_in_1_0)
+    assert open_bundle(bundle).manifest.plans == wanted

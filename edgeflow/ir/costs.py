@@ -1,0 +1,117 @@
+"""Measured costs: how long every engine takes at every static batch size on one device.
+
+They lie beside the bundle's other files as `profile/KEY.json`, one file per device, engine library,
+version and number of threads, and are not among the manifest's files: they may be added later.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from edgeflow.ir.errors import BundleError
+from edgeflow.ir.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a measurement holds for.
+
+    Attributes:
+        name: of the processor.
+        threads: that the engines use.
+        library: engine library.
+        version: of the library.
+        precision: that the engines were built for.
+    """
+
+    name: str
+    threads: int
+    library: str
+    version: str
+    precision: str = "fp32"
+
+    @property
+    def key(self) -> str:
+        """A file name for it."""
+        text = f"{self.name} {self.threads} {self.library} {self.version} {self.precision}".lower()
+        return re.sub(r"[^a-z0-9.]+", "-", text).strip("-")
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Milliseconds of one run.
+
+    Attributes:
+        device: what they hold for.
+        ms: per key of a plan's graph (`StageGraph.key`), per batch size.
+    """
+
+    device: Device
+    ms: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """What a run is taken to cost before it was measured: `launch_ms`, and the slower of computing and moving.
+
+    Attributes:
+        gflops: rate of the device's convolutions, in 10^9 per second.
+        gbytes: rate of its memory, in 10^9 bytes per second.
+        launch_ms: of one run, beside its work.
+
+    Source: Williams et al., Roofline: An Insightful Visual Performance Model (2009).
+    """
+
+    gflops: float
+    gbytes: float
+    launch_ms: float
+
+    def ms(self, flops: float, moved: float) -> float:
+        """Milliseconds of one run of so many FLOPs that moves so many bytes."""
+        return self.launch_ms + max(flops / self.gflops, moved / self.gbytes) / 1e6
+
+
+def save_costs(bundle: Path, costs: Costs) -> Path:
+    """Write costs into a bundle; those it knew of other graphs of the same device stay.
+
+    Raises:
+        BundleError: the bundle cannot be written to.
+    """
+    known = load_costs(bundle, costs.device)
+    ms = {**(known.ms if known else {}), **costs.ms}
+    path = _place(bundle, costs.device)
+    data = {"device": asdict(costs.device), "ms": {key: dict(found) for key, found in sorted(ms.items())}}
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
+    except OSError as error:
+        raise BundleError(
+            f"cannot keep measured costs in {path.parent}: {error.strerror}; make the bundle writable"
+        ) from error
+    return path
+
+
+def load_costs(bundle: Path, device: Device) -> Costs | None:
+    """The costs measured on this device, or None.
+
+    Raises:
+        BundleError: the file is damaged.
+    """
+    path = _place(bundle, device)
+    if not path.is_file():
+        return None
+    try:
+        data = json.loads(path.read_text())
+        ms = {key: {int(b): float(t) for b, t in found.items()} for key, found in data["ms"].items()}
+        known = Device(**data["device"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BundleError(f"{path} is damaged ({error}): delete it and run `edgeflow profile`") from error
+    return Costs(known, ms) if known == device else None
+
+
+def _place(bundle: Path, device: Device) -> Path:
+    return bundle / "profile" / f"{device.key}.json"

@@ -1,0 +1,158 @@
+"""What engines cost: timed on this machine, or taken from the target's roofline."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edgeflow.export.link import link
+from edgeflow.export.plan import Link, StageDraft, Variant
+from edgeflow.ir.plan import Port
+from edgeflow.ir.program import FRAME, Program
+from edgeflow.ir.route import Assignment
+from edgeflow.runtime.backends import Backend
+from edgeflow.runtime.device import measure
+from edgeflow.targets import Target
+
+WORTH = 0.98
+"""A batch is kept if a region takes less than this share of its time in any smaller one."""
+LONG_MS = 20.0
+"""Runs longer than this fill the machine: if they gain nothing by twice the batch, nor will larger ones."""
+
+
+@dataclass
+class Pricer:
+    """Prices of the engines that a program's calls could become.
+
+    Attributes:
+        program: whose calls they are.
+        target: what they are compiled for.
+        graph: the lowered graph of a link.
+        flops: of one region, by a call's first output and the variant.
+        port: an input or output of an engine, all dimensions known.
+        backend: times engines; None to go by the roofline alone.
+        known: prices found so far.
+    """
+
+    program: Program
+    target: Target
+    graph: Callable[[Link], onnx.ModelProto]
+    flops: Mapping[tuple[str, Assignment], int]
+    port: Callable[[str, Mapping[str, object]], Port]
+    backend: Backend | None
+    known: dict[tuple[object, ...], Mapping[int, float]] = field(default_factory=dict)
+
+    def exact(self, variant: Variant) -> Mapping[int, float]:
+        """Milliseconds of a run per batch size worth running: timed once, if there is a backend."""
+        key = self._key(variant.links)
+        if key not in self.known:
+            self.known[key] = self._timed(variant) if self.backend else self._estimated(variant)
+        return self.known[key]
+
+    def bound(self, variant: Variant) -> Mapping[int, float]:
+        """What its calls cost apart, less the launches and the traffic of values that fusing keeps inside."""
+        apart = [self.known.get(self._key((part,))) for part in variant.links]
+        if any(prices is None for prices in apart):
+            return self._estimated(variant)
+        roofline = self.target.roofline
+        bounds = {}
+        for batch in self._batches(variant):
+            total = sum(_extended(prices, batch) for prices in apart if prices)
+            saved = (
+                roofline.launch_ms * (len(apart) - 1)
+                + 2 * self._inside(variant) * batch / roofline.gbytes / 1e6
+            )
+            bounds[batch] = max(total - saved, 0.0)
+        return bounds
+
+    def timed(self, variant: Variant) -> Mapping[int, float] | None:
+        """What its engine was timed to take, if it was."""
+        return self.known.get(self._key(variant.links)) if self.backend else None
+
+    def weight_bytes(self, stage: StageDraft) -> int:
+        """Of a stage's engines, those once that differ in nothing but shapes."""
+        engines: dict[tuple[object, ...], int] = {}
+        for variant in stage.variants:
+            what = tuple((p.call.segment, self._axes(p), p.call.constants) for p in variant.links)
+            engines[what] = sum(_initialiser_bytes(self.graph(part)) for part in variant.links)
+        return sum(engines.values())
+
+    def _timed(self, variant: Variant) -> Mapping[int, float]:
+        images = {value.name for value in self.program.values if value.image}
+        model = link(variant, {part: self.graph(part) for part in variant.links}, images)
+        inputs, outputs = self._ports(variant)
+        assert self.backend is not None
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "engine.onnx"
+            path.write_bytes(model.SerializeToString())
+            engine = self.backend.load(path, inputs, outputs, {})
+            prices: dict[int, float] = {}
+            for batch in self._batches(variant):
+                ms = measure(engine, inputs, outputs, [batch])[batch]
+                if not prices or ms / batch < WORTH * min(t / b for b, t in prices.items()):
+                    prices[batch] = ms
+                elif ms > LONG_MS:
+                    break
+        return prices
+
+    def _estimated(self, variant: Variant) -> Mapping[int, float]:
+        ports = [port for ports in self._ports(variant) for port in ports]
+        row = sum(prod(map(int, port.shape)) * np.dtype(port.dtype).itemsize for port in ports)
+        weights = sum(_initialiser_bytes(self.graph(part)) for part in variant.links)
+        flops = sum(self.flops[part.call.outputs[0], part.variant] for part in variant.links)
+        roofline = self.target.roofline
+        return {b: roofline.ms(flops * b, row * b + weights) for b in self._batches(variant)}
+
+    def _inside(self, variant: Variant) -> int:
+        """Bytes of one region's values that are made and read inside, and not handed on."""
+        kept = {source for _, source in variant.outputs}
+        values = dict(variant.variant)
+        made = {name for part in variant.links for name in part.call.outputs}
+        read = {name for part in variant.links for name in part.call.inputs}
+        ports = [self.port(name, values) for name in (made & read) - kept]
+        return sum(prod(map(int, port.shape)) * np.dtype(port.dtype).itemsize for port in ports)
+
+    def _ports(self, variant: Variant) -> tuple[list[Port], list[Port]]:
+        values = dict(variant.variant)
+        inputs = [self.port(name, values) for name in variant.inputs]
+        outputs = [
+            replace(self.port(source, values), value=name, tensor=name) for name, source in variant.outputs
+        ]
+        return inputs, outputs
+
+    def _batches(self, variant: Variant) -> tuple[int, ...]:
+        return (1,) if variant.links[0].call.regions == FRAME else self.target.batches
+
+    def _key(self, links: tuple[Link, ...]) -> tuple[object, ...]:
+        """Equal for engines that are equal: segments, what they are built for, and what is handed on."""
+        return tuple(
+            (
+                part.call.segment,
+                self._axes(part),
+                part.call.constants,
+                tuple(
+                    self.port(n, dict(part.variant)).shape for n in (*part.call.inputs, *part.call.outputs)
+                ),
+            )
+            for part in links
+        )
+
+    def _axes(self, part: Link) -> tuple[object, ...]:
+        values = dict(part.variant)
+        return tuple((keyword, values[variable]) for keyword, variable in part.call.axes)
+
+
+def _extended(prices: Mapping[int, float], batch: int) -> float:
+    """Price of a batch, or the largest known one in proportion."""
+    largest = max(prices)
+    return prices[batch] if batch in prices else prices[largest] * batch / largest
+
+
+def _initialiser_bytes(model: onnx.ModelProto) -> int:
+    return sum(len(tensor.raw_data) for tensor in model.graph.initializer)
