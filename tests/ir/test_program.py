@@ -5,7 +5,7 @@ from routed_models import SMALL, small
 
 from edgeflow.flow import trace
 from edgeflow.ir.errors import BundleError, FlowError
-from edgeflow.ir.plan import plan_from_json, plan_to_json
+from edgeflow.ir.plan import Stage, plan_from_json, plan_to_json
 from edgeflow.ir.program import Call, Keep, Route, Stitch
 from edgeflow.ir.route import Condition
 from edgeflow.runtime import open_bundle
@@ -70,8 +70,14 @@ def plan(small_bundle):
 
 def test_batches_ascend_from_one(plan):
     for batches in ((), (2, 4), (1, 4, 2), (1, 1)):
-        with pytest.raises(BundleError, match="plan: batch sizes ascend from 1"):
-            replace(plan, batches=batches).verify()
+        steps = [
+            replace(step, graphs=tuple(replace(graph, batches=batches) for graph in step.graphs))
+            if isinstance(step, Stage)
+            else step
+            for step in plan.steps
+        ]
+        with pytest.raises(BundleError, match=r"plan: stage \w+: batch sizes ascend from 1"):
+            replace(plan, steps=tuple(steps)).verify()
 
 
 def test_a_plan_makes_values_before_it_reads_them(plan):
