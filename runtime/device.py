@@ -9,8 +9,10 @@ from time import perf_counter
 
 import numpy as np
 
+from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.costs import Device
 from edgeflow.ir.plan import Port
-from edgeflow.runtime.backends import Engine
+from edgeflow.runtime.backends import Backend, Engine
 
 RUNS, SECONDS = 12, 0.3
 """A batch size is timed over 12 runs or 0.3 seconds, whichever is less, after one that is not."""
@@ -24,6 +26,12 @@ def cpu_name() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def device_of(bundle: Bundle, backend: Backend) -> Device:
+    """What a measurement of a bundle's engines holds for, here."""
+    precision = bundle.manifest.target["precision"]
+    return Device(cpu_name(), backend.threads, backend.name, backend.version, precision)
 
 
 def measure(

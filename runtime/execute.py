@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.ir.bundle import Bundle, GraphEntry
-from edgeflow.ir.costs import Roofline
+from edgeflow.ir.costs import Roofline, load_costs
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Decision, Keep, Route, Sample, Shape, Stitch, Tile
@@ -26,9 +26,10 @@ from edgeflow.ir.rules import (
 from edgeflow.ir.tiles import Region, TileGrid, pool_map
 from edgeflow.runtime.backends import Backend, Engine
 from edgeflow.runtime.batching import cover
+from edgeflow.runtime.device import device_of
 from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.rows import Array, Rows
-from edgeflow.runtime.trace import EngineTrace, RegionTrace, Result, Trace
+from edgeflow.runtime.trace import EngineTrace, RegionTrace, Result, Span, Trace
 
 
 @dataclass
@@ -57,14 +58,22 @@ class _Frame:
     """What is known while one frame runs. Regions stand in route order once routed."""
 
     inputs: Mapping[str, Array]
+    start: float
     values: dict[str, Rows] = field(default_factory=dict)
     routes: dict[str, NDArray[np.intp]] = field(default_factory=dict)
     tiles: dict[str, tuple[str, str]] = field(default_factory=dict)
     order: dict[str, NDArray[np.intp]] = field(default_factory=dict)
     outputs: dict[str, Array] = field(default_factory=dict)
     engines: list[EngineTrace] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
     flops: int = 0
     gathered: int = 0
+
+    def spent(self, kind: str, name: str, start: float) -> float:
+        """Note a span that began at `start` (perf_counter) and ends now; returns its milliseconds."""
+        ms = (perf_counter() - start) * 1e3
+        self.spans.append(Span(kind, name, (start - self.start) * 1e3, ms))
+        return ms
 
 
 class Executor:
@@ -76,8 +85,6 @@ class Executor:
         backend: the engine library.
         policy: what to make of the model's decisions.
         size: (height, width) of the frames.
-        costs: what was measured on this device, by `StageGraph.key`.
-        roofline: what is taken for what was not measured.
         exact: make images as float before rounding.
         progress: told how many engines are loaded, of how many.
     """
@@ -89,8 +96,6 @@ class Executor:
         backend: Backend,
         policy: Policy,
         size: tuple[int, int],
-        costs: Mapping[str, Mapping[int, float]],
-        roofline: Roofline,
         exact: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
@@ -102,7 +107,10 @@ class Executor:
         self._axes: dict[str, Axis] = {variable.name: variable.axis for variable in plan.variables}
         policy.check(self._axes)
         self._grids = {s.regions: TileGrid(*size, s.size, s.halo) for s in plan.steps if isinstance(s, Tile)}
-        self._costs, self._roofline = costs, roofline
+        measured = load_costs(bundle.path, device_of(bundle, backend))
+        self._costs = measured.ms if measured else {}
+        self._roofline = Roofline(**bundle.manifest.target["roofline"])
+        self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
         self.loaded = self._load(bundle, backend, progress)
         self.reset()
 
@@ -118,7 +126,7 @@ class Executor:
         """Run one frame whose inputs were checked."""
         start = perf_counter()
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
-        frame = _Frame(named, dict(self._states))
+        frame = _Frame(named, start, dict(self._states))
         for name, array in named.items():
             frame.values[name] = Rows.of(np.ascontiguousarray(array)[None])
         for step in self.plan.steps:
@@ -141,7 +149,13 @@ class Executor:
         total = (perf_counter() - start) * 1e3
         choices = self._choices(frame)
         trace = Trace(
-            self._regions(choices), choices, tuple(frame.engines), frame.flops, total, frame.gathered
+            self._regions(choices),
+            choices,
+            tuple(frame.engines),
+            frame.flops,
+            total,
+            frame.gathered,
+            tuple(frame.spans),
         )
         return Result(outputs, trace)
 
@@ -200,12 +214,14 @@ class Executor:
     def _value(self, name: str, frame: _Frame) -> Rows:
         """A value's rows; tiles are cut when they are first read, in route order."""
         if name not in frame.values:
+            start = perf_counter()
             regions, source = frame.tiles[name]
             grid = self._grids[regions]
             order = frame.order.setdefault(regions, np.arange(len(grid)))
             tiles = np.empty((len(grid), grid.size, grid.size, 3), np.uint8)
             grid.cut(frame.inputs[source], order, tiles)
             frame.values[name] = Rows.of(tiles)
+            frame.spent("cut", name, start)
         return frame.values[name]
 
     def _route(self, step: Route, frame: _Frame) -> None:
@@ -263,17 +279,29 @@ class Executor:
         ms, first = 0.0, 0
         for batch in batches:
             members = regions[first : first + batch]
+            start = perf_counter()
             arrays = [
                 rows.take(members, self._scratch(loaded, i, port, frame), batch)
                 for i, (rows, port) in enumerate(zip(inputs, graph.inputs, strict=True))
             ]
+            frame.spent("gather", graph.graph, start)
             start = perf_counter()
             loaded.engine.run(arrays, [array[first : first + batch] for array in outputs])
-            ms += (perf_counter() - start) * 1e3
+            ms += frame.spent("engine", graph.graph, start)
             first += batch
-        frame.engines.append(EngineTrace(stage.name, graph.graph, len(regions), batches, ms))
+        patches = self._patch_share(stage.regions, regions, frame)
+        frame.engines.append(
+            EngineTrace(stage.name, graph.graph, len(regions), batches, ms, graph.flops, patches)
+        )
         frame.flops += graph.flops * sum(batches)
         return outputs
+
+    def _patch_share(self, regions: str, members: NDArray[np.intp], frame: _Frame) -> float:
+        """Share of these regions' pixels that lie in their patches."""
+        if regions == FRAME:
+            return 1.0
+        order = frame.order.get(regions)
+        return float(self._patches[regions][members if order is None else order[members]].mean())
 
     def _output_arrays(self, loaded: LoadedGraph, rows: int) -> list[Array]:
         if not loaded.arrays or len(loaded.arrays[0]) < rows:
@@ -294,6 +322,7 @@ class Executor:
 
     def _stitch(self, step: Stitch, frame: _Frame) -> None:
         grid, rows = self._grids[step.regions], self._value(step.input, frame)
+        start = perf_counter()
         order = frame.order.get(step.regions, np.arange(len(grid)))
         like = rows.row(0)
         exact = like.dtype != np.uint8
@@ -306,6 +335,7 @@ class Executor:
             tile = rows.row(position)
             grid.paste(tile.transpose(1, 2, 0) if exact else tile, number, target)
         frame.outputs[step.output] = picture
+        frame.spent("stitch", step.output, start)
 
     def _keep(self, step: Keep, frame: _Frame) -> None:
         if step.when.mask(frame.routes, self._axes, 1)[0]:
@@ -351,3 +381,8 @@ def _common(variants: Sequence[tuple[Port, ...]]) -> tuple[Port, ...]:
         shapes = zip(port.shape, *(ports[i].shape for ports in others), strict=True)
         merged.append(replace(port, shape=tuple(own[0] if len(set(own)) == 1 else "" for own in shapes)))
     return tuple(merged)
+
+
+def _patch_shares(grid: TileGrid) -> NDArray[np.float64]:
+    """Share of each tile's pixels that lie in its patch: (tiles,)."""
+    return np.array([(r.bottom - r.top) * (r.right - r.left) for r in grid.regions]) / grid.size**2

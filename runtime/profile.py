@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from time import perf_counter
 from typing import Any
@@ -15,12 +15,14 @@ import numpy as np
 
 from edgeflow.ir.bundle import Bundle
 from edgeflow.runtime.execute import Executor
+from edgeflow.runtime.realisation import WARMUP, compare
 from edgeflow.runtime.rows import Array
 from edgeflow.runtime.session import Session
 from edgeflow.runtime.trace import Trace
+from edgeflow.runtime.waterfall import Waterfall
 
-WARMUP, RUNS, SECONDS = 2, 20, 0.4
-"""An engine is run twice unmeasured, then at most 20 times or for 0.4 seconds."""
+RUNS, SECONDS = 20, 0.4
+"""An engine is run `WARMUP` times unmeasured, then at most 20 times or for 0.4 seconds."""
 
 
 @dataclass(frozen=True)
@@ -88,21 +90,38 @@ class ClipProfile:
 
 @dataclass(frozen=True)
 class ProfileReport:
-    """What was measured, on what, with what."""
+    """What was measured, on what, with what.
+
+    Attributes:
+        machine: in words.
+        library: engine library.
+        version: of the library.
+        engines: every engine at every batch size.
+        clip: whole frames, if there was a clip.
+        waterfall: where their time goes; None if no operator counts FLOPs.
+        frame: the call that took the median time, for its timeline; not part of the JSON.
+        method: how it was measured.
+    """
 
     machine: dict[str, Any]
     library: str
     version: str
     engines: tuple[EngineProfile, ...]
     clip: ClipProfile | None
+    waterfall: Waterfall | None
+    frame: Trace | None
     method: str = (
         f"wall clock; engines: {WARMUP} runs unmeasured, then up to {RUNS} runs or {SECONDS} s each; "
-        "clip: calls of the session after 2 unmeasured ones, without decoding and encoding"
+        f"clip: calls after {WARMUP} unmeasured ones, without decoding and encoding, in turn with the full "
+        "static model; waterfall: means over the half of these calls that was disturbed neither most nor least, "
+        "operators' shares from engines that time them"
     )
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return asdict(self)
+        data = asdict(replace(self, frame=None))
+        del data["frame"]
+        return data
 
 
 def machine() -> dict[str, Any]:
@@ -122,6 +141,7 @@ def profile(
     size: tuple[int, int] | None = None,
     library: str | None = None,
     threads: int | None = None,
+    static: Bundle | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> ProfileReport:
     """Measure a bundle.
@@ -132,15 +152,34 @@ def profile(
         size: (height, width) to load the engines for, if there are no frames.
         library: engine library; the target's by default.
         threads: CPU threads.
+        static: the full static model to compare with, if it is faster than the bundle's dearest route.
         progress: told what is being measured.
+
+    Raises:
+        InputError: the clip is too short, or does not fit a bundle, or `static` has decisions.
     """
     session = Session(bundle, library=library, threads=threads)
-    clip = _profile_clip(session, frames, progress)
-    if session.executor is None:
-        session.prepare(*(size or (720, 1280)))
+    calls = _calls(bundle, frames)
+    traces: tuple[Trace, ...] = ()
+    waterfall = None
+    if calls:
+        size = calls[0][0].shape[:2]
+        traces, waterfall = compare(
+            bundle, calls, library=session.backend.name, threads=threads, static=static, progress=progress
+        )
+    session.prepare(*(size or (720, 1280)))
     assert session.executor is not None
+    clip = _clip(traces, calls[0][0], session.executor.dearest_flops()) if calls else None
     engines = tuple(_profile_engines(bundle, session.executor, progress))
-    return ProfileReport(machine(), session.backend.name, session.backend.version, engines, clip)
+    frame = sorted(traces, key=lambda trace: trace.total_ms)[len(traces) // 2] if traces else None
+    backend = session.backend
+    return ProfileReport(machine(), backend.name, backend.version, engines, clip, waterfall, frame)
+
+
+def _calls(bundle: Bundle, frames: Iterable[Array]) -> list[tuple[Array, ...]]:
+    """The inputs of every call: pairs of frames for a model of two inputs."""
+    count = len(next(iter(bundle.manifest.plans.values())).inputs)
+    return list(pairwise(frames)) if count == 2 else [(frame,) for frame in frames]
 
 
 def _profile_engines(
@@ -173,22 +212,7 @@ def _times(run: Callable[[], None]) -> list[float]:
     return times
 
 
-def _profile_clip(
-    session: Session, frames: Iterable[Array], progress: Callable[[str], None]
-) -> ClipProfile | None:
-    traces: list[Trace] = []
-    size = (0, 0)
-    count = len(next(iter(session.bundle.manifest.plans.values())).inputs)
-    calls: Iterable[tuple[Array, ...]] = pairwise(frames) if count == 2 else ((f,) for f in frames)
-    for number, call in enumerate(calls):
-        result = session.run(*call)
-        size = (call[0].shape[1], call[0].shape[0])
-        progress(f"frame {number + 1}")
-        if number >= WARMUP:
-            traces.append(result.trace)
-    if not traces:
-        return None
-    assert session.executor is not None
+def _clip(traces: Sequence[Trace], frame: Array, dearest_flops: int) -> ClipProfile:
     total = [trace.total_ms for trace in traces]
     engines = float(np.mean([trace.engines_ms for trace in traces]))
     stages: Counter[str] = Counter()
@@ -203,14 +227,14 @@ def _profile_clip(
     )
     return ClipProfile(
         frames=len(traces),
-        size=size,
+        size=(frame.shape[1], frame.shape[0]),
         latency=Latency.of(total),
         fps=1e3 / float(np.mean(total)),
         engines_ms=engines,
         overhead=float(np.mean(total)) / engines,
         stages_ms={name: ms / len(traces) for name, ms in stages.items()},
         flops=float(np.mean([trace.flops for trace in traces])),
-        dearest_flops=session.executor.dearest_flops(),
+        dearest_flops=dearest_flops,
         routes={route: n / routes.total() for route, n in sorted(routes.items())},
         gathered_rows=float(np.mean([trace.gathered for trace in traces])),
         padding=1 - regions / rows,

@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from edgeflow.ir.bundle import Bundle, open_bundle
-from edgeflow.ir.costs import Device, Roofline, load_costs
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Image, Interface
 from edgeflow.runtime.backends import Backend, open_backend
-from edgeflow.runtime.device import cpu_name
+from edgeflow.runtime.device import device_of
 from edgeflow.runtime.execute import Executor
 from edgeflow.runtime.policy import Argmax, Policy
 from edgeflow.runtime.rows import Array
@@ -50,10 +49,7 @@ class Session:
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         self.backend: Backend = open_backend(library or self.bundle.manifest.target["library"], threads)
-        target = self.bundle.manifest.target
-        self.device = Device(
-            cpu_name(), self.backend.threads, self.backend.name, self.backend.version, target["precision"]
-        )
+        self.device = device_of(self.bundle, self.backend)
         self._policy = policy or Argmax()
         self._exact = exact
         self._executor: Executor | None = None
@@ -95,15 +91,12 @@ class Session:
         """Load all engines for a frame size, in pixels (0 for models whose sizes are fixed)."""
         plan = select_plan(self.bundle.manifest.plans, height, width)
         self._size = _declared_size(plan.inputs) or (height, width)
-        costs = load_costs(self.bundle.path, self.device)
         self._executor = Executor(
             self.bundle,
             plan,
             self.backend,
             self._policy,
             self._size,
-            costs.ms if costs else {},
-            Roofline(**self.bundle.manifest.target["roofline"]),
             self._exact,
             progress,
         )

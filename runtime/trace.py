@@ -29,12 +29,33 @@ class EngineTrace:
         regions: regions it ran for.
         batches: static batch sizes that covered them.
         ms: time in the engine library.
+        flops: of one region.
+        patches: share of its regions' pixels that lie in their patches, not in a halo; 1 without tiles.
     """
 
     stage: str
     graph: str
     regions: int
     batches: tuple[int, ...]
+    ms: float
+    flops: int
+    patches: float
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a call's time.
+
+    Attributes:
+        kind: `engine`, `gather` (a batch formed), `cut` (tiles) or `stitch`.
+        name: of the graph, the tiled value or the stitched one.
+        start_ms: since the call began.
+        ms: how long it took.
+    """
+
+    kind: str
+    name: str
+    start_ms: float
     ms: float
 
 
@@ -49,6 +70,7 @@ class Trace:
         flops: of the engines' work, padding included.
         total_ms: of the whole call.
         gathered: rows that were copied to form a batch.
+        spans: engine runs and copies, in order; what lies between them is Python.
     """
 
     regions: tuple[RegionTrace, ...]
@@ -57,11 +79,16 @@ class Trace:
     flops: int
     total_ms: float
     gathered: int
+    spans: tuple[Span, ...]
 
     @property
     def engines_ms(self) -> float:
         """Time in the engine library."""
         return sum(engine.ms for engine in self.engines)
+
+    def spent(self, *kinds: str) -> float:
+        """Milliseconds in spans of these kinds."""
+        return sum(span.ms for span in self.spans if span.kind in kinds)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ from rich.table import Table
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out
 from edgeflow.ir.bundle import open_bundle
+from edgeflow.ir.errors import InputError
 from edgeflow.ir.files import write_atomically
 from edgeflow.runtime.profile import ClipProfile, ProfileReport
 from edgeflow.runtime.profile import profile as profile_bundle
+from edgeflow.runtime.timeline import timeline
+from edgeflow.runtime.waterfall import Waterfall
 
 
 def profile(
@@ -25,13 +28,32 @@ def profile(
         str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
+    static: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="The full static model, exported for the clip's frame size, to compare with. "
+            "The bundle's own dearest route if not given, or if that is faster.",
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this file.")] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write one frame's timeline to this file; Perfetto opens it."),
+    ] = None,
 ) -> None:
     """Measure every engine at every batch size and, with --clip, whole frames.
 
+    With --clip, the full static model is run in turn with the routed one, and every part of the
+    routed frame that keeps saved FLOPs from becoming saved time is shown in milliseconds.
+
     Example: edgeflow profile cain.edgeflow --clip in.mp4 --json profile.json
     """
+    for option, given in (("--static", static), ("--trace", trace)):
+        if given and not clip:
+            raise InputError(f"{option} {given} needs frames to run: give --clip as well")
     opened = open_bundle(bundle)
+    full = open_bundle(static) if static else None
     pictures = first_frames(clip, frames) if clip else []
     with err.status("profile") as status:
         report = profile_bundle(
@@ -39,10 +61,13 @@ def profile(
             pictures,
             library=library,
             threads=threads,
+            static=full,
             progress=lambda what: status.update(f"profile {what}"),
         )
     if json:
         write_atomically(json, (dumps(report.to_json(), indent=1) + "\n").encode())
+    if trace and report.frame:
+        write_atomically(trace, dumps(timeline(report.frame)).encode())
     _print(report)
 
 
@@ -59,6 +84,8 @@ def _print(report: ProfileReport) -> None:
     out.print(table)
     if report.clip:
         _print_clip(report.clip)
+    if report.waterfall:
+        _print_waterfall(report.waterfall)
     out.print(f"method: {report.method}", style="dim")
 
 
@@ -83,3 +110,26 @@ def _print_clip(clip: ClipProfile) -> None:
     for route, share in sorted(clip.routes.items(), key=lambda item: -item[1]):
         routes.add_row(route or "(none)", f"{share:.1%}")
     out.print(routes)
+
+
+def _print_waterfall(waterfall: Waterfall) -> None:
+    routed, full = waterfall.routed_cost, waterfall.full_cost
+    out.print(
+        f"full static model: {waterfall.full}, {full.spent.total:.1f} ms; realisation {waterfall.realisation:.2f} "
+        f"(time saved {full.spent.total / routed.spent.total:.2f}x, "
+        f"FLOPs saved {(full.work.useful + full.work.halo) / routed.work.total:.2f}x)",
+        soft_wrap=True,
+    )
+    table = Table(
+        "routed frame",
+        "ms",
+        "share",
+        "meaning",
+        title="from the full model's rate to the routed frame's time",
+        caption="losses: beyond what the same FLOPs take in the full model",
+    )
+    for step in waterfall.steps:
+        table.add_row(step.name, f"{step.ms:.2f}", f"{step.ms / routed.spent.total:.1%}", step.meaning)
+    table.add_section()
+    table.add_row("all", f"{routed.spent.total:.2f}", "100.0%", "measured")
+    out.print(table)

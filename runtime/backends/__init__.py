@@ -8,6 +8,7 @@ from importlib import import_module
 from edgeflow.ir.errors import BackendError
 from edgeflow.runtime.backends.base import Backend as Backend
 from edgeflow.runtime.backends.base import Engine as Engine
+from edgeflow.runtime.backends.base import OperatorTime as OperatorTime
 
 _MODULES = {
     "onnxruntime": ("onnxruntime_backend", "OnnxRuntimeBackend"),
@@ -15,12 +16,13 @@ _MODULES = {
 }
 
 
-def open_backend(library: str, threads: int | None = None) -> Backend:
+def open_backend(library: str, threads: int | None = None, *, timed: bool = False) -> Backend:
     """Import an engine library.
 
     Args:
         library: `onnxruntime` or `openvino`.
         threads: CPU threads of an inference; as many as this process may use if None.
+        timed: load engines that time their operators, for profiles.
 
     Raises:
         BackendError: an unknown library, or it is not installed.
@@ -34,5 +36,5 @@ def open_backend(library: str, threads: int | None = None) -> Backend:
         raise BackendError(
             f"the engine library {library} is not installed ({error}): pip install 'edgeflow[{library}]'"
         ) from error
-    opened: Backend = backend(threads or len(os.sched_getaffinity(0)))
+    opened: Backend = backend(threads or len(os.sched_getaffinity(0)), timed)
     return opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -11,6 +12,17 @@ from numpy.typing import NDArray
 from edgeflow.ir.plan import Port
 
 Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """Milliseconds in all operators of one kind, summed over an engine's runs.
+
+    `kind` is the library's own name, such as `Conv` or `GroupConvolution`.
+    """
+
+    kind: str
+    ms: float
 
 
 class Engine(Protocol):
@@ -22,9 +34,19 @@ class Engine(Protocol):
         Every array is C-contiguous; all have the same number of rows.
         """
 
+    def operators(self) -> tuple[OperatorTime, ...]:
+        """Time per kind of operator over all runs until now, which ends the timing.
+
+        Nothing if the backend does not time operators.
+        """
+
 
 class Backend(Protocol):
-    """An engine library in this process, and the CPU threads that its engines use."""
+    """An engine library in this process, and the CPU threads that its engines use.
+
+    One opened with `timed` loads engines that time their operators: they run slower and are for
+    profiles only.
+    """
 
     name: str
     version: str

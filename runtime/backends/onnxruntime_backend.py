@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import onnxruntime as ort
 
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
-from edgeflow.runtime.backends.base import Array
+from edgeflow.runtime.backends.base import Array, OperatorTime
 
 
 class OnnxRuntimeBackend:
@@ -18,13 +21,15 @@ class OnnxRuntimeBackend:
     Args:
         threads: of the pool. The pool belongs to the process: the first backend sets its size. Sessions
             that other code opens in this process must set `use_per_session_threads = False` from then on.
+        timed: engines time their operators.
     """
 
     name = "onnxruntime"
     version = ort.__version__
     _pool: int | None = None
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, timed: bool = False) -> None:
+        self._timed = timed
         cls = OnnxRuntimeBackend
         self.threads = threads
         if cls._pool is None:
@@ -45,21 +50,36 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3
         for name, size in dims.items():
             options.add_free_dimension_override_by_name(name, size)
+        folder = TemporaryDirectory(prefix="edgeflow-") if self._timed else None
+        if folder:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder.name) / "operators")
         try:
             session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise BackendError(f"ONNX Runtime {self.version} refuses {path.name}: {reason}") from error
-        return OnnxRuntimeEngine(session, inputs, outputs)
+        return OnnxRuntimeEngine(session, inputs, outputs, folder)
 
 
 class OnnxRuntimeEngine:
-    """One session; arrays are bound in place, and a binding is kept per set of arrays."""
+    """One session; arrays are bound in place, and a binding is kept per set of arrays.
+
+    Args:
+        session: the loaded graph.
+        inputs: in the order `run` gets them.
+        outputs: in the order `run` gets them.
+        folder: where the session writes its operators' times, if it times them.
+    """
 
     def __init__(
-        self, session: ort.InferenceSession, inputs: Sequence[Port], outputs: Sequence[Port]
+        self,
+        session: ort.InferenceSession,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        folder: TemporaryDirectory[str] | None = None,
     ) -> None:
-        self._session = session
+        self._session, self._folder = session, folder
         self._inputs = [port.tensor for port in inputs]
         self._outputs = [port.tensor for port in outputs]
         self._bindings: dict[tuple[int, ...], ort.IOBinding] = {}
@@ -74,6 +94,19 @@ class OnnxRuntimeEngine:
                 self._bindings.clear()
             binding = self._bindings[key] = self._bind(inputs, outputs)
         self._session.run_with_iobinding(binding)
+
+    def operators(self) -> tuple[OperatorTime, ...]:
+        """See `Engine.operators`."""
+        if self._folder is None:
+            return ()
+        with self._folder:
+            events = json.loads(Path(self._session.end_profiling()).read_text())
+        self._folder = None
+        spent: defaultdict[str, float] = defaultdict(float)
+        for event in events:
+            if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+                spent[event["args"]["op_name"]] += event["dur"]
+        return tuple(OperatorTime(kind, us / 1e3) for kind, us in spent.items())
 
     def _bind(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> ort.IOBinding:
         binding = self._session.io_binding()

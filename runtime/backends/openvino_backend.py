@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import openvino as ov
 
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
-from edgeflow.runtime.backends.base import Array
+from edgeflow.runtime.backends.base import Array, OperatorTime
 
 
 class OpenVinoBackend:
@@ -18,12 +19,13 @@ class OpenVinoBackend:
 
     Args:
         threads: that an inference may use.
+        timed: engines time their operators.
     """
 
     name = "openvino"
     version = ov.__version__.split("-")[0]
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, timed: bool = False) -> None:
         self.threads = threads
         self._core = ov.Core()
         self._config: dict[str, Any] = {
@@ -31,6 +33,7 @@ class OpenVinoBackend:
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads,
             "INFERENCE_PRECISION_HINT": "f32",
+            "PERF_COUNT": timed,
         }
 
     def load(
@@ -51,14 +54,17 @@ class OpenVinoBackend:
         except Exception as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
             raise BackendError(f"OpenVINO {self.version} refuses {path.name}: {reason}") from error
-        return OpenVinoEngine(compiled, inputs, outputs)
+        return OpenVinoEngine(compiled, inputs, outputs, self._config["PERF_COUNT"])
 
 
 class OpenVinoEngine:
     """One compiled model, with one request per input shape; arrays are used in place."""
 
-    def __init__(self, compiled: Any, inputs: Sequence[Port], outputs: Sequence[Port]) -> None:
-        self._compiled = compiled
+    def __init__(
+        self, compiled: Any, inputs: Sequence[Port], outputs: Sequence[Port], timed: bool = False
+    ) -> None:
+        self._compiled, self._timed = compiled, timed
+        self._runs = 0
         self._inputs = [compiled.input(port.tensor) for port in inputs]
         self._outputs = [compiled.output(port.tensor) for port in outputs]
         self._requests: dict[tuple[int, ...], Any] = {}
@@ -78,3 +84,14 @@ class OpenVinoEngine:
                 request.set_tensor(port, ov.Tensor(array, shared_memory=True))
             self._bound[shape] = key
         request.infer()
+        self._runs += 1
+
+    def operators(self) -> tuple[OperatorTime, ...]:
+        """See `Engine.operators`."""
+        if not self._timed or not self._requests:
+            return ()
+        spent: defaultdict[str, float] = defaultdict(float)
+        for node in next(iter(self._requests.values())).profiling_info:
+            # The plugin keeps one mean per node over all runs of all requests.
+            spent[node.node_type] += node.real_time.total_seconds() * 1e3 * self._runs
+        return tuple(OperatorTime(kind, ms) for kind, ms in spent.items())

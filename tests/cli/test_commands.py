@@ -104,6 +104,29 @@ def test_profile_writes_its_report(edgeflow, bundle, clip, tmp_path):
     engines = report["clip"]["engines_ms"]
     assert 0 < engines <= report["clip"]["latency"]["mean_ms"]
     assert sum(report["clip"]["routes"].values()) == pytest.approx(1)
+    steps = {step["name"]: step["ms"] for step in report["waterfall"]["steps"]}
+    spent = report["waterfall"]["routed_cost"]["spent"]
+    assert sum(steps.values()) == pytest.approx(sum(spent.values()))
+    assert f"realisation {report['waterfall']['realisation']:.2f}" in said.out
+    for name, ms in steps.items():
+        assert any(name in line and f"{ms:.2f}" in line for line in said.out.splitlines())
+
+
+def test_profile_writes_a_frames_timeline(edgeflow, bundle, clip, tmp_path):
+    assert (
+        edgeflow("profile", bundle, "--clip", clip, "--frames", 4, "--trace", tmp_path / "t.json").code == 0
+    )
+    frame, *spans = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
+    assert all(span["ts"] >= 0 and span["ts"] + span["dur"] <= frame["dur"] for span in spans)
+    assert sum(span["cat"] == "stitch" for span in spans) == 1
+    assert sum(span["cat"] == "engine" for span in spans) > 5
+
+
+@pytest.mark.parametrize("option", ["--static", "--trace"])
+def test_profile_needs_a_clip_for_some_options(edgeflow, bundle, tmp_path, option):
+    said = edgeflow("profile", bundle, option, tmp_path / "x")
+    assert said.code == 1
+    assert f"{option} {tmp_path / 'x'} needs frames to run: give --clip as well" in said.err.replace("\n", "")
 
 
 def test_export_of_ones_own_model_by_file_and_by_module(edgeflow, tmp_path, monkeypatch):
