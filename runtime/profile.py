@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.costs import Costs, Device
+from edgeflow.runtime.device import cpu_name
 from edgeflow.runtime.execute import Executor
 from edgeflow.runtime.realisation import WARMUP, compare
 from edgeflow.runtime.rows import Array
@@ -46,8 +48,9 @@ class Latency:
 
 @dataclass(frozen=True)
 class EngineProfile:
-    """One engine at one batch size; `gflops` is its rate at the median."""
+    """One engine at one batch size; `gflops` is its rate at the median, `key` that of the plan's graph."""
 
+    key: str
     graph: str
     segments: tuple[str, ...]
     batch: int
@@ -104,6 +107,7 @@ class ProfileReport:
     """
 
     machine: dict[str, Any]
+    device: Device
     library: str
     version: str
     engines: tuple[EngineProfile, ...]
@@ -117,6 +121,14 @@ class ProfileReport:
         "operators' shares from engines that time them"
     )
 
+    @property
+    def costs(self) -> Costs:
+        """The engines' medians, as a bundle keeps them."""
+        ms: dict[str, dict[int, float]] = {}
+        for engine in self.engines:
+            ms.setdefault(engine.key, {})[engine.batch] = engine.latency.median_ms
+        return Costs(self.device, ms)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         data = asdict(replace(self, frame=None))
@@ -126,12 +138,11 @@ class ProfileReport:
 
 def machine() -> dict[str, Any]:
     """This machine, in words."""
-    name = platform.processor() or platform.machine()
-    if os.path.exists("/proc/cpuinfo"):
-        with open("/proc/cpuinfo") as file:
-            found = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-            name = found[0] if found else name
-    return {"cpu": name, "threads": len(os.sched_getaffinity(0)), "system": platform.platform(terse=True)}
+    return {
+        "cpu": cpu_name(),
+        "threads": len(os.sched_getaffinity(0)),
+        "system": platform.platform(terse=True),
+    }
 
 
 def profile(
@@ -173,7 +184,9 @@ def profile(
     engines = tuple(_profile_engines(bundle, session.executor, progress))
     frame = sorted(traces, key=lambda trace: trace.total_ms)[len(traces) // 2] if traces else None
     backend = session.backend
-    return ProfileReport(machine(), backend.name, backend.version, engines, clip, waterfall, frame)
+    return ProfileReport(
+        machine(), session.device, backend.name, backend.version, engines, clip, waterfall, frame
+    )
 
 
 def _calls(bundle: Bundle, frames: Iterable[Array]) -> list[tuple[Array, ...]]:
@@ -197,7 +210,9 @@ def _profile_engines(
             latency = Latency.of(times)
             rate = loaded.graph.flops * batch / latency.median_ms / 1e6
             name = loaded.graph.graph
-            yield EngineProfile(name, bundle.manifest.graphs[name].segments, batch, latency, rate)
+            yield EngineProfile(
+                loaded.graph.key, name, bundle.manifest.graphs[name].segments, batch, latency, rate
+            )
 
 
 def _times(run: Callable[[], None]) -> list[float]:

@@ -12,7 +12,8 @@ from rich.table import Table
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out
 from edgeflow.ir.bundle import open_bundle
-from edgeflow.ir.errors import InputError
+from edgeflow.ir.costs import save_costs
+from edgeflow.ir.errors import BundleError, InputError
 from edgeflow.ir.files import write_atomically
 from edgeflow.runtime.profile import ClipProfile, ProfileReport
 from edgeflow.runtime.profile import profile as profile_bundle
@@ -44,6 +45,8 @@ def profile(
 ) -> None:
     """Measure every engine at every batch size and, with --clip, whole frames.
 
+    What the engines took is kept in the bundle: sessions on this device then pick their batches by it.
+
     With --clip, the full static model is run in turn with the routed one, and every part of the
     routed frame that keeps saved FLOPs from becoming saved time is shown in milliseconds.
 
@@ -66,6 +69,10 @@ def profile(
         )
     if json:
         write_atomically(json, (dumps(report.to_json(), indent=1) + "\n").encode())
+    try:
+        save_costs(bundle, report.costs)
+    except BundleError as error:
+        err.print(f"edgeflow: {error}", soft_wrap=True)
     if trace and report.frame:
         write_atomically(trace, dumps(timeline(report.frame)).encode())
     _print(report)
