@@ -183,11 +183,16 @@ class Executor:
 
     def _route(self, step: Route, frame: _Frame) -> None:
         count = self._count(step.regions)
+        ordered = frame.order.get(step.regions)
         found: dict[str, NDArray[np.intp]] = {}
         for decision in step.decisions:
             own = self._own_choice(decision, step.regions, frame)
-            found[decision.variable.name] = self._policy.choose(decision.variable, own)
-        if step.regions not in frame.order and count > 1:
+            if ordered is None:
+                found[decision.variable.name] = self._policy.choose(decision.variable, own)
+            else:  # policies see regions in natural order, also after an earlier step put them in its own
+                natural = self._policy.choose(decision.variable, own[np.argsort(ordered)])
+                found[decision.variable.name] = natural[ordered]
+        if ordered is None and count > 1:
             order = np.lexsort([found[name] for name in reversed(found)])
             frame.order[step.regions] = order
             found = {name: chosen[order] for name, chosen in found.items()}
