@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeflow.flow import Eager, RoutedModule
 from edgeflow.flow.eager import EagerFlow
-from edgeflow.runtime.policy import Policy
+from edgeflow.runtime.policy import Argmax, Policy
 
 
 def steered(model: RoutedModule, policy: Policy | None, watching: type[EagerFlow] = EagerFlow) -> Eager:
@@ -17,12 +17,11 @@ def steered(model: RoutedModule, policy: Policy | None, watching: type[EagerFlow
         policy: as for a session; the model's own decisions if None.
         watching: the interpreter that the policy is put on.
     """
-    if policy is None:
-        return Eager(model, interpreter=watching)
+    taken = policy or Argmax()
 
     class Steered(watching):  # type: ignore[misc, valid-type]
         def _route(self, regions: Any, variable: Any, rule: Any, scores: Any) -> None:
             super()._route(regions, variable, rule, scores)
-            self.chosen[variable.name] = policy.choose(variable, self.chosen[variable.name])
+            self.chosen[variable.name] = taken.choose(variable, self.chosen[variable.name])
 
     return Eager(model, interpreter=Steered)
