@@ -108,7 +108,8 @@ class Executor:
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
         frame = _Frame(named, dict(self._states))
         for name, array in named.items():
-            frame.values[name] = Rows.of(np.ascontiguousarray(array)[None])
+            # OpenVINO shares only writeable memory; a frame that is read-only is copied
+            frame.values[name] = Rows.of(np.require(array, requirements=["C", "W"])[None])
         for step in self.plan.steps:
             match step:
                 case Tile():
