@@ -100,6 +100,7 @@ def main(
         timed = interleaved({key: entry[1] for key, entry in ready.items()}, pictures, warm, pause=0.05)
     for key, (peer, _, extra) in ready.items():
         records.append({"peer": peer.name, "backend": peer.backend, "ms": timed[key].median, **extra})
+    _relate(records)
     for own in records:
         print(_line(own), flush=True)
     save("peers", [record(**about, **own) for own in records], KEY)
@@ -203,6 +204,15 @@ def _prepare(
             {"psnr_db": psnr, "ready_seconds": perf_counter() - start},
         )
     return ready, failed
+
+
+def _relate(records: list[dict[str, Any]]) -> None:
+    """Add each peer's time over that of the fastest edgeflow: of the same library, or of all for torch."""
+    own = [r for r in records if r["peer"].startswith("edgeflow") and "ms" in r]
+    for each in records:
+        rivals = [r["ms"] for r in own if each["backend"] in (r["backend"], "torch")]
+        if "ms" in each and rivals:
+            each["times_edgeflow"] = each["ms"] / min(rivals)
 
 
 def _psnr(picture: Picture, wanted: Picture) -> float:
