@@ -9,7 +9,8 @@ a peer that cannot run here is recorded with the reason. Peers:
 - eager: PyTorch, tiles of one route and segment as one batch
 - compiled: the same with torch.compile for every segment variant; its compile time is kept apart
 - full: the full static model, whole frame, one engine
-- nested-if: one ONNX model with `If` per tile (nested_if.py), router and tiling as in edgeflow
+- nested-if: one ONNX model with `If` per tile (nested_if.py), router and tiling as in edgeflow; once with
+  its weights shared by the branches, once with the weights of every branch of its own
 - unbatched: edgeflow, plan chained, batch size 1 only
 """
 
@@ -135,7 +136,8 @@ class _Maker:
         return [
             *map(edgeflow, plans),
             Peer("unbatched", library, lambda: self._session(self._unbatched(), library)),
-            Peer("nested-if", library, lambda: self._nested(library)),
+            Peer("nested-if", library, lambda: self._nested(library, shared=True)),
+            Peer("nested-if own weights", library, lambda: self._nested(library, shared=False)),
             Peer(
                 "full", library, lambda: Session(self._full(), library=library, threads=self.threads), False
             ),
@@ -157,9 +159,9 @@ class _Maker:
         path = self.folder / f"{self.preset}-whole-{width}x{height}.edgeflow"
         return exported(path, self.whole, sizes=[(height, width)])
 
-    def _nested(self, library: str) -> Run:
+    def _nested(self, library: str, shared: bool) -> Run:
         bundle = open_bundle(self._bundle("routes"))
-        return session_of_one_model(bundle, library, self.threads, self.size, self.policy)
+        return session_of_one_model(bundle, library, self.threads, self.size, self.policy, shared)
 
     def _compiled(self) -> Run:
         compiled.settle()
@@ -221,7 +223,7 @@ def _psnr(picture: Picture, wanted: Picture) -> float:
 
 
 def _line(own: dict[str, Any]) -> str:
-    name = f"{own['peer']:16} {own['backend']:12}"
+    name = f"{own['peer']:22} {own['backend']:12}"
     if "error" in own:
         return f"{name} not run: {own['error'].splitlines()[0]}"
     return f"{name} {own['ms']:8.1f} ms, PSNR {own['psnr_db']:.1f} dB, ready in {own['ready_seconds']:.1f} s"

@@ -101,7 +101,7 @@ SECTIONS: list[Section] = [
         "Other ways to run the same routed model",
         "`python benchmarks/peers.py --clip CLIP`. One process, in turn, frame by frame, medians; all take the same "
         "routes, and their pictures equal the eager ones. `eager` and `compiled` (torch.compile of every segment "
-        "variant) batch the tiles of a route; `nested-if` is one ONNX model with `If` per tile; `unbatched` is "
+        "variant) batch the tiles of a route; `nested-if` is one ONNX model with `If` per tile (its branches share weights or have their own); `unbatched` is "
         "edgeflow's chain at batch 1; `full` is the static model without routes. Ratios are to the fastest "
         "edgeflow of the same library (for torch, of any).",
         [
