@@ -38,7 +38,10 @@ def by_size(task: dict[str, Any], pictures: Any) -> list[dict[str, Any]]:
     mix = "router" if trained else "paper"
     folder, plans = Path(task["folder"]), task["plans"]
     full = full_models(model, task["preset"], tuple(task["size"]), folder)
-    routed = {plan: exported(folder / f"{task['preset']}-{plan}.edgeflow", model, plan) for plan in plans}
+    routed = {
+        plan: exported(folder / f"{task['preset']}-{plan}.edgeflow", model, plan, frames=pictures[:4])
+        for plan in plans
+    }
     threads, library = task["threads"], task["library"]
     measured = compare(full, routed, library, pictures, WARM, threads, MIXES[mix])
     tiles = sum(measured[0]["routes"].values()) // task["frames"]
