@@ -7,7 +7,8 @@ Each answer is compared with the eager model (PSNR of the first frame, more than
 a peer that cannot run here is recorded with the reason. Peers:
 
 - eager: PyTorch, tiles of one route and segment as one batch
-- compiled: the same with torch.compile for every segment variant; its compile time is kept apart
+- compiled: the same with torch.compile for every segment variant; the time to compile, with one run of
+  every frame, so that nothing is compiled while times are taken, is its `ready_seconds`
 - full: the full static model, whole frame, one engine
 - nested-if: one ONNX model with `If` per tile (nested_if.py), router and tiling as in edgeflow; once with
   its weights shared by the branches, once with the weights of every branch of its own
