@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
@@ -57,12 +58,14 @@ class Peer:
         name: of the way.
         backend: the library that runs it.
         make: loads it.
+        export: makes the bundle that `make` takes, which does not count as loading.
         routed: whether it is the routed model (or the full one).
     """
 
     name: str
     backend: str
     make: Callable[[], Run]
+    export: Callable[[], Path | None] = lambda: None
     routed: bool = True
 
 
@@ -118,6 +121,8 @@ class _Maker:
         self.threads, self.policy = threads, MIXES[mix]
         self.size = pictures[0].shape[:2]
         self.whole = WholeFrame(model).eval()
+        height, width = self.size
+        self._full_path = folder / f"{preset}-whole-{width}x{height}.edgeflow"
 
     def wanted(self, routed: bool) -> Picture:
         """The first frame, by the eager model."""
@@ -131,21 +136,23 @@ class _Maker:
         ]
 
     def engine_peers(self, library: str, plans: list[str]) -> list[Peer]:
-        def edgeflow(plan: str) -> Peer:
-            return Peer(f"edgeflow {plan}", library, lambda: self._session(self._bundle(plan), library))
+        def of(name: str, export: Callable[[], Path], routed: bool = True) -> Peer:
+            return Peer(name, library, lambda: self._session(export(), library), export, routed)
+
+        def nested(name: str, shared: bool) -> Peer:
+            return Peer(name, library, lambda: self._nested(library, shared), lambda: self._bundle("routes"))
 
         return [
-            *map(edgeflow, plans),
-            Peer("unbatched", library, lambda: self._session(self._unbatched(), library)),
-            Peer("nested-if", library, lambda: self._nested(library, shared=True)),
-            Peer("nested-if own weights", library, lambda: self._nested(library, shared=False)),
-            Peer(
-                "full", library, lambda: Session(self._full(), library=library, threads=self.threads), False
-            ),
+            *(of(f"edgeflow {plan}", partial(self._bundle, plan)) for plan in plans),
+            of("unbatched", self._unbatched),
+            nested("nested-if", shared=True),
+            nested("nested-if own weights", shared=False),
+            of("full", self._full, routed=False),
         ]
 
     def _session(self, bundle: Path, library: str) -> Run:
-        return Session(bundle, library=library, threads=self.threads, policy=self.policy)
+        policy = None if bundle == self._full_path else self.policy
+        return Session(bundle, library=library, threads=self.threads, policy=policy)
 
     def _bundle(self, plan: str) -> Path:
         path = self.folder / f"{self.preset}-{plan}.edgeflow"
@@ -156,9 +163,7 @@ class _Maker:
         return exported(self.folder / f"{self.preset}-unbatched.edgeflow", self.model, target=target)
 
     def _full(self) -> Path:
-        height, width = self.size
-        path = self.folder / f"{self.preset}-whole-{width}x{height}.edgeflow"
-        return exported(path, self.whole, sizes=[(height, width)])
+        return exported(self._full_path, self.whole, sizes=[self.size])
 
     def _nested(self, library: str, shared: bool) -> Run:
         bundle = open_bundle(self._bundle("routes"))
@@ -189,8 +194,9 @@ def _prepare(
     ready: dict[str, tuple[Peer, Run, dict[str, float]]] = {}
     failed: list[dict[str, Any]] = []
     for peer in peers:
-        start = perf_counter()
         try:
+            peer.export()
+            start = perf_counter()
             run = peer.make()
             psnr = _psnr(run(*pictures[:2]), wanted[peer.routed])
         except Exception as error:  # whatever a library raises is a result here, and is recorded
