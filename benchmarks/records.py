@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import date
 from importlib import metadata
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 from edgeflow.runtime.profile import machine
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("EDGEFLOW_RESULTS", Path(__file__).parent / "results"))
+"""Where results are kept; EDGEFLOW_RESULTS names another folder, for trying things out."""
 PACKAGES = ("edgeflow", "numpy", "torch", "onnx", "onnxruntime", "openvino")
 
 

@@ -14,6 +14,9 @@ from records import RESULTS
 
 Record = dict[str, Any]
 Column = tuple[str, Callable[[Record], str]]
+Section = tuple[str, str, str, list[Column]]
+"""Name of the results, of one kind of them after a colon; title; how they were measured; columns."""
+
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 HEAD = """# Benchmarks
@@ -23,15 +26,18 @@ that measured it. Times are wall clock. Nothing here ran on TensorRT or on a GPU
 
 """
 
-SECTIONS: list[tuple[str, str, str, list[Column]]] = [
+SECTIONS: list[Section] = [
     (
         "realisation",
         "Realisation: how much of the FLOP saving becomes a time saving",
         "`python benchmarks/realisation.py --clip CLIP`. realisation = (full ms / routed ms) / (full FLOPs / "
         "routed FLOPs); full is the static model in its faster form; routed is the whole call. One process, "
-        "in turn, frame by frame, medians. Overhead is the call over the sum of its engines.",
+        "in turn, frame by frame, medians; in brackets the 10th and 90th percentile of the ratio of single frames. "
+        "Overhead is the call over the sum of its engines. Routes are the router's own, or a fixed mix like the "
+        "paper's (`benchmarks/mixes.py`) where the weights are random.",
         [
             ("model", lambda r: f"{r['family']} {r['preset']}"),
+            ("routes", lambda r: r["mix"]),
             ("clip", lambda r: f"{r['clip']} {r['size']}"),
             ("library", lambda r: r["backend"]),
             ("plan", lambda r: r["plan"]),
@@ -41,7 +47,7 @@ SECTIONS: list[tuple[str, str, str, list[Column]]] = [
             ("GFLOP full / routed", lambda r: f"{r['flops_full'] / 1e9:.1f} / {r['flops_routed'] / 1e9:.1f}"),
             ("FLOPs saved", lambda r: f"{r['flops_saved']:.2f}x"),
             ("time saved", lambda r: f"{r['speedup']:.2f}x"),
-            ("realisation", lambda r: f"**{r['realisation']:.2f}**"),
+            ("realisation", lambda r: f"**{r['realisation']:.2f}**{_spread(r)}"),
             ("overhead", lambda r: f"{r['dispatch_overhead']:.3f}"),
         ],
     ),
@@ -90,16 +96,114 @@ SECTIONS: list[tuple[str, str, str, list[Column]]] = [
             ("first frame", lambda r: f"{r['first_frame_ms']:.0f} ms"),
         ],
     ),
+    (
+        "peers",
+        "Other ways to run the same routed model",
+        "`python benchmarks/peers.py --clip CLIP`. One process, in turn, frame by frame, medians; all take the same "
+        "routes, and their pictures equal the eager ones. `eager` and `compiled` (torch.compile of every segment "
+        "variant) batch the tiles of a route; `nested-if` is one ONNX model with `If` per tile (its branches share weights or have their own); `unbatched` is "
+        "edgeflow's chain at batch 1; `full` is the static model without routes. Ratios are to the fastest "
+        "edgeflow of the same library (for torch, of any).",
+        [
+            ("model", lambda r: f"{r['family']} {r['preset']}"),
+            ("clip", lambda r: f"{r['clip']} {r['size']}"),
+            ("threads", lambda r: str(r["threads"])),
+            ("way", lambda r: r["peer"]),
+            ("library", lambda r: r["backend"]),
+            ("ms per frame", lambda r: f"{r['ms']:.0f}" if "ms" in r else f"not run: {_reason(r)}"),
+            ("of edgeflow's", lambda r: f"{r['times_edgeflow']:.2f}x" if "times_edgeflow" in r else "-"),
+            ("ready in", lambda r: f"{r['ready_seconds']:.1f} s" if "ms" in r else "-"),
+            ("PSNR to eager", lambda r: f"{r['psnr_db']:.0f} dB" if "ms" in r else "-"),
+        ],
+    ),
+    (
+        "memory",
+        "Memory and load time",
+        "`python benchmarks/memory.py --clip CLIP`. Resident memory beyond the imported libraries, in fresh processes, "
+        "medians: after loading, after frames that together take every route, after each route was taken by all "
+        "tiles at once (the largest batches); in brackets the ratio to the full static model.",
+        [
+            ("model", lambda r: f"{r['family']} {r['preset']}"),
+            ("size", lambda r: r["size"]),
+            ("library", lambda r: r["backend"]),
+            ("plan", lambda r: r["plan"]),
+            ("engines loaded", lambda r: _memory(r, "loaded")),
+            ("every route", lambda r: _memory(r, "mixed")),
+            ("largest batches", lambda r: _memory(r, "largest")),
+            ("peak", lambda r: _memory(r, "peak")),
+            ("load", lambda r: f"{r['load_seconds']:.2f} s ({r['load_ratio']:.1f}x)"),
+        ],
+    ),
+    (
+        "scaling:size",
+        "Frame sizes and threads",
+        "`python benchmarks/scaling.py --clip CLIP`. As the first table; the clip is resized.",
+        [
+            ("model", lambda r: f"{r['family']} {r['preset']}"),
+            ("size", lambda r: f"{r['size']}, {r['tiles']} tiles"),
+            ("threads", lambda r: str(r["threads"])),
+            ("library", lambda r: r["backend"]),
+            ("plan", lambda r: r["plan"]),
+            ("full ms", lambda r: f"{r['full_ms']:.0f} ({r['full_form']})"),
+            ("routed ms", lambda r: f"{r['routed_ms']:.0f}"),
+            ("FLOPs saved", lambda r: f"{r['flops_saved']:.2f}x"),
+            ("time saved", lambda r: f"{r['speedup']:.2f}x"),
+            ("realisation", lambda r: f"**{r['realisation']:.2f}**{_spread(r)}"),
+            ("overhead", lambda r: f"{r['dispatch_overhead']:.3f}"),
+        ],
+    ),
+    (
+        "scaling:routes",
+        "Number of routes",
+        "`python benchmarks/scaling.py --clip CLIP`. CAIN-SD of the tiny preset with more scales and exits "
+        "(`benchmarks/many_routes.py`); every route is taken by an equal share of the tiles. Dispatch is the call "
+        "less its engines.",
+        [
+            ("routes", lambda r: str(r["routes_offered"])),
+            ("size", lambda r: f"{r['size']}, {r['tiles']} tiles"),
+            ("library", lambda r: r["backend"]),
+            ("plan", lambda r: r["plan"]),
+            ("graphs", lambda r: str(r["graphs"])),
+            (
+                "weights / graphs",
+                lambda r: f"{r['weight_bytes'] / 1e6:.2f} / {r['graph_bytes'] / 1e6:.2f} MB",
+            ),
+            ("export", lambda r: f"{r['export_seconds']:.0f} s"),
+            ("load", lambda r: f"{r['load_seconds']:.2f} s"),
+            ("engine runs", lambda r: f"{r['engine_runs']:.0f}"),
+            ("routed ms", lambda r: f"{r['routed_ms']:.0f}"),
+            ("dispatch", lambda r: f"{r['dispatch_ms']:.1f} ms"),
+            ("overhead", lambda r: f"{r['dispatch_overhead']:.3f}"),
+        ],
+    ),
 ]
+
+
+def _spread(record: Record) -> str:
+    """Of the realisation over frames; records made before it was measured have none."""
+    if "realisation_p10" not in record:
+        return ""
+    return f" ({record['realisation_p10']:.2f} to {record['realisation_p90']:.2f})"
+
+
+def _memory(record: Record, reading: str) -> str:
+    return f"{record[f'{reading}_mb']:.0f} MB ({record[f'{reading}_ratio']:.2f}x)"
+
+
+def _reason(record: Record) -> str:
+    return str(record["error"]).splitlines()[0][:120].replace("|", "/")
 
 
 def main() -> None:
     parts = [HEAD]
     for name, title, how, columns in SECTIONS:
-        path = RESULTS / f"{name}.json"
+        file, _, kind = name.partition(":")
+        path = RESULTS / f"{file}.json"
         if not path.exists():
             continue
-        records = json.loads(path.read_text())
+        records = [r for r in json.loads(path.read_text()) if r.get("kind", "") == kind]
+        if not records:
+            continue
         parts.append(f"## {title}\n\n{how}\n\n{_table(records, columns)}\n{_machines(records)}\n")
     PAGE.write_text("\n".join(parts).rstrip() + "\n")
 

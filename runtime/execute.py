@@ -128,7 +128,8 @@ class Executor:
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
         frame = _Frame(named, start, dict(self._states))
         for name, array in named.items():
-            frame.values[name] = Rows.of(np.ascontiguousarray(array)[None])
+            # OpenVINO shares only writeable memory; a frame that is read-only is copied
+            frame.values[name] = Rows.of(np.require(array, requirements=["C", "W"])[None])
         for step in self.plan.steps:
             match step:
                 case Tile():
@@ -226,11 +227,16 @@ class Executor:
 
     def _route(self, step: Route, frame: _Frame) -> None:
         count = self._count(step.regions)
+        ordered = frame.order.get(step.regions)
         found: dict[str, NDArray[np.intp]] = {}
         for decision in step.decisions:
             own = self._own_choice(decision, step.regions, frame)
-            found[decision.variable.name] = self._policy.choose(decision.variable, own)
-        if step.regions not in frame.order and count > 1:
+            if ordered is None:
+                found[decision.variable.name] = self._policy.choose(decision.variable, own)
+            else:  # policies see regions in natural order, also after an earlier step put them in its own
+                natural = self._policy.choose(decision.variable, own[np.argsort(ordered)])
+                found[decision.variable.name] = natural[ordered]
+        if ordered is None and count > 1:
             order = np.lexsort([found[name] for name in reversed(found)])
             frame.order[step.regions] = order
             found = {name: chosen[order] for name, chosen in found.items()}

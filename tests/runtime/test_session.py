@@ -205,6 +205,16 @@ def test_a_bundle_of_fixed_sizes_serves_these(tmp_path, small_bundle):
         Session(path)(picture(50, 50, 3))
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_read_only_frames(tiny_bundles, library):
+    path = tiny_bundles["chained"].path
+    frames = clip(131, 133, 1)[0]
+    wanted = Session(path, library=library)(*frames)
+    for frame in frames:
+        frame.setflags(write=False)
+    np.testing.assert_array_equal(Session(path, library=library)(*frames), wanted)
+
+
 def test_a_policy_names_axes_and_values_that_exist(tiny_bundles):
     path = tiny_bundles["chained"].path
     with pytest.raises(InputError, match="no axis 'depth' to fix: the bundle has scale, exit"):

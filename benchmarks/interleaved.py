@@ -1,0 +1,50 @@
+"""Timing of several runs of the same frames, in turn, frame by frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from time import perf_counter, sleep
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True)
+class Timed(Generic[Made]):
+    """Per frame: wall clock of the call in ms, and what it returned."""
+
+    ms: list[float]
+    made: list[Made]
+
+    @property
+    def median(self) -> float:
+        """Of the times, in ms."""
+        return float(np.median(self.ms))
+
+
+def interleaved(
+    runs: Mapping[str, Callable[[Any, Any], Made]], pictures: Sequence[Any], warm: int, pause: float = 0.0
+) -> dict[str, Timed[Made]]:
+    """Call every run on every pair of pictures; the first `warm` pairs are not kept.
+
+    Args:
+        runs: by name.
+        pictures: successive frames.
+        warm: pairs that are run but not kept.
+        pause: seconds before every call, so that threads of the last one that still spin are asleep.
+    """
+    timed: dict[str, Timed[Made]] = {name: Timed([], []) for name in runs}
+    for number, pair in enumerate(pairwise(pictures)):
+        for name, run in runs.items():
+            sleep(pause)
+            start = perf_counter()
+            made = run(*pair)
+            ms = (perf_counter() - start) * 1e3
+            if number >= warm:
+                timed[name].ms.append(ms)
+                timed[name].made.append(made)
+    return timed

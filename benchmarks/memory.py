@@ -1,0 +1,106 @@
+"""Resident memory and load time of every plan against the full static model, in fresh processes.
+
+    python benchmarks/memory.py --clip juggle.mp4 --preset small
+
+Each case is a process of its own (memory_case.py) that imports numpy, the runtime and one engine library
+and nothing else. Its resident memory (VmRSS) is read before the bundle is opened, after all engines are loaded,
+after frames that together take every route, and after frames that take each route with all tiles (the
+largest batches); and its peak (VmHWM). What is compared with the full model is the memory beyond the
+first reading.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from records import record, save
+from subject import bundle_folder, exported, parsed_size, pictures_of, subject
+
+from edgeflow.models.cain_sd import WholeFrame
+
+KEY = ("family", "preset", "backend", "plan", "size", "threads")
+CASE = Path(__file__).with_name("memory_case.py")
+READINGS = ("loaded", "mixed", "largest", "peak")
+
+
+def main(
+    clip: Annotated[Path, typer.Option(help="The video to run.")],
+    preset: str = "small",
+    plans: Annotated[str, typer.Option(help="Of chained, routes, auto.")] = "chained,routes",
+    library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
+    threads: int = 2,
+    runs: Annotated[int, typer.Option(help="Processes per case; medians are kept.")] = 3,
+    size: Annotated[str, typer.Option(help="Resize the clip, as 2048x1080.")] = "",
+    bundles: Annotated[Path | None, typer.Option(help="Keep bundles here, and take those there are.")] = None,
+) -> None:
+    """Measure and save results/memory.json."""
+    pictures = pictures_of(clip, 4, parsed_size(size) if size else None)
+    height, width = pictures[0].shape[:2]
+    model, _ = subject(preset)
+    records = []
+    with bundle_folder(bundles) as folder, tempfile.TemporaryDirectory() as temporary:
+        frames = Path(temporary) / "frames.npy"
+        np.save(frames, np.stack(pictures[:2]))
+        cases = {
+            "full": exported(
+                folder / f"{preset}-whole-{width}x{height}.edgeflow",
+                WholeFrame(model).eval(),
+                sizes=[(height, width)],
+            )
+        }
+        for plan in plans.split(","):
+            cases[plan] = exported(folder / f"{preset}-{plan}.edgeflow", model, plan, frames=pictures)
+        for backend in library.split(","):
+            measured = {
+                plan: _median([_process(bundle, backend, frames, threads) for _ in range(runs)])
+                for plan, bundle in cases.items()
+            }
+            for plan, own in measured.items():
+                full = measured["full"]
+                ratios = {f"{name}_ratio": own[f"{name}_mb"] / full[f"{name}_mb"] for name in READINGS}
+                load_ratio = own["load_seconds"] / full["load_seconds"]
+                records.append(
+                    record(
+                        family="cain-sd",
+                        preset=preset,
+                        backend=backend,
+                        plan=plan,
+                        size=f"{width}x{height}",
+                        threads=threads,
+                        processes=runs,
+                        **own,
+                        **ratios,
+                        load_ratio=load_ratio,
+                    )
+                )
+                print(
+                    f"{backend:12} {plan:8} engines {own['loaded_mb']:.0f} MB, all routes {own['mixed_mb']:.0f} MB "
+                    f"({ratios['mixed_ratio']:.2f}x), largest batches {own['largest_mb']:.0f} MB, peak "
+                    f"{own['peak_mb']:.0f} MB, loaded in {own['load_seconds']:.2f} s",
+                    flush=True,
+                )
+    save("memory", records, KEY)
+
+
+def _process(bundle: Path, library: str, frames: Path, threads: int) -> dict[str, float]:
+    arguments = [str(bundle), library, str(frames), str(threads)]
+    done = subprocess.run(
+        [sys.executable, str(CASE), *arguments], stdout=subprocess.PIPE, text=True, check=True
+    )
+    readings: dict[str, float] = json.loads(done.stdout)
+    return readings
+
+
+def _median(readings: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.median([r[name] for r in readings])) for name in readings[0]}
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,80 @@
+"""What is measured: CAIN-SD of a preset, the frames it sees, and the bundles it is compiled to."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from edgeflow.cli.clips import first_frames
+from edgeflow.export.compile import compile_model
+from edgeflow.flow import RoutedModule
+from edgeflow.ir.bundle import MANIFEST
+from edgeflow.models.cain_sd import CAINSD, build
+from edgeflow.models.cain_sd.weights import load_weights, pretrained
+from edgeflow.targets import Target, load
+
+Pictures = list[NDArray[np.uint8]]
+
+
+def subject(preset: str) -> tuple[CAINSD, bool]:
+    """The model, and whether its weights are trained; if none are packaged they are random, by seed 0."""
+    torch.manual_seed(0)
+    model = build(preset)
+    weights = pretrained(preset)
+    if weights is not None:
+        load_weights(model, weights)
+    return model, weights is not None
+
+
+def pictures_of(clip: Path, count: int, size: tuple[int, int] | None = None) -> Pictures:
+    """The first frames of a clip, resized to `size` (height, width) if given."""
+    pictures = first_frames(clip, count)
+    if len(pictures) < count:
+        raise SystemExit(f"{clip} has {len(pictures)} frames, {count} are needed: ask for fewer frames")
+    if size is None or pictures[0].shape[:2] == size:
+        return pictures
+    height, width = size
+    return [
+        np.asarray(Image.fromarray(p).resize((width, height), Image.Resampling.BICUBIC)) for p in pictures
+    ]
+
+
+def parsed_size(text: str) -> tuple[int, int]:
+    """`1280x720` -> (720, 1280)."""
+    width, height = map(int, text.split("x"))
+    return height, width
+
+
+@contextmanager
+def bundle_folder(kept: Path | None) -> Iterator[Path]:
+    """The folder where bundles are kept, or one that is gone afterwards."""
+    if kept is not None:
+        kept.mkdir(parents=True, exist_ok=True)
+        yield kept
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+
+
+def exported(
+    path: Path,
+    model: RoutedModule,
+    plan: str = "chained",
+    sizes: Sequence[tuple[int, int]] = (),
+    frames: Sequence[Any] = (),
+    target: Target | None = None,
+) -> Path:
+    """The bundle at `path`; compiled if there is none, taken as it is if there is one."""
+    if not (path / MANIFEST).exists():
+        compile_model(
+            model, target or load("cpu"), path, reference={}, strategy=plan, sizes=sizes, frames=frames
+        )
+    return path
