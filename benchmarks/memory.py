@@ -21,9 +21,10 @@ from typing import Annotated
 import numpy as np
 import typer
 from records import record, save
-from subject import bundle_folder, exported, parsed_size, pictures_of, subject
+from subject import TARGETS, bundle_folder, exported, parsed_size, pictures_of, subject
 
 from edgeflow.models.cain_sd import WholeFrame
+from edgeflow.targets import load
 
 KEY = ("family", "preset", "backend", "plan", "size", "threads")
 CASE = Path(__file__).with_name("memory_case.py")
@@ -48,16 +49,19 @@ def main(
     with bundle_folder(bundles) as folder, tempfile.TemporaryDirectory() as temporary:
         frames = Path(temporary) / "frames.npy"
         np.save(frames, np.stack(pictures[:2]))
-        cases = {
-            "full": exported(
-                folder / f"{preset}-whole-{width}x{height}.edgeflow",
-                WholeFrame(model).eval(),
-                sizes=[(height, width)],
-            )
-        }
-        for plan in plans.split(","):
-            cases[plan] = exported(folder / f"{preset}-{plan}.edgeflow", model, plan, frames=pictures)
         for backend in library.split(","):
+            target = load(TARGETS[backend])
+            cases = {
+                "full": exported(
+                    folder / f"{preset}-whole-{width}x{height}-{target.name}.edgeflow",
+                    WholeFrame(model).eval(),
+                    target,
+                    sizes=[(height, width)],
+                )
+            }
+            for plan in plans.split(","):
+                path = folder / f"{preset}-{plan}-{target.name}.edgeflow"
+                cases[plan] = exported(path, model, target, plan, frames=pictures)
             measured = {
                 plan: _median([_process(bundle, backend, frames, threads) for _ in range(runs)])
                 for plan, bundle in cases.items()

@@ -35,7 +35,7 @@ from nested_if import session_of_one_model
 from numpy.typing import NDArray
 from records import record, save
 from steered import steered
-from subject import Pictures, bundle_folder, exported, parsed_size, pictures_of, subject
+from subject import TARGETS, Pictures, bundle_folder, exported, mix_of, parsed_size, pictures_of, subject
 
 from edgeflow.export.golden import to_tensor
 from edgeflow.flow import Eager
@@ -121,8 +121,6 @@ class _Maker:
         self.threads, self.policy = threads, MIXES[mix]
         self.size = pictures[0].shape[:2]
         self.whole = WholeFrame(model).eval()
-        height, width = self.size
-        self._full_path = folder / f"{preset}-whole-{width}x{height}.edgeflow"
 
     def wanted(self, routed: bool) -> Picture:
         """The first frame, by the eager model."""
@@ -137,36 +135,42 @@ class _Maker:
 
     def engine_peers(self, library: str, plans: list[str]) -> list[Peer]:
         def of(name: str, export: Callable[[], Path], routed: bool = True) -> Peer:
-            return Peer(name, library, lambda: self._session(export(), library), export, routed)
+            return Peer(name, library, lambda: self._session(export(), library, routed), export, routed)
 
         def nested(name: str, shared: bool) -> Peer:
-            return Peer(name, library, lambda: self._nested(library, shared), lambda: self._bundle("routes"))
+            return Peer(
+                name, library, lambda: self._nested(library, shared), lambda: self._bundle("routes", library)
+            )
 
         return [
-            *(of(f"edgeflow {plan}", partial(self._bundle, plan)) for plan in plans),
-            of("unbatched", self._unbatched),
+            *(of(f"edgeflow {plan}", partial(self._bundle, plan, library)) for plan in plans),
+            of("unbatched", partial(self._unbatched, library)),
             nested("nested-if", shared=True),
             nested("nested-if own weights", shared=False),
-            of("full", self._full, routed=False),
+            of("full", partial(self._full, library), routed=False),
         ]
 
-    def _session(self, bundle: Path, library: str) -> Run:
-        policy = None if bundle == self._full_path else self.policy
+    def _session(self, bundle: Path, library: str, routed: bool) -> Run:
+        policy = self.policy if routed else None
         return Session(bundle, library=library, threads=self.threads, policy=policy)
 
-    def _bundle(self, plan: str) -> Path:
-        path = self.folder / f"{self.preset}-{plan}.edgeflow"
-        return exported(path, self.model, plan, frames=self.pictures[:4])
+    def _bundle(self, plan: str, library: str) -> Path:
+        target = load(TARGETS[library])
+        path = self.folder / f"{self.preset}-{plan}-{target.name}.edgeflow"
+        mix = mix_of(self.model, self.policy, self.size) if self.policy else None
+        return exported(path, self.model, target, plan, frames=self.pictures, mix=mix)
 
-    def _unbatched(self) -> Path:
-        target = replace(load("cpu"), batches=(1,))
-        return exported(self.folder / f"{self.preset}-unbatched.edgeflow", self.model, target=target)
+    def _unbatched(self, library: str) -> Path:
+        target = replace(load(TARGETS[library]), batches=(1,))
+        return exported(self.folder / f"{self.preset}-unbatched-{target.name}.edgeflow", self.model, target)
 
-    def _full(self) -> Path:
-        return exported(self._full_path, self.whole, sizes=[self.size])
+    def _full(self, library: str) -> Path:
+        target, (height, width) = load(TARGETS[library]), self.size
+        path = self.folder / f"{self.preset}-whole-{width}x{height}-{target.name}.edgeflow"
+        return exported(path, self.whole, target, sizes=[self.size])
 
     def _nested(self, library: str, shared: bool) -> Run:
-        bundle = open_bundle(self._bundle("routes"))
+        bundle = open_bundle(self._bundle("routes", library))
         return session_of_one_model(bundle, library, self.threads, self.size, self.policy, shared)
 
     def _compiled(self) -> Run:

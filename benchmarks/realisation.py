@@ -27,11 +27,12 @@ from mixes import MIXES
 from records import record, save
 from saving import compare, full_models
 from steered import steered
-from subject import Pictures, bundle_folder, exported, parsed_size, pictures_of, subject
+from subject import TARGETS, Pictures, bundle_folder, exported, mix_of, parsed_size, pictures_of, subject
 
 from edgeflow.export.golden import to_tensor
 from edgeflow.models.cain_sd import CAINSD
 from edgeflow.runtime.policy import Policy
+from edgeflow.targets import load
 
 KEY = ("family", "preset", "mix", "backend", "precision", "plan", "clip", "size", "threads")
 FRAMES = {"small": (22, 2), "full": (4, 1)}
@@ -42,7 +43,7 @@ def main(
     preset: str = "small",
     mix: Annotated[str, typer.Option(help="router, or paper: a fixed mix of routes.")] = "",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
-    plans: Annotated[str, typer.Option(help="Of chained, routes, auto.")] = "chained,routes",
+    plans: Annotated[str, typer.Option(help="Of chained, routes, auto.")] = "chained,routes,auto",
     frames: Annotated[int, typer.Option(help="Measured; by the preset if 0.")] = 0,
     eager_frames: Annotated[int, typer.Option(help="Measured on the eager model.")] = 2,
     threads: int = 2,
@@ -61,12 +62,21 @@ def main(
     policy = MIXES[mix]
     eager_ms = _eager_ms(model, policy, pictures[: eager_frames + 2])
     with bundle_folder(bundles) as folder:
-        full = full_models(model, preset, (height, width), folder)
-        routed = {
-            plan: exported(folder / f"{preset}-{plan}.edgeflow", model, plan, frames=pictures[:4])
-            for plan in plans.split(",")
-        }
         for backend in library.split(","):
+            target = load(TARGETS[backend])
+            full = full_models(model, preset, (height, width), folder, target)
+            expected = mix_of(model, policy, (height, width)) if policy else None
+            routed = {
+                plan: exported(
+                    folder / f"{preset}-{plan}-{target.name}.edgeflow",
+                    model,
+                    target,
+                    plan,
+                    frames=pictures,
+                    mix=expected,
+                )
+                for plan in plans.split(",")
+            }
             measured = compare(full, routed, backend, pictures, warm, threads, policy)
             records = [
                 record(

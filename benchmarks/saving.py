@@ -17,6 +17,7 @@ from edgeflow.ir.tiles import TileGrid
 from edgeflow.models.cain_sd import CAINSD, WholeFrame
 from edgeflow.runtime import Result, Session
 from edgeflow.runtime.policy import Policy
+from edgeflow.targets import Target
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,21 @@ class FullModel:
     flops: int
 
 
-def full_models(model: CAINSD, preset: str, size: tuple[int, int], folder: Path) -> dict[str, FullModel]:
+def full_models(
+    model: CAINSD, preset: str, size: tuple[int, int], folder: Path, target: Target
+) -> dict[str, FullModel]:
     """The full static model of the frame as a whole, and of the same tiles as the routed model."""
     height, width = size
     forms: dict[str, RoutedModule] = {"whole": WholeFrame(model).eval(), "tiles": FullTiles(model).eval()}
     counts = {"whole": 1, "tiles": len(TileGrid(height, width, model.preset.tile, model.preset.halo))}
     return {
         form: FullModel(
-            exported(folder / f"{preset}-{form}-{width}x{height}.edgeflow", module, sizes=[size]),
+            exported(
+                folder / f"{preset}-{form}-{width}x{height}-{target.name}.edgeflow",
+                module,
+                target,
+                sizes=[size],
+            ),
             counts[form] * sum(call.flops for call in cost(module, {"height": height, "width": width}).calls),
         )
         for form, module in forms.items()

@@ -23,6 +23,7 @@ from records import record, save
 from subject import bundle_folder, exported, parsed_size
 
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS, open_bundle
+from edgeflow.targets import load
 
 CASE = Path(__file__).with_name("scaling_case.py")
 SIZES = "640x360,960x540,1280x720,1920x1080,2560x1440,3840x2160"
@@ -122,7 +123,7 @@ def _many_routes(folder: Path, scales: int, depths: int, plan: str) -> tuple[Pat
     seconds = path.with_suffix(".seconds")
     if not (path / MANIFEST).exists():
         start = perf_counter()
-        exported(path, with_routes(scales, depths), plan)
+        exported(path, with_routes(scales, depths), load("cpu"), plan)
         seconds.write_text(f"{perf_counter() - start:.1f}")
     manifest = open_bundle(path).manifest
     return path, {

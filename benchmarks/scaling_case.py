@@ -17,10 +17,11 @@ import numpy as np
 from interleaved import interleaved
 from mixes import MIXES, every_route
 from saving import compare, full_models
-from subject import exported, pictures_of, subject
+from subject import TARGETS, exported, pictures_of, subject
 
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.session import select_plan
+from edgeflow.targets import load
 
 WARM = 1
 
@@ -37,9 +38,12 @@ def by_size(task: dict[str, Any], pictures: Any) -> list[dict[str, Any]]:
     model, trained = subject(task["preset"])
     mix = "router" if trained else "paper"
     folder, plans = Path(task["folder"]), task["plans"]
-    full = full_models(model, task["preset"], tuple(task["size"]), folder)
+    target = load(TARGETS[task["library"]])
+    full = full_models(model, task["preset"], tuple(task["size"]), folder, target)
     routed = {
-        plan: exported(folder / f"{task['preset']}-{plan}.edgeflow", model, plan, frames=pictures[:4])
+        plan: exported(
+            folder / f"{task['preset']}-{plan}-{target.name}.edgeflow", model, target, plan, frames=pictures
+        )
         for plan in plans
     }
     threads, library = task["threads"], task["library"]

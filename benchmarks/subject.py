@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,11 +16,14 @@ from PIL import Image
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.export.compile import compile_model
-from edgeflow.flow import RoutedModule
+from edgeflow.export.mix import Mix, region_counts
+from edgeflow.flow import RoutedModule, trace
 from edgeflow.ir.bundle import MANIFEST
+from edgeflow.ir.route import assignment
 from edgeflow.models.cain_sd import CAINSD, build
 from edgeflow.models.cain_sd.weights import load_weights, pretrained
-from edgeflow.targets import Target, load
+from edgeflow.runtime.policy import Policy
+from edgeflow.targets import Target
 
 Pictures = list[NDArray[np.uint8]]
 
@@ -64,17 +68,34 @@ def bundle_folder(kept: Path | None) -> Iterator[Path]:
             yield Path(folder)
 
 
+TARGETS = {"onnxruntime": "cpu", "openvino": "openvino-cpu"}
+"""By engine library."""
+
+
 def exported(
     path: Path,
     model: RoutedModule,
+    target: Target,
     plan: str = "chained",
     sizes: Sequence[tuple[int, int]] = (),
     frames: Sequence[Any] = (),
-    target: Target | None = None,
+    mix: Mix | None = None,
 ) -> Path:
     """The bundle at `path`; compiled if there is none, taken as it is if there is one."""
     if not (path / MANIFEST).exists():
-        compile_model(
-            model, target or load("cpu"), path, reference={}, strategy=plan, sizes=sizes, frames=frames
-        )
+        compile_model(model, target, path, reference={}, strategy=plan, sizes=sizes, frames=frames, mix=mix)
     return path
+
+
+def mix_of(model: CAINSD, policy: Policy, size: tuple[int, int]) -> Mix:
+    """The routes that a policy deals out whatever the model says, for the planner."""
+    program = trace(model)
+    counts = region_counts(program, *size)
+    chosen = {
+        v.name: [v.axis.values[i] for i in policy.choose(v, np.zeros(counts["tiles"], np.intp))]
+        for v in program.variables
+    }
+    tiles = Counter(
+        assignment(dict(zip(chosen, route, strict=True))) for route in zip(*chosen.values(), strict=True)
+    )
+    return Mix(({"tiles": tiles, "frame": {next(iter(tiles)): 1}},), "a fixed mix")

@@ -102,6 +102,7 @@ def compile_model(
     strategy: str = "auto",
     sizes: Sequence[tuple[int, int]] = (),
     frames: Sequence[NDArray[np.uint8]] = (),
+    mix: Mix | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Compiled:
     """Compile a routed model into a bundle.
@@ -119,6 +120,7 @@ def compile_model(
         frames: of a real clip (h, w, 3) uint8, for the goldens. `auto` plans for the routes that they take
             and, where the target's engine library is on this machine, times engines; without frames it
             plans for all routes alike by the target's roofline.
+        mix: the routes that `auto` plans for, if not those of the frames.
         progress: told of every step.
 
     Raises:
@@ -144,7 +146,7 @@ def compile_model(
             for part in variant.links
         }
     )
-    planner = _Planner(model, lowering, target, frames, sizes)
+    planner = _Planner(model, lowering, target, frames, mix)
     drafts = {kind: planner.draft(program, strategy) for kind, program in programs.items()}
     with folder_written_whole(output) as folder:
         packer = _Packer(folder, progress)
@@ -169,7 +171,7 @@ class _Planner:
     lowering: _Lowering
     target: Target
     frames: Sequence[NDArray[np.uint8]]
-    sizes: Sequence[tuple[int, int]]
+    expected: Mix | None
     decisions: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -230,6 +232,8 @@ class _Planner:
         return self._pricers[program.frame]
 
     def _mix(self, program: Program) -> Mix:
+        if self.expected:
+            return self.expected
         images = all(spec.image for spec in program.inputs)
         fits = {"portrait": False, "landscape": True}
         if images and len(self.frames) >= len(program.inputs):
@@ -240,8 +244,7 @@ class _Planner:
 
     def _size(self, program: Program) -> tuple[int, int]:
         """(height, width) to plan for: as given, as the clip's, or 720p."""
-        for spec, bound in zip(self.model.inputs, program.inputs, strict=True):
-            del spec
+        for bound in program.inputs:
             if bound.image and isinstance(bound.shape[1], int) and isinstance(bound.shape[2], int):
                 return bound.shape[1], bound.shape[2]
         size = self.frames[0].shape[:2] if self.frames else PLANNED_SIZE
