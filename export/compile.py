@@ -24,12 +24,13 @@ from edgeflow.export.golden import Arrays, GoldenMaker, golden_clip
 from edgeflow.export.link import EXACT, link
 from edgeflow.export.lower import lower
 from edgeflow.export.plan import Link, PlanDraft, StageDraft, Variant, plan
+from edgeflow.export.precision import at_bf16
 from edgeflow.export.sample import sample_calls
 from edgeflow.export.weights import WeightFile
 from edgeflow.flow import cost, trace
 from edgeflow.flow.module import RoutedModule
-from edgeflow.ir.bundle import MANIFEST, WEIGHTS, FileEntry, GraphEntry, Manifest, manifest_to_json
-from edgeflow.ir.errors import BundleError
+from edgeflow.ir.bundle import MANIFEST, WEIGHTS, Bundle, FileEntry, GraphEntry, Manifest, manifest_to_json
+from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Call, Program, Value, reads, writes
@@ -106,15 +107,16 @@ def compile_model(
         reference: how to build the model again, for the manifest.
         strategy: `chained` or `routes`.
         sizes: (height, width) of frames to fix; if none, frame sizes stay free.
-        frames: real frames (h, w, 3) uint8 for the goldens.
+        frames: real frames (h, w, 3) uint8 for the goldens, and to calibrate int8 with.
         progress: told of every step.
 
     Raises:
         FlowError: the flow says something that cannot be.
-        ExportError: a segment cannot be compiled.
+        ExportError: a segment cannot be compiled, or int8 lacks frames or its quantiser.
         BundleError: the bundle cannot be written.
     """
     output = Path(output)
+    quantise = _quantiser(frames) if target.precision == "int8" else None
     model = model.eval()
     programs = trace_all(model, sizes)
     drafts = {kind: plan(program, strategy) for kind, program in programs.items()}
@@ -140,11 +142,30 @@ def compile_model(
             for kind in programs
         }
         provenance = _provenance(strategy)
+        if target.precision == "bf16":
+            packer.graphs = at_bf16(packer.graphs, plans)
         packer.finish(plans, dict(reference), target, provenance)
+        if quantise:
+            fp32 = Bundle(folder, packer.manifest)
+            packer.graphs, packer.weights = quantise(fp32, frames, progress)
+            packer.finish(plans, dict(reference), target, provenance)
         manifest = packer.manifest
     shutil.rmtree(partial, ignore_errors=True)
     made = lowering.total - lowering.resumed
     return Compiled(output, manifest, packer.weights.unique_bytes, made, lowering.resumed)
+
+
+def _quantiser(frames: Sequence[NDArray[np.uint8]]) -> Any:
+    """The function that quantises a bundle, once it is sure that it can."""
+    if not frames:
+        raise ExportError(
+            "int8 is calibrated with frames of the kind the bundle will see: give a video with --clip"
+        )
+    try:
+        from edgeflow.export.quantise import quantise
+    except ImportError as error:
+        raise ExportError(f"int8 needs {error.name}: pip install 'edgeflow[onnxruntime]'") from error
+    return quantise
 
 
 def trace_all(model: RoutedModule, sizes: Sequence[tuple[int, int]]) -> dict[str, Program]:
@@ -191,7 +212,8 @@ class _Packer:
     ) -> None:
         """Write the weights and the manifest, which names every other file."""
         self.weights.write(self.folder / WEIGHTS)
-        found = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        inside = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        found = (path for path in inside if path.name != MANIFEST)
         files = {
             path.relative_to(self.folder).as_posix(): FileEntry(path.stat().st_size, sha256_of(path))
             for path in found

@@ -155,7 +155,9 @@ class Executor:
                 )
             exact = {port.value: port for port in graph.exact} if self._exact else {}
             outputs = tuple(exact.get(port.value, port) for port in graph.outputs)
-            engine = backend.load(bundle.path / entry.file, graph.inputs, outputs, self._dims)
+            engine = backend.load(
+                bundle.path / entry.file, graph.inputs, outputs, self._dims, entry.precision
+            )
             loaded[name] = _LoadedGraph(graph, outputs, engine, entry.flops)
             if progress:
                 progress(len(loaded), len(graphs))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgeflow.ir.errors import TargetError
+from edgeflow.ir.errors import ExportError, TargetError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -16,7 +16,7 @@ else:
 
 _FOLDER = Path(__file__).parent
 _LIBRARIES = ("onnxruntime", "openvino")
-_PRECISIONS = ("fp32",)
+_PRECISIONS = ("fp32", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Target:
         description: for people.
         library: engine library that runs its engines.
         minimum: oldest release of the library that works.
-        precision: of the engines.
+        precision: of the engines, if none is asked for.
+        precisions: that its engines can be made at.
         batches: static batch sizes, ascending, from 1.
     """
 
@@ -37,11 +38,25 @@ class Target:
     library: str
     minimum: str
     precision: str
+    precisions: tuple[str, ...]
     batches: tuple[int, ...]
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as a bundle's manifest keeps it."""
-        return {**asdict(self), "batches": list(self.batches)}
+        return {**asdict(self), "precisions": list(self.precisions), "batches": list(self.batches)}
+
+    def at(self, precision: str) -> Target:
+        """This target with engines of another precision.
+
+        Raises:
+            ExportError: the target does not support it.
+        """
+        if precision not in self.precisions:
+            raise ExportError(
+                f"target {self.name} has no precision {precision!r}: use one of {', '.join(self.precisions)}, "
+                "or another target (`edgeflow targets`)"
+            )
+        return replace(self, precision=precision)
 
 
 def names() -> list[str]:
@@ -76,9 +91,12 @@ def from_json(data: dict[str, Any], where: str) -> Target:
         raise TargetError(f"target {where}: missing or unknown fields {odd}; its fields are {sorted(wanted)}")
     if data["library"] not in _LIBRARIES:
         raise TargetError(f"target {where}: library {data['library']!r} is not one of {_LIBRARIES}")
-    if data["precision"] not in _PRECISIONS:
-        raise TargetError(f"target {where}: precision {data['precision']!r} is not one of {_PRECISIONS}")
+    precisions = data["precisions"]
+    if not isinstance(precisions, list) or not precisions or not set(precisions) <= set(_PRECISIONS):
+        raise TargetError(f"target {where}: precisions are some of {_PRECISIONS}, got {precisions!r}")
+    if data["precision"] not in precisions:
+        raise TargetError(f"target {where}: precision {data['precision']!r} is not one of {precisions}")
     batches = data["batches"]
     if not isinstance(batches, list) or batches[:1] != [1] or batches != sorted(set(batches)):
         raise TargetError(f"target {where}: batches ascend from 1, got {batches!r}")
-    return Target(**{**data, "batches": tuple(batches)})
+    return Target(**{**data, "precisions": tuple(precisions), "batches": tuple(batches)})

@@ -38,6 +38,9 @@ def _print(bundle: Bundle) -> None:
     out.print(
         f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}",
     )
+    for name, graph in manifest.graphs.items():
+        if graph.note:
+            out.print(f"note    {name} ({graph.precision}): {graph.note}", soft_wrap=True)
     sizes = {"weights": 0, "graphs": 0, "golden": 0}
     for name, entry in manifest.files.items():
         sizes["weights" if name == WEIGHTS else name.split("/")[0]] += entry.bytes
@@ -48,7 +51,7 @@ def _print(bundle: Bundle) -> None:
 
 
 def _print_plan(bundle: Bundle, plan: Plan) -> None:
-    table = Table("step", "runs where", "engine", "MFLOP", "operators")
+    table = Table("step", "runs where", "engine", "precision", "MFLOP", "operators")
     for step in plan.steps:
         match step:
             case Stage():
@@ -58,20 +61,21 @@ def _print_plan(bundle: Bundle, plan: Plan) -> None:
                         step.name if i == 0 else "",
                         str(graph.select),
                         graph.graph,
+                        entry.precision,
                         f"{entry.flops / 1e6:.1f}",
                         str(entry.nodes),
                     )
             case Tile():
-                table.add_row(f"tile {step.size} px, halo {step.halo}", "", "", "", "")
+                table.add_row(f"tile {step.size} px, halo {step.halo}", "", "", "", "", "")
             case Route():
                 rules = ", ".join(
                     f"{d.variable.name} {d.variable.axis.values} by {d.rule.kind}" for d in step.decisions
                 )
-                table.add_row(f"route {step.regions}: {rules}", "", "", "", "")
+                table.add_row(f"route {step.regions}: {rules}", "", "", "", "", "")
             case Stitch():
-                table.add_row("stitch", "", "", "", "")
+                table.add_row("stitch", "", "", "", "", "")
             case Keep():
-                table.add_row(f"keep {step.state}", str(step.when), "", "", "")
+                table.add_row(f"keep {step.state}", str(step.when), "", "", "", "")
             case Sample():
-                table.add_row(f"sample {step.input} by {step.variable}", "", "", "", "")
+                table.add_row(f"sample {step.input} by {step.variable}", "", "", "", "", "")
     out.print(table)

@@ -6,8 +6,8 @@
     golden/*.npz       inputs and expected outputs of each graph, and one clip
     profile/*.json     latencies measured on a device
 
-Schema versions: 1.0 (2026-11): the first. A reader takes its own minor version and older
-ones of the same major version.
+Schema versions: 1.0 (2026-11): the first. 1.1 (2026-11): a graph's `precision`, `sqnr_db` and
+`note`. A reader takes its own minor version and older ones of the same major version.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from edgeflow.ir.files import sha256_of
 from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 0)
+SCHEMA = (1, 1)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
 
@@ -39,6 +39,9 @@ class GraphEntry:
         nodes: operators in the file.
         weight_bytes: of the weights it refers to.
         golden: path of its golden vectors.
+        precision: its engine is to be built at: `fp32`, `bf16` or `int8`.
+        sqnr_db: of its outputs at int8 against fp32 on the calibration inputs, if that was tried.
+        note: why it has another precision than the bundle, or how it was calibrated; mostly empty.
     """
 
     file: str
@@ -47,6 +50,9 @@ class GraphEntry:
     nodes: int
     weight_bytes: int
     golden: str
+    precision: str = "fp32"
+    sqnr_db: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,22 @@ def test_a_manifest_of_something_else(bundle, text):
     refused(bundle, r"manifest\.json is not an edgeflow manifest; export the bundle again")
 
 
-@pytest.mark.parametrize("version", [[1, 1], [2, 0], [0, 9]])
+def test_a_bundle_of_the_first_schema_is_at_fp32(bundle):
+    def older(data):
+        data["schema_version"] = [1, 0]
+        for graph in data["graphs"].values():
+            for field in ("precision", "sqnr_db", "note"):
+                del graph[field]
+
+    rewrite(bundle, older)
+    assert {graph.precision for graph in open_bundle(bundle).manifest.graphs.values()} == {"fp32"}
+
+
+@pytest.mark.parametrize("version", [[1, 2], [2, 0], [0, 9]])
 def test_another_schema(bundle, version):
     rewrite(bundle, lambda data: data.update(schema_version=version))
     number = ".".join(map(str, version))
-    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.0: update edgeflow, or export")
+    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.1: update edgeflow, or export")
 
 
 @pytest.mark.parametrize("version", ["1.0", [1], 1, None, ["a", "b"]])
