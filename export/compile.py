@@ -26,15 +26,16 @@ from edgeflow.export.link import EXACT, link
 from edgeflow.export.lower import lower
 from edgeflow.export.mix import Mix, of_clip, region_counts, uniform
 from edgeflow.export.plan import Link, PlanDraft, StageDraft, Variant, plan
+from edgeflow.export.precision import at_bf16
 from edgeflow.export.pricing import Pricer
 from edgeflow.export.sample import sample_calls
 from edgeflow.export.share import share
 from edgeflow.export.weights import WeightFile
 from edgeflow.flow import cost, trace
 from edgeflow.flow.module import RoutedModule
-from edgeflow.ir.bundle import MANIFEST, WEIGHTS, FileEntry, GraphEntry, Manifest, manifest_to_json
+from edgeflow.ir.bundle import MANIFEST, WEIGHTS, Bundle, FileEntry, GraphEntry, Manifest, manifest_to_json
 from edgeflow.ir.costs import Costs, Device, save_costs
-from edgeflow.ir.errors import BackendError, BundleError
+from edgeflow.ir.errors import BackendError, BundleError, ExportError
 from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Call, Program, Value, reads, writes
@@ -117,7 +118,7 @@ def compile_model(
         reference: how to build the model again, for the manifest.
         strategy: `chained`, `routes` or `auto`.
         sizes: (height, width) of frames to fix; if none, frame sizes stay free.
-        frames: of a real clip (h, w, 3) uint8, for the goldens. `auto` plans for the routes that they take
+        frames: of a real clip (h, w, 3) uint8, for the goldens, and to calibrate int8 with. `auto` plans for the routes that they take
             and, where the target's engine library is on this machine, times engines; without frames it
             plans for all routes alike by the target's roofline.
         mix: the routes that `auto` plans for, if not those of the frames.
@@ -125,10 +126,11 @@ def compile_model(
 
     Raises:
         FlowError: the flow says something that cannot be.
-        ExportError: a segment cannot be compiled.
+        ExportError: a segment cannot be compiled, or int8 lacks frames or its quantiser.
         BundleError: the bundle cannot be written.
     """
     output = Path(output)
+    quantise = _quantiser(frames) if target.precision == "int8" else None
     model = model.eval()
     programs = trace_all(model, sizes)
     partial = output.with_name(f"{output.name}.partial")
@@ -154,9 +156,15 @@ def compile_model(
             kind: _pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
         }
         provenance = _provenance(strategy) | {"decisions": planner.decisions}
+        if target.precision == "bf16":
+            packer.graphs = at_bf16(packer.graphs, plans)
         packer.finish(plans, dict(reference), target, provenance)
+        if quantise:
+            fp32 = Bundle(folder, packer.manifest)
+            packer.graphs, packer.weights = quantise(fp32, frames, progress)
+            packer.finish(plans, dict(reference), target, provenance)
         manifest = packer.manifest
-        if planner.costs.ms:
+        if planner.costs.ms and target.precision == "fp32":
             save_costs(folder, planner.costs)
     shutil.rmtree(partial, ignore_errors=True)
     made = lowering.total - lowering.resumed
@@ -258,6 +266,19 @@ class _Planner:
             return None
 
 
+def _quantiser(frames: Sequence[NDArray[np.uint8]]) -> Any:
+    """The function that quantises a bundle, once it is sure that it can."""
+    if not frames:
+        raise ExportError(
+            "int8 is calibrated with frames of the kind the bundle will see: give a video with --clip"
+        )
+    try:
+        from edgeflow.export.quantise import quantise
+    except ImportError as error:
+        raise ExportError(f"int8 needs {error.name}: pip install 'edgeflow[onnxruntime]'") from error
+    return quantise
+
+
 def trace_all(model: RoutedModule, sizes: Sequence[tuple[int, int]]) -> dict[str, Program]:
     """One program per kind of frame: `any`, `landscape` and `portrait`, or one per given size."""
     programs = [trace(model, {"height": h, "width": w}) for h, w in sizes]
@@ -309,7 +330,8 @@ class _Packer:
     ) -> None:
         """Write the weights and the manifest, which names every other file."""
         self.weights.write(self.folder / WEIGHTS)
-        found = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        inside = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        found = (path for path in inside if path.name != MANIFEST)
         files = {
             path.relative_to(self.folder).as_posix(): FileEntry(path.stat().st_size, sha256_of(path))
             for path in found
@@ -388,7 +410,9 @@ def _pack_stage(
         parts = {part: planner.lowering.graph(program, part) for part in variant.links}
         linked.append(link(variant, parts, images))
     made = []
-    for variant, model in zip(stage.variants, share(linked), strict=True):
+    # Engines at int8 are calibrated each with its own inputs, so they share nothing but weights.
+    models = linked if planner.target.precision == "int8" else share(linked)
+    for variant, model in zip(stage.variants, models, strict=True):
         name = packer.add_graph(stage.name, model, tuple(part.call.segment for part in variant.links))
         batches = planner.target.batches if stage.regions != FRAME else (1,)
         total = sum(flops[part.call.outputs[0], part.variant] for part in variant.links)

@@ -43,7 +43,8 @@ class WeightFile:
         return moved
 
     def write(self, path: Path) -> None:
-        """Write the file."""
+        """Write the file anew: an engine may still hold an older one of this name in its memory map."""
+        path.unlink(missing_ok=True)
         with path.open("wb") as file:
             file.writelines(self._blocks)
 

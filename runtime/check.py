@@ -11,29 +11,73 @@ import numpy as np
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.golden import sampled
 from edgeflow.ir.plan import Plan, Port, StageGraph
+from edgeflow.ir.sqnr import sqnr_db
 from edgeflow.runtime.rows import Array
 from edgeflow.runtime.session import Session
 from edgeflow.runtime.trace import Result
 
 TOLERANCE = 1e-4
-"""Largest error of an engine, relative to the largest value of its output or to 1."""
+"""Largest error of an fp32 engine, relative to the largest value of its output or to 1."""
 
 MINIMUM_PSNR_DB = 70.0
-"""Of whole frames against the eager flow, before rounding."""
+"""Of whole frames of an fp32 bundle against the eager flow, before rounding."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a precision must reach.
+
+    Attributes:
+        sqnr_db: least of an engine's outputs against its golden vector; none at fp32, where the
+            largest error is limited instead.
+        psnr_db: least of whole frames.
+        flip_rate: largest share of decisions that may differ.
+        rounding: largest difference of the uint8 output from the rounded golden, in levels.
+    """
+
+    sqnr_db: float | None
+    psnr_db: float
+    flip_rate: float
+    rounding: int
+
+
+GATES = {
+    "fp32": Gate(None, MINIMUM_PSNR_DB, 0.0, 1),
+    "bf16": Gate(30.0, 50.0, 0.01, 255),
+    "int8": Gate(15.0, 40.0, 0.01, 255),
+}
+"""Engines are held to their own precision, whole frames to the bundle's; 255 levels are any rounding.
+
+CAIN-SD `small` and `tiny` reach, at bf16, 37 dB and more on every engine and 58 dB on frames; at int8,
+21 dB and 49 dB. The gates lie a little below.
+"""
 
 
 @dataclass(frozen=True)
 class GraphCheck:
-    """One graph at its shapes against its golden vector: largest absolute error and what it may be."""
+    """One graph at its shapes against its golden vector.
+
+    Attributes:
+        graph: its key in the plan.
+        precision: of its engine.
+        max_error: largest absolute error.
+        allowed: what that may be; none below fp32.
+        sqnr_db: signal to error of the worst output.
+        minimum_sqnr_db: what that must be; none at fp32.
+    """
 
     graph: str
+    precision: str
     max_error: float
-    allowed: float
+    allowed: float | None
+    sqnr_db: float
+    minimum_sqnr_db: float | None
 
     @property
     def passed(self) -> bool:
         """Whether the error is allowed; not if it is no number."""
-        return self.max_error <= self.allowed
+        small = self.allowed is None or self.max_error <= self.allowed
+        return small and (self.minimum_sqnr_db is None or self.sqnr_db >= self.minimum_sqnr_db)
 
 
 @dataclass(frozen=True)
@@ -47,6 +91,7 @@ class ClipCheck:
         flips: decisions that differ.
         decisions: decisions compared.
         rounding: largest difference of the uint8 output from the rounded golden, in levels.
+        gate: what they must reach.
     """
 
     frames: str
@@ -55,11 +100,13 @@ class ClipCheck:
     flips: int
     decisions: int
     rounding: int
+    gate: Gate
 
     @property
     def passed(self) -> bool:
-        """Close enough, no decision changed, and rounding off by one level at most."""
-        return self.psnr_db >= MINIMUM_PSNR_DB and self.flips == 0 and self.rounding <= 1
+        """Close enough, and no more decisions changed than may."""
+        few = self.flips <= self.gate.flip_rate * self.decisions
+        return self.psnr_db >= self.gate.psnr_db and few and self.rounding <= self.gate.rounding
 
 
 @dataclass(frozen=True)
@@ -68,6 +115,7 @@ class CheckReport:
 
     library: str
     version: str
+    precision: str
     graphs: tuple[GraphCheck, ...]
     clips: tuple[ClipCheck, ...]
 
@@ -80,8 +128,8 @@ class CheckReport:
         """Plain data."""
         graphs = [{**asdict(g), "passed": g.passed} for g in self.graphs]
         clips = [{**asdict(c), "passed": c.passed} for c in self.clips]
-        head = {"library": self.library, "version": self.version, "passed": self.passed}
-        return {**head, "graphs": graphs, "clips": clips}
+        head = {"library": self.library, "version": self.version, "precision": self.precision}
+        return {**head, "passed": self.passed, "graphs": graphs, "clips": clips}
 
 
 def check(
@@ -91,7 +139,7 @@ def check(
     threads: int | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> CheckReport:
-    """Compare every engine, and whole frames, with what the eager flow said at export.
+    """Compare every engine, and whole frames, with what the eager flow said at export, at fp32.
 
     Raises:
         BackendError: the engine library is missing or refuses a graph.
@@ -99,6 +147,7 @@ def check(
     graphs: dict[str, GraphCheck] = {}
     clips = []
     session = None
+    precision = bundle.manifest.target["precision"]
     for kind, plan in bundle.manifest.plans.items():
         with np.load(bundle.path / f"golden/clip-{kind}.npz") as stored:
             golden = dict(stored)
@@ -111,10 +160,10 @@ def check(
                     graphs[graph.key] = _check_graph(bundle, session, graph)
         progress(f"{kind} clip")
         rounded = Session(bundle, library=library, threads=threads)
-        clips.append(_check_clip(kind, plan, golden, session, rounded))
+        clips.append(_check_clip(kind, plan, golden, session, rounded, GATES[precision]))
     assert session is not None
     backend = session.backend
-    return CheckReport(backend.name, backend.version, tuple(graphs.values()), tuple(clips))
+    return CheckReport(backend.name, backend.version, precision, tuple(graphs.values()), tuple(clips))
 
 
 def _frame_size(golden: Mapping[str, Array], plan: Plan) -> tuple[int, int]:
@@ -136,11 +185,13 @@ def _check_graph(bundle: Bundle, session: Session, graph: StageGraph) -> GraphCh
         wanted = [golden[f"out.{port.tensor}"] for port in loaded.outputs]
     outputs = [_empty(session, port) for port in loaded.outputs]
     loaded.engine.run(inputs, outputs)
-    error, allowed = 0.0, TOLERANCE
-    for made, expected in zip(outputs, wanted, strict=True):
-        error = max(error, float(np.abs(sampled(made) - expected).max()))
-        allowed = max(allowed, TOLERANCE * float(np.abs(expected).max()))
-    return GraphCheck(graph.key, error, allowed)
+    pairs = [(sampled(made), expected) for made, expected in zip(outputs, wanted, strict=True)]
+    error = float(np.max([np.abs(made - expected).max() for made, expected in pairs]))
+    largest = max(float(np.abs(expected).max()) for _, expected in pairs)
+    sqnr = float(np.min([sqnr_db([pair]) for pair in pairs]))
+    precision = bundle.manifest.graphs[graph.graph].precision
+    allowed = TOLERANCE * max(1.0, largest) if precision == "fp32" else None
+    return GraphCheck(graph.key, precision, error, allowed, sqnr, GATES[precision].sqnr_db)
 
 
 def _empty(session: Session, port: Port) -> Array:
@@ -149,7 +200,7 @@ def _empty(session: Session, port: Port) -> Array:
 
 
 def _check_clip(
-    kind: str, plan: Plan, golden: Mapping[str, Array], session: Session, rounded: Session
+    kind: str, plan: Plan, golden: Mapping[str, Array], session: Session, rounded: Session, gate: Gate
 ) -> ClipCheck:
     calls = len({name.split(".")[0] for name in golden})
     squared, peak, flips, decisions, rounding = [], 1.0, 0, 0, 0
@@ -170,7 +221,8 @@ def _check_clip(
             decisions += len(own)
             flips += sum(a != b for a, b in zip(own, taken, strict=True))
     error = max(float(np.mean(squared)), 1e-20)
-    return ClipCheck(kind, calls, float(10 * np.log10(peak**2 / error)), flips, decisions, rounding)
+    psnr = float(10 * np.log10(peak**2 / error))
+    return ClipCheck(kind, calls, psnr, flips, decisions, rounding, gate)
 
 
 def _decisions(plan: Plan, result: Result) -> dict[str, list[int]]:

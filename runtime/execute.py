@@ -184,7 +184,7 @@ class Executor:
                 )
             inputs = _common([graph.inputs for graph in graphs])
             outputs = _common([self._outputs(graph) for graph in graphs])
-            engine = backend.load(bundle.path / entry.file, inputs, outputs, self._dims)
+            engine = backend.load(bundle.path / entry.file, inputs, outputs, self._dims, entry.precision)
             for graph in graphs:
                 costs = self._costs.get(graph.key, {})
                 if set(costs) < set(graph.batches):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from edgeflow.ir.costs import Roofline
-from edgeflow.ir.errors import TargetError
+from edgeflow.ir.errors import ExportError, TargetError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,7 +17,7 @@ else:
 
 _FOLDER = Path(__file__).parent
 _LIBRARIES = ("onnxruntime", "openvino")
-_PRECISIONS = ("fp32",)
+_PRECISIONS = ("fp32", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Target:
         description: for people.
         library: engine library that runs its engines.
         minimum: oldest release of the library that works.
-        precision: of the engines.
+        precision: of the engines, if none is asked for.
+        precisions: that its engines can be made at.
         batches: static batch sizes, ascending, from 1.
         rewrites: graph rewrites that make its library faster, by name, in order.
         memory_gb: memory of the device, in 10^9 bytes.
@@ -41,6 +42,7 @@ class Target:
     library: str
     minimum: str
     precision: str
+    precisions: tuple[str, ...]
     batches: tuple[int, ...]
     rewrites: tuple[str, ...]
     memory_gb: float
@@ -53,7 +55,21 @@ class Target:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as a bundle's manifest keeps it."""
-        return {**asdict(self), "batches": list(self.batches), "rewrites": list(self.rewrites)}
+        lists = {name: list(getattr(self, name)) for name in ("precisions", "batches", "rewrites")}
+        return {**asdict(self), **lists}
+
+    def at(self, precision: str) -> Target:
+        """This target with engines of another precision.
+
+        Raises:
+            ExportError: the target does not support it.
+        """
+        if precision not in self.precisions:
+            raise ExportError(
+                f"target {self.name} has no precision {precision!r}: use one of {', '.join(self.precisions)}, "
+                "or another target (`edgeflow targets`)"
+            )
+        return replace(self, precision=precision)
 
 
 def names() -> list[str]:
@@ -88,8 +104,11 @@ def from_json(data: dict[str, Any], where: str) -> Target:
         raise TargetError(f"target {where}: missing or unknown fields {odd}; its fields are {sorted(wanted)}")
     if data["library"] not in _LIBRARIES:
         raise TargetError(f"target {where}: library {data['library']!r} is not one of {_LIBRARIES}")
-    if data["precision"] not in _PRECISIONS:
-        raise TargetError(f"target {where}: precision {data['precision']!r} is not one of {_PRECISIONS}")
+    precisions = data["precisions"]
+    if not isinstance(precisions, list) or not precisions or not set(precisions) <= set(_PRECISIONS):
+        raise TargetError(f"target {where}: precisions are some of {_PRECISIONS}, got {precisions!r}")
+    if data["precision"] not in precisions:
+        raise TargetError(f"target {where}: precision {data['precision']!r} is not one of {precisions}")
     batches = data["batches"]
     if not isinstance(batches, list) or batches[:1] != [1] or batches != sorted(set(batches)):
         raise TargetError(f"target {where}: batches ascend from 1, got {batches!r}")
@@ -101,6 +120,7 @@ def from_json(data: dict[str, Any], where: str) -> Target:
     return Target(
         **{
             **data,
+            "precisions": tuple(precisions),
             "batches": tuple(batches),
             "rewrites": tuple(rewrites),
             "roofline": _roofline(data["roofline"], where),

@@ -1,5 +1,6 @@
 """Models and bundles that several folders of tests share; each bundle is compiled once."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -40,18 +41,50 @@ def tiny() -> Any:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundles(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What compiling it said, by strategy."""
+def export_tiny(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Compiles it under a name. Segments are lowered once: later exports go on as if interrupted after that."""
     from edgeflow.export.compile import compile_model
     from edgeflow.targets import load
 
     folder = tmp_path_factory.mktemp("tiny")
-    return {
-        strategy: compile_model(
-            tiny, load("cpu"), folder / f"{strategy}.edgeflow", reference={"model": "tiny"}, strategy=strategy
-        )
-        for strategy in STRATEGIES
-    }
+    lowered = folder / "lowered"
+
+    def export(name: str, target: Any = None, **options: Any) -> Any:
+        output, partial = folder / f"{name}.edgeflow", folder / f"{name}.edgeflow.partial"
+        if lowered.exists():
+            shutil.copytree(lowered, partial)
+
+        def keep(what: str, done: int, total: int) -> None:
+            if what.startswith("lower") and done == total:
+                shutil.copytree(partial, lowered, dirs_exist_ok=True)
+
+        what = {"reference": {"model": "tiny"}, "progress": keep}
+        return compile_model(tiny, target or load("cpu"), output, **what, **options)
+
+    return export
+
+
+@pytest.fixture(scope="session")
+def tiny_bundles(export_tiny: Callable[..., Any]) -> dict[str, Any]:
+    """What compiling it said, by strategy."""
+    return {strategy: export_tiny(strategy, strategy=strategy) for strategy in STRATEGIES}
+
+
+@pytest.fixture(scope="session")
+def int8_clip() -> list[Any]:
+    """The frames that `tiny_int8` was calibrated with."""
+    from edgeflow.export.sample import moving_picture
+
+    return [moving_picture(200, 310, time) for time in range(5)]
+
+
+@pytest.fixture(scope="session")
+def tiny_int8(export_tiny: Callable[..., Any], int8_clip: list[Any]) -> dict[str, Any]:
+    """What compiling it at int8 said, by strategy."""
+    from edgeflow.targets import load
+
+    target = load("cpu").at("int8")
+    return {s: export_tiny(f"{s}-int8", target, strategy=s, frames=int8_clip) for s in STRATEGIES}
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ def check(
     """Check a bundle on this machine against the golden vectors inside it. Needs no torch.
 
     Every file is hashed, every engine is run, and whole frames are compared with what the
-    model's own code made of them at export: picture, and every routing decision.
+    model's own code made of them at export, at fp32: picture, and every routing decision.
+    What may differ depends on the bundle's precision, and is printed.
     Exits with 1 if anything differs too much.
     """
     opened = open_bundle(bundle)
@@ -39,15 +40,22 @@ def check(
 
 
 def _print(report: CheckReport) -> None:
-    table = Table("engine", "largest error", "allowed", "", title=f"{report.library} {report.version}")
+    title = f"{report.library} {report.version}, {report.precision}"
+    table = Table("engine", "precision", "largest error", "signal to error", "asked for", "", title=title)
     for graph in report.graphs:
         mark = "ok" if graph.passed else "DIFFERS"
-        table.add_row(graph.graph, f"{graph.max_error:.1e}", f"{graph.allowed:.1e}", mark)
+        asked = (
+            f"error {graph.allowed:.1e}" if graph.allowed is not None else f"{graph.minimum_sqnr_db:.0f} dB"
+        )
+        errors = (f"{graph.max_error:.1e}", f"{graph.sqnr_db:.1f} dB")
+        table.add_row(graph.graph, graph.precision, *errors, asked, mark)
     out.print(table)
     for clip in report.clips:
         out.print(
-            f"{clip.frames} frames: {clip.calls} calls, PSNR {clip.psnr_db:.1f} dB before rounding, "
-            f"{clip.flips} of {clip.decisions} decisions differ, rounding within {clip.rounding} level: "
-            + ("ok" if clip.passed else "DIFFERS")
+            f"{clip.frames} frames: {clip.calls} calls, PSNR {clip.psnr_db:.1f} dB before rounding "
+            f"(at least {clip.gate.psnr_db:.0f}), {clip.flips} of {clip.decisions} decisions differ "
+            f"(at most {clip.gate.flip_rate:.0%}), rounding within {clip.rounding} levels: "
+            + ("ok" if clip.passed else "DIFFERS"),
+            soft_wrap=True,
         )
     out.print("passed" if report.passed else "FAILED")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from enum import Enum
-from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
@@ -48,6 +47,10 @@ def export(
         Path | None,
         typer.Option(help="Weights (.safetensors). Built-in models bring their own where they exist."),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, bf16 or int8 (needs --clip). The target's own if not given."),
+    ] = None,
     plan: Annotated[
         Strategy,
         typer.Option(
@@ -64,7 +67,8 @@ def export(
     clip: Annotated[
         Path | None,
         typer.Option(
-            help="A video of the kind the bundle will see: goes into the checks, and its routes are counted."
+            help="A video of the kind the bundle will see: goes into the checks, its routes are counted, "
+            "and int8 is calibrated with it."
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
@@ -76,6 +80,8 @@ def export(
     Example: edgeflow export cain-sd --preset small --target cpu -o cain.edgeflow
     """
     wanted = load(target)
+    if precision:
+        wanted = wanted.at(precision)
     sizes = [_parse_size(text) for text in size or []]
     frames = first_frames(clip, MIX_FRAMES + 1) if clip else []
     if not output.absolute().parent.is_dir():
@@ -151,15 +157,16 @@ def _route_mix(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
         return None
     from edgeflow.runtime import Session
 
+    routes: Counter[str] = Counter()
     try:
         session = Session(bundle)
-    except BackendError as error:
+        count = len(next(iter(session.bundle.manifest.plans.values())).inputs)
+        for first in range(len(frames) - count + 1):
+            for region in session.run(*frames[first : first + count]).trace.regions:
+                routes[" ".join(f"{k}={v}" for k, v in region.route.items())] += 1
+    except (BackendError, InputError) as error:
         err.print(f"edgeflow: routes were not counted: {error}")
         return None
-    routes: Counter[str] = Counter()
-    for pair in pairwise(frames):
-        for region in session.run(*pair).trace.regions:
-            routes[" ".join(f"{k}={v}" for k, v in region.route.items())] += 1
     return {route: count / routes.total() for route, count in sorted(routes.items())}
 
 
@@ -171,6 +178,11 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
     made = {
         "bundle": str(compiled.path),
         "target": manifest.target["name"],
+        "precision": manifest.target["precision"],
+        "engines": {
+            name: {"precision": g.precision, "sqnr_db": g.sqnr_db, "note": g.note}
+            for name, g in manifest.graphs.items()
+        },
         "plans": {kind: plan.strategy for kind, plan in manifest.plans.items()},
         "graphs": len(manifest.graphs),
         "segments_lowered": compiled.lowered,
@@ -191,5 +203,11 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
         f"graphs {megabytes(graphs)}, goldens {megabytes(golden)}, {seconds:.0f} s",
         soft_wrap=True,
     )
+    if manifest.target["precision"] != "fp32":
+        counts = Counter(entry.precision for entry in manifest.graphs.values())
+        out.print("engines: " + ", ".join(f"{count} at {name}" for name, count in counts.items()))
+        for name, entry in manifest.graphs.items():
+            if entry.note:
+                out.print(f"  {name} ({entry.precision}): {entry.note}", soft_wrap=True)
     if mix:
         out.print("routes on the clip: " + ", ".join(f"{r}: {s:.0%}" for r, s in mix.items()), soft_wrap=True)

@@ -43,6 +43,9 @@ def _print(bundle: Bundle) -> None:
     out.print(
         f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}",
     )
+    for name, graph in manifest.graphs.items():
+        if graph.note:
+            out.print(f"note    {name} ({graph.precision}): {graph.note}", soft_wrap=True)
     sizes = {"weights": 0, "graphs": 0, "golden": 0}
     for name, entry in manifest.files.items():
         sizes["weights" if name == WEIGHTS else name.split("/")[0]] += entry.bytes
@@ -77,7 +80,7 @@ def _strategy(bundle: Bundle) -> str:
 
 
 def _print_plan(bundle: Bundle, plan: Plan) -> None:
-    table = Table("step", "runs where", "engine", "MFLOP", "batches", "operators")
+    table = Table("step", "runs where", "engine", "precision", "MFLOP", "batches", "operators")
     for step in plan.steps:
         match step:
             case Stage():
@@ -87,6 +90,7 @@ def _print_plan(bundle: Bundle, plan: Plan) -> None:
                         step.name if i == 0 else "",
                         str(graph.select),
                         graph.graph,
+                        entry.precision,
                         f"{graph.flops / 1e6:.1f}",
                         ", ".join(map(str, graph.batches)),
                         str(entry.nodes),

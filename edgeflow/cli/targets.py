@@ -19,9 +19,9 @@ def targets(
     if json:
         print_json([target.to_json() for target in known])
         return
-    table = Table("target", "what", "engine library", "precision", "static batches")
+    table = Table("target", "what", "engine library", "precisions", "static batches")
     for target in known:
         library = f"{target.library} >= {target.minimum}"
         batches = ", ".join(map(str, target.batches))
-        table.add_row(target.name, target.description, library, target.precision, batches)
+        table.add_row(target.name, target.description, library, ", ".join(target.precisions), batches)
     out.print(table)

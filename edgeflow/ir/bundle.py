@@ -7,8 +7,8 @@
     profile/*.json     latencies measured on a device
 
 Schema versions: 1.0 (2026-11): the first. 1.1 (2026-11): FLOPs, batch sizes and goldens belong to a plan's graphs,
-since variants share a graph that differs in nothing but shapes. A reader takes its own minor
-version and older ones of the same major version.
+since variants share a graph that differs in nothing but shapes; a graph's `precision`, `sqnr_db` and
+`note`. A reader takes its own minor version and older ones of the same major version.
 """
 
 from __future__ import annotations
@@ -39,12 +39,18 @@ class GraphEntry:
         segments: segments it is made of.
         nodes: operators in the file.
         weight_bytes: of the weights it refers to.
+        precision: its engine is to be built at: `fp32`, `bf16` or `int8`.
+        sqnr_db: of its outputs at int8 against fp32 on the calibration inputs, if that was tried.
+        note: why it has another precision than the bundle, or how it was calibrated; mostly empty.
     """
 
     file: str
     segments: tuple[str, ...]
     nodes: int
     weight_bytes: int
+    precision: str = "fp32"
+    sqnr_db: float | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,18 @@ class Plan:
         routes = (step for step in self.steps if isinstance(step, Route))
         return tuple(decision.variable for route in routes for decision in route.decisions)
 
+    @property
+    def deciding(self) -> frozenset[str]:
+        """Graphs whose outputs a route reads."""
+        routes = (step for step in self.steps if isinstance(step, Route))
+        scores = {decision.scores for route in routes for decision in route.decisions}
+        return frozenset(
+            graph.graph
+            for stage in self.stages
+            for graph in stage.graphs
+            if scores & {port.value for port in graph.outputs}
+        )
+
     def verify(self) -> None:
         """Check the rules that every plan obeys.
 

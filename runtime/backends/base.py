@@ -53,7 +53,12 @@ class Backend(Protocol):
     threads: int
 
     def load(
-        self, path: Path, inputs: Sequence[Port], outputs: Sequence[Port], dims: Mapping[str, int]
+        self,
+        path: Path,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        dims: Mapping[str, int],
+        precision: str = "fp32",
     ) -> Engine:
         """Load a graph file.
 
@@ -63,7 +68,9 @@ class Backend(Protocol):
             outputs: the outputs wanted, in the order `run` gets them.
             dims: values for the free dimensions of the frame. The batch stays free, and so does a
                 dimension that is not among them.
+            precision: `fp32`; `bf16`, where the library computes an fp32 graph in bfloat16; or `int8`,
+                where the graph itself quantises.
 
         Raises:
-            BackendError: the library refuses the graph.
+            BackendError: the library refuses the graph, or would run it at another precision.
         """

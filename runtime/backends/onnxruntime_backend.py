@@ -42,9 +42,19 @@ class OnnxRuntimeBackend:
             )
 
     def load(
-        self, path: Path, inputs: Sequence[Port], outputs: Sequence[Port], dims: Mapping[str, int]
+        self,
+        path: Path,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        dims: Mapping[str, int],
+        precision: str = "fp32",
     ) -> OnnxRuntimeEngine:
         """See `Backend.load`."""
+        if precision == "bf16":  # of int8, nothing needs proof: what the graph computes is quantised
+            raise BackendError(
+                f"ONNX Runtime's CPU provider cannot run {path.name} at bf16: run the bundle with openvino, "
+                "or export it with --precision fp32"
+            )
         options = ort.SessionOptions()
         options.use_per_session_threads = False
         options.log_severity_level = 3

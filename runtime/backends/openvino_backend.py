@@ -13,6 +13,10 @@ from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
 
+_HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
+_BUILT = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}}
+"""What OpenVINO calls the precision of a heavy layer; some of a graph's stay at f32 beside bf16 and int8."""
+
 
 class OpenVinoBackend:
     """Compiled models of one core; they share its thread pool, which sleeps when idle.
@@ -32,14 +36,19 @@ class OpenVinoBackend:
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
             "INFERENCE_NUM_THREADS": threads,
-            "INFERENCE_PRECISION_HINT": "f32",
             "PERF_COUNT": timed,
         }
 
     def load(
-        self, path: Path, inputs: Sequence[Port], outputs: Sequence[Port], dims: Mapping[str, int]
+        self,
+        path: Path,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        dims: Mapping[str, int],
+        precision: str = "fp32",
     ) -> OpenVinoEngine:
         """See `Backend.load`."""
+        config = self._config | {"INFERENCE_PRECISION_HINT": _hint(precision)}
         try:
             model = self._core.read_model(path)
             results = [model.output(port.tensor) for port in outputs]
@@ -50,19 +59,57 @@ class OpenVinoBackend:
                 sizes = (dims.get(d, -1) if isinstance(d, str) else d for d in port.shape)
                 shapes[port.tensor] = ov.PartialShape([batch, *map(ov.Dimension, sizes)])
             model.reshape(shapes)
-            compiled = self._core.compile_model(model, "CPU", self._config)
+            compiled = self._core.compile_model(model, "CPU", config)
         except Exception as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
             raise BackendError(f"OpenVINO {self.version} refuses {path.name}: {reason}") from error
-        return OpenVinoEngine(compiled, inputs, outputs, self._config["PERF_COUNT"])
+        built = _built(compiled, precision, path.name)
+        return OpenVinoEngine(compiled, inputs, outputs, built, self._config["PERF_COUNT"])
+
+
+def _hint(precision: str) -> str:
+    """What layers compute in that no quantisation covers."""
+    return "bf16" if precision == "bf16" else "f32"
+
+
+def _built(compiled: Any, precision: str, name: str) -> frozenset[str]:
+    """Precisions of the heavy layers, read back from what was built.
+
+    On a CPU that lacks a precision the library takes another one and says nothing.
+
+    Raises:
+        BackendError: it took another one.
+    """
+    hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    layers = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
+    found = frozenset(
+        layer["runtimePrecision"].astype(str) for layer in layers if layer["layerType"].astype(str) in _HEAVY
+    )
+    other = found - _BUILT[precision] - {"f32"}
+    if hint != _hint(precision) or other or (found and not found & _BUILT[precision]):
+        raise BackendError(
+            f"OpenVINO built {name} at {', '.join(sorted(found)) or hint} instead of {precision}, which this "
+            "CPU or graph does not allow: export with another --precision, or run it on another machine"
+        )
+    return found
 
 
 class OpenVinoEngine:
-    """One compiled model, with one request per input shape; arrays are used in place."""
+    """One compiled model, with one request per input shape; arrays are used in place.
+
+    Attributes:
+        layer_precisions: OpenVINO's names of the precisions that its heavy layers were built at.
+    """
 
     def __init__(
-        self, compiled: Any, inputs: Sequence[Port], outputs: Sequence[Port], timed: bool = False
+        self,
+        compiled: Any,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        layer_precisions: frozenset[str],
+        timed: bool = False,
     ) -> None:
+        self.layer_precisions = layer_precisions
         self._compiled, self._timed = compiled, timed
         self._runs = 0
         self._inputs = [compiled.input(port.tensor) for port in inputs]

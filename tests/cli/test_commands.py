@@ -145,6 +145,20 @@ def test_export_of_ones_own_model_by_file_and_by_module(edgeflow, tmp_path, monk
     assert edgeflow("check", "other.edgeflow").code == 0
 
 
+def test_export_at_int8_says_what_became_of_every_engine(edgeflow, tmp_path, clip):
+    made = tmp_path / "classifier.edgeflow"
+    said = edgeflow("export", f"{EXAMPLE}:build", "--precision", "int8", "--clip", clip, "-o", made, "--json")
+    assert said.code == 0
+    report = json.loads(said.out)
+    assert report["precision"] == "int8"
+    assert "int8" in {engine["precision"] for engine in report["engines"].values()}
+    assert all(e["precision"] == "int8" or e["note"] for e in report["engines"].values())
+    shown = edgeflow("inspect", made).out
+    assert "onnxruntime >= 1.23, int8" in shown
+    assert all(engine["note"] in shown for engine in report["engines"].values())
+    assert edgeflow("check", made).code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -160,6 +174,11 @@ def test_export_of_ones_own_model_by_file_and_by_module(edgeflow, tmp_path, monk
         (["export", "cain-sd", "--weights", "gone.safetensors", "-o", "x.edgeflow"], "gone.safetensors"),
         (["export", "cain-sd", "--clip", "gone.mp4", "-o", "x.edgeflow"], "gone.mp4"),
         (["export", "cain-sd", "-o", "gone/x.edgeflow"], "no folder"),
+        (["export", "cain-sd", "--precision", "bf16", "-o", "x.edgeflow"], "use one of fp32, int8"),
+        (
+            ["export", f"{EXAMPLE}:build", "--precision", "int8", "-o", "x.edgeflow"],
+            "give a video with --clip",
+        ),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(edgeflow, tmp_path, monkeypatch, arguments, message):

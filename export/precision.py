@@ -1,0 +1,29 @@
+"""Which engines are computed in bfloat16, and which never leave fp32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from edgeflow.ir.bundle import GraphEntry
+from edgeflow.ir.plan import Plan
+
+DECIDES = "decides routes, which precision must not change"
+
+
+def deciding(plans: Mapping[str, Plan]) -> frozenset[str]:
+    """Graphs that stay fp32 at any precision: those whose outputs a route reads.
+
+    A decision is a comparison: where two scores lie close, the smallest error sends a region
+    another way, and its whole picture changes. And routers are a small part of the cost.
+    """
+    return frozenset[str]().union(*(plan.deciding for plan in plans.values()))
+
+
+def at_bf16(graphs: Mapping[str, GraphEntry], plans: Mapping[str, Plan]) -> dict[str, GraphEntry]:
+    """The same fp32 graphs, to be computed in bfloat16, but for those that decide."""
+    kept = deciding(plans)
+    return {
+        name: replace(entry, note=DECIDES) if name in kept else replace(entry, precision="bf16")
+        for name, entry in graphs.items()
+    }

@@ -1,0 +1,189 @@
+"""int8 bundles: what is quantised, with what it is calibrated, and what stays fp32."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from routed_models import small
+from torch import nn
+
+from edgeflow.export.calibrate import watch
+from edgeflow.export.compile import compile_model
+from edgeflow.export.sample import moving_picture
+from edgeflow.flow import Image, RoutedModule, Tensor
+from edgeflow.ir.bundle import WEIGHTS
+from edgeflow.ir.errors import ExportError
+from edgeflow.runtime import Session, open_bundle
+from edgeflow.runtime.check import check
+from edgeflow.targets import load
+
+INT8 = load("cpu").at("int8")
+STRATEGIES = ("chained", "routes")
+
+
+def operators(bundle, name):
+    return [node.op_type for node in onnx.load(bundle.path / bundle.manifest.graphs[name].file).graph.node]
+
+
+@pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
+def test_an_int8_bundle_passes_its_check_on_both_libraries(tiny_int8, library):
+    report = check(open_bundle(tiny_int8["chained"].path), library=library)
+    assert report.passed and report.precision == "int8"
+    below = [graph for graph in report.graphs if graph.precision == "int8"]
+    assert len(below) >= 20
+    assert all(graph.max_error > 1e-4 and graph.allowed is None for graph in below)  # it is no fp32 engine
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_engine_but_the_router_is_quantised(tiny_int8, strategy):
+    bundle = open_bundle(tiny_int8[strategy].path)
+    assert bundle.manifest.target["precision"] == "int8"
+    deciding = set().union(*(plan.deciding for plan in bundle.manifest.plans.values()))
+    assert len(deciding) == 2  # landscape and portrait
+    for name, entry in bundle.manifest.graphs.items():
+        assert entry.precision == ("fp32" if name in deciding else "int8")
+        assert ("QuantizeLinear" in operators(bundle, name)) == (entry.precision == "int8")
+        assert entry.sqnr_db is None if name in deciding else entry.sqnr_db >= 20
+        assert entry.note.startswith("decides routes") == (name in deciding)
+        model = onnx.load(bundle.path / entry.file)
+        assert {o.domain: o.version for o in model.opset_import}[""] == 19
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_graphs_keep_their_interfaces_and_ids(tiny_int8, tiny_bundles, strategy):
+    for kind, plan in tiny_bundles[strategy].manifest.plans.items():
+        int8 = tiny_int8[strategy].manifest.plans[kind]
+        for ours, theirs in zip(int8.stages, plan.stages, strict=True):
+            assert [(g.select, g.inputs, g.outputs, g.exact) for g in ours.graphs] == (
+                [(g.select, g.inputs, g.outputs, g.exact) for g in theirs.graphs]
+            )
+
+
+def test_int8_weights_are_small_and_shared_by_routes(tiny_int8, tiny_bundles):
+    sizes = {s: tiny_int8[s].unique_weight_bytes for s in STRATEGIES}
+    assert sizes["chained"] < 0.5 * tiny_bundles["chained"].unique_weight_bytes
+    assert sizes["routes"] <= sizes["chained"]
+    data = (tiny_int8["routes"].path / WEIGHTS).read_bytes()
+    places = {
+        (int(facts["offset"]), int(facts["length"]))
+        for graph in tiny_int8["routes"].path.glob("graphs/*.onnx")
+        for tensor in onnx.load(graph, load_external_data=False).graph.initializer
+        if (facts := {entry.key: entry.value for entry in tensor.external_data})
+    }
+    contents = [data[offset : offset + length] for offset, length in places]
+    assert len(set(contents)) == len(contents)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_engines_that_the_clip_never_reaches_are_overruled_and_noted(
+    tiny_int8, tiny_bundles, int8_clip, strategy
+):
+    session = Session(tiny_bundles[strategy].path)
+    reached = {e.graph for pair in pairwise(int8_clip) for e in session.run(*pair).trace.engines}
+    graphs = tiny_int8[strategy].manifest.graphs
+    noted = {name for name, entry in graphs.items() if "overruling" in entry.note}
+    assert noted == {name for name, entry in graphs.items() if entry.precision == "int8"} - reached
+    assert noted or strategy == "chained"
+
+
+def test_an_engine_is_calibrated_with_the_regions_of_its_own_route(small_bundle):
+    _, compiled = small_bundle("Levels", "chained")
+    bundle = open_bundle(compiled.path)
+    frames = [moving_picture(50, 70, time) for time in range(3)]
+    stage = bundle.manifest.plans["landscape"].stages[-1]
+    seen = watch(bundle, frames, {graph.graph for graph in stage.graphs})
+    session = Session(bundle)
+    session.prepare(50, 70)
+    (grid,) = session.executor._grids.values()
+    own = {graph.graph: set() for graph in stage.graphs}
+    for frame in frames:
+        levels = session.run(frame).trace.choices["level"]
+        tiles = np.empty((len(grid), grid.size, grid.size, 3), np.uint8)
+        grid.cut(frame, np.arange(len(grid)), tiles)
+        for graph in stage.graphs:
+            own[graph.graph] |= {
+                tile.tobytes()
+                for tile, level in zip(tiles, levels, strict=True)
+                if graph.select.holds({"level": level})
+            }
+    assert all(own.values())
+    for name, found in seen.items():
+        assert not found.forced and 0 < len(found.rows) <= 16
+        assert {row[0].tobytes() for row in found.rows} <= own[name]
+
+
+class Uneven(RoutedModule):
+    """One convolution whose channels differ a million times in size, which 8 bits cannot hold."""
+
+    inputs = (Image("frame", 16, 24),)
+    outputs = (Tensor("features", (4, 16, 24)),)
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.even = nn.Conv2d(3, 4, 3, 1, 1)
+        self.uneven = nn.Conv2d(4, 4, 3, 1, 1)
+        self.register_buffer("sizes", torch.tensor([1e6, 1.0, 1.0, 1.0]).reshape(1, 4, 1, 1))
+        self.uneven.weight.data *= self.sizes.reshape(4, 1, 1, 1)
+
+    def flow(self, f, frame):
+        return f.call(self.level, f.call(self.even, frame))
+
+    def level(self, x: torch.Tensor) -> torch.Tensor:
+        return self.uneven(x) / self.sizes
+
+
+def test_an_engine_that_8_bits_would_spoil_stays_fp32_and_says_so(tmp_path):
+    frames = [moving_picture(16, 24, time) for time in range(4)]
+    made = compile_model(Uneven().eval(), INT8, tmp_path / "u.edgeflow", reference={}, frames=frames)
+    by_segment = {entry.segments[0]: entry for entry in made.manifest.graphs.values()}
+    kept = by_segment["level"]
+    assert by_segment["even"].precision == "int8" and not by_segment["even"].note
+    assert kept.precision == "fp32" and kept.sqnr_db < 20
+    assert kept.note == f"int8 would reach {kept.sqnr_db:.1f} dB of signal to error, 20 dB are asked for"
+    bundle = open_bundle(made.path)
+    (name,) = (
+        n for n, entry in bundle.manifest.graphs.items() if entry is not None and n.startswith("level")
+    )
+    assert "QuantizeLinear" not in operators(bundle, name)
+
+
+def test_an_engine_that_reads_a_state_holds_from_the_first_frame_on(tmp_path):
+    frames = [moving_picture(60, 70, time) for time in range(5)]
+    made = compile_model(small("Shortcut"), INT8, tmp_path / "s.edgeflow", reference={}, frames=frames)
+    assert {entry.precision for entry in made.manifest.graphs.values()} == {"int8"}
+    assert check(open_bundle(made.path)).passed
+
+
+def test_int8_without_a_clip_is_refused_before_any_file(tmp_path):
+    with pytest.raises(ExportError, match=r"int8 is calibrated with frames .*: give a video with --clip"):
+        compile_model(small("Levels"), INT8, tmp_path / "l.edgeflow", reference={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_of_a_model_that_takes_no_image_is_refused(tmp_path):
+    frames = [moving_picture(16, 24, 0)]
+    with pytest.raises(ExportError, match="the input clip is no image: export at fp32"):
+        compile_model(small("Frames"), INT8, tmp_path / "f.edgeflow", reference={}, frames=frames)
+    assert not (tmp_path / "f.edgeflow").exists()
+
+
+def test_int8_with_a_clip_that_is_too_small(tmp_path):
+    frames = [moving_picture(8, 24, 0)]
+    with pytest.raises(ExportError, match=r"1 frames of 24x8, and int8 is .* 1 or more of at least 24x16"):
+        compile_model(Uneven().eval(), INT8, tmp_path / "u.edgeflow", reference={}, frames=frames)
+
+
+def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "edgeflow.export.quantise", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks a module that cannot be imported
+    with pytest.raises(ExportError, match=r"int8 needs onnxruntime: pip install 'edgeflow\[onnxruntime\]'"):
+        compile_model(
+            small("Levels"), INT8, tmp_path / "l.edgeflow", reference={}, frames=[moving_picture(16, 24, 0)]
+        )
+    assert list(tmp_path.iterdir()) == []
