@@ -29,6 +29,7 @@ def record(**fields: Any) -> dict[str, Any]:
 
 def save(name: str, records: list[dict[str, Any]], key: tuple[str, ...]) -> Path:
     """Merge records into results/NAME.json; one with the same key fields is replaced."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.json"
     known = json.loads(path.read_text()) if path.exists() else []
     fresh = {tuple(r.get(k) for k in key) for r in records}

@@ -111,6 +111,7 @@ class Executor:
         self._costs = measured.ms if measured else {}
         self._roofline = Roofline(**bundle.manifest.target["roofline"])
         self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
+        self._tiles: dict[str, Array] = {}
         self.loaded = self._load(bundle, backend, progress)
         self.reset()
 
@@ -219,7 +220,9 @@ class Executor:
             regions, source = frame.tiles[name]
             grid = self._grids[regions]
             order = frame.order.setdefault(regions, np.arange(len(grid)))
-            tiles = np.empty((len(grid), grid.size, grid.size, 3), np.uint8)
+            tiles = self._tiles.get(name)
+            if tiles is None:
+                tiles = self._tiles[name] = np.empty((len(grid), grid.size, grid.size, 3), np.uint8)
             grid.cut(frame.inputs[source], order, tiles)
             frame.values[name] = Rows.of(tiles)
             frame.spent("cut", name, start)
