@@ -242,13 +242,19 @@ class _Planner:
     def _mix(self, program: Program) -> Mix:
         if self.expected:
             return self.expected
-        images = all(spec.image for spec in program.inputs)
-        fits = {"portrait": False, "landscape": True}
-        if images and len(self.frames) >= len(program.inputs):
-            height, width = self.frames[0].shape[:2]
-            if fits.get(program.frame, width >= height) == (width >= height):
-                return of_clip(self.model, program, self.frames)
+        if self._suits(program):
+            return of_clip(self.model, program, self.frames)
         return uniform(program, region_counts(program, *self._size(program)))
+
+    def _suits(self, program: Program) -> bool:
+        """Whether the clip is what the program reads: enough frames, large enough, turned its way."""
+        if len(self.frames) < len(program.inputs) or not all(spec.image for spec in program.inputs):
+            return False
+        height, width = self.frames[0].shape[:2]
+        turned = {"landscape": width >= height, "portrait": height > width}.get(program.frame, True)
+        sizes = [spec.shape[1:] for spec in program.inputs]
+        fixed = [(h, w) for h, w in sizes if isinstance(h, int) and isinstance(w, int)]
+        return turned and all(h <= height and w <= width for h, w in fixed)
 
     def _size(self, program: Program) -> tuple[int, int]:
         """(height, width) to plan for: as given, as the clip's, or 720p."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.export.golden import to_tensor
+from edgeflow.export.sample import sample_calls
 from edgeflow.flow.eager import Eager, EagerResult
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.program import FRAME, Call, Program, Route, Tile
@@ -40,14 +41,16 @@ def of_clip(model: RoutedModule, program: Program, frames: Sequence[NDArray[np.u
 
     Args:
         model: runs eagerly.
-        program: whose inputs are all images.
-        frames: of the clip (h, w, 3) uint8; each call reads as many in a row as there are inputs.
+        program: whose inputs are all images, no larger than the frames.
+        frames: of the clip (h, w, 3) uint8; each call reads as many in a row as there are inputs,
+            cropped where the program fixes a size.
     """
     width = len(program.inputs)
     firsts = np.unique(np.linspace(0, len(frames) - width, CLIP_FRAMES).astype(int))
     eager, found = Eager(model), []
     for first in firsts:
-        result = eager(*(to_tensor(frame) for frame in frames[first : first + width]))
+        (call,) = sample_calls(program.inputs, frames[0].shape[:2], 1, frames[first:])
+        result = eager(*map(to_tensor, call))
         found.append(_routes(program, result))
     return Mix(tuple(found), f"{len(found)} frames of the clip")
 

@@ -80,10 +80,8 @@ def test_int8_weights_are_small_and_shared_by_routes(tiny_int8, tiny_bundles):
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_engines_that_the_clip_never_reaches_are_overruled_and_noted(
-    tiny_int8, tiny_bundles, int8_clip, strategy
-):
-    session = Session(tiny_bundles[strategy].path)
+def test_engines_that_the_clip_never_reaches_are_overruled_and_noted(tiny_int8, int8_clip, strategy):
+    session = Session(tiny_int8[strategy].path)
     reached = {e.graph for pair in pairwise(int8_clip) for e in session.run(*pair).trace.engines}
     graphs = tiny_int8[strategy].manifest.graphs
     noted = {name for name, entry in graphs.items() if "overruling" in entry.note}
@@ -140,7 +138,9 @@ class Uneven(RoutedModule):
 
 def test_an_engine_that_8_bits_would_spoil_stays_fp32_and_says_so(tmp_path):
     frames = [moving_picture(16, 24, time) for time in range(4)]
-    made = compile_model(Uneven().eval(), INT8, tmp_path / "u.edgeflow", reference={}, frames=frames)
+    made = compile_model(
+        Uneven().eval(), INT8, tmp_path / "u.edgeflow", reference={}, strategy="chained", frames=frames
+    )
     by_segment = {entry.segments[0]: entry for entry in made.manifest.graphs.values()}
     kept = by_segment["level"]
     assert by_segment["even"].precision == "int8" and not by_segment["even"].note
@@ -176,7 +176,9 @@ def test_int8_of_a_model_that_takes_no_image_is_refused(tmp_path):
 def test_int8_with_a_clip_that_is_too_small(tmp_path):
     frames = [moving_picture(8, 24, 0)]
     with pytest.raises(ExportError, match=r"1 frames of 24x8, and int8 is .* 1 or more of at least 24x16"):
-        compile_model(Uneven().eval(), INT8, tmp_path / "u.edgeflow", reference={}, frames=frames)
+        compile_model(
+            Uneven().eval(), INT8, tmp_path / "u.edgeflow", reference={}, strategy="chained", frames=frames
+        )
 
 
 def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def test_measured_costs_are_kept_for_this_device_and_used(tiny_bundles, library,
     save_costs(path, Costs(session.device, {key: {1: 1.0, 2: 9.0, 4: 9.0, 8: 9.0}}))
     assert batches_of_the_head()[1] == (1,) * sum(before)
     save_costs(path, Costs(session.device, {"another": {1: 2.0}}))
-    assert set(load_costs(path, session.device).ms) == {key, "another"}
+    assert set(load_costs(path, session.device).ms) >= {key, "another"}
     assert load_costs(path, Device("another", 1, library, "1")) is None
 
 

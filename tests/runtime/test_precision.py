@@ -27,14 +27,15 @@ def tiny_bf16(export_tiny):
 
 def layer_precisions(session):
     session.prepare(131, 200)
-    return {name: graph.engine.layer_precisions for name, graph in session.executor.loaded.items()}
+    loaded = session.executor.loaded.values()
+    return {graph.graph.graph: graph.engine.layer_precisions for graph in loaded}
 
 
 @pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bf16")
 def test_bf16_is_what_runs_but_for_the_router(tiny_bf16):
     found = layer_precisions(Session(tiny_bf16.path))
     deciding = tiny_bf16.manifest.plans["landscape"].deciding
-    assert len(deciding) == 1 and len(found) > 20
+    assert len(deciding) == 1 and len(found) > 10
     for name, layers in found.items():
         assert layers == ({"f32"} if name in deciding else {"bf16"})
         assert tiny_bf16.manifest.graphs[name].precision == ("fp32" if name in deciding else "bf16")

@@ -131,7 +131,8 @@ def test_the_trace_accounts_for_the_frame_and_for_every_flop(tiny, tiny_bundles,
     assert (hits == 1).all()
     counted = cost(tiny)
     tiles = sum(counted.flops(region.route, "tiles") for region in trace.regions)
-    assert trace.flops == tiles + counted.flops({}, "frame")
+    assert sum(e.flops * e.regions for e in trace.engines) == tiles + counted.flops({}, "frame")
+    assert trace.flops == sum(e.flops * sum(e.batches) for e in trace.engines)
     assert 0 < trace.engines_ms <= trace.total_ms
     for engine in trace.engines:
         assert sum(engine.batches) >= engine.regions > 0

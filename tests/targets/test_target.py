@@ -13,6 +13,12 @@ minimum = "1.23"
 precision = "fp32"
 precisions = ["fp32", "int8"]
 batches = [1, 2]
+rewrites = ["polyphase-resize"]
+memory_gb = 2
+[roofline]
+gflops = 100
+gbytes = 10
+launch_ms = 0.1
 """
 
 
@@ -42,9 +48,13 @@ def test_other_precisions_are_refused_with_those_there_are(name, precision):
         ('precisions = ["fp32", "int8"]', "precisions = []", "precisions are some of"),
         ('precisions = ["fp32", "int8"]', "", "missing or unknown fields"),
         ('precision = "fp32"', 'precision = "bf16"', "'bf16' is not one of"),
+        ("memory_gb = 2", "memory_gb = 0", "memory_gb is a positive number"),
+        ('["polyphase-resize"]', '"all"', "rewrites are a list of names"),
+        ("gflops = 100", "gflops = -1", r"values of \[roofline\] are positive"),
+        ("gflops = 100", "", r"\[roofline\] has gbytes, gflops, launch_ms"),
     ],
 )
-def test_a_description_that_misstates_its_precisions(tmp_path, old, new, message):
+def test_a_description_that_misstates_something(tmp_path, old, new, message):
     path = tmp_path / "mine.toml"
     path.write_text(MINE)
     assert load(str(path)).precisions == ("fp32", "int8")
