@@ -5,7 +5,6 @@ python benchmarks/parity.py --clip juggle.mp4
 
 from __future__ import annotations
 
-import tempfile
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +12,9 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from records import record, save
+from subject import TARGETS, bundle_folder, exported
 
 from edgeflow.cli.clips import first_frames
-from edgeflow.export.compile import compile_model
 from edgeflow.export.golden import to_tensor
 from edgeflow.flow import Eager
 from edgeflow.ir.bundle import open_bundle
@@ -30,6 +29,7 @@ def main(
     clip: Annotated[Path, typer.Option(help="The video to run.")],
     preset: str = "small",
     frames: int = 30,
+    bundles: Annotated[Path | None, typer.Option(help="Keep bundles here, and take those there are.")] = None,
     threads: int = 2,
 ) -> None:
     """Measure and save results/parity.json; exits with 1 if a limit is broken."""
@@ -41,16 +41,15 @@ def main(
     eager = Eager(model)
     wanted = [eager(*(to_tensor(p) for p in pair)) for pair in pairwise(pictures)]
     records, broken = [], False
-    with tempfile.TemporaryDirectory() as folder:
-        for plan in ("chained", "routes"):
-            path = Path(folder) / f"{plan}.edgeflow"
-            compile_model(model, load("cpu"), path, reference={}, strategy=plan, frames=pictures[:4])
-            bundle = open_bundle(path)
-            for library in ("onnxruntime", "openvino"):
+    with bundle_folder(bundles) as folder:
+        for plan in ("chained", "routes", "auto"):
+            for library, name in TARGETS.items():
+                path = folder / f"{preset}-{plan}-{name}.edgeflow"
+                bundle = open_bundle(exported(path, model, load(name), plan, frames=pictures))
                 report = check(bundle, library=library, threads=threads)
-                images = {g.graph for s in _stages(bundle) for g in s.graphs if g.exact}
+                images = {g.key for s in _stages(bundle) for g in s.graphs if g.exact}
                 worst = max(g.max_error for g in report.graphs if g.graph in images)
-                relative = max(g.max_error / g.allowed for g in report.graphs)
+                relative = max(g.max_error / g.allowed for g in report.graphs if g.allowed)
                 session = Session(bundle, library=library, threads=threads, exact=True)
                 psnr, flips, decisions = _compare(session, pictures, wanted)
                 good = report.passed and worst <= 1e-4 and psnr >= 70 and flips == 0
