@@ -60,7 +60,7 @@ def session_of_one_model(
     for graph in stage.graphs:
         route = dict(graph.variant)
         chosen = [np.array([v.axis.index(route[v.name])]) for v in plan.variables]
-        session.executor.loaded[graph.graph].engine = _OneRoute(engine, chosen)
+        session.executor.loaded[graph.key].engine = _OneRoute(engine, chosen)
     return session
 
 
