@@ -185,7 +185,10 @@ class Executor:
                 )
             inputs = _common([graph.inputs for graph in graphs])
             outputs = _common([self._outputs(graph) for graph in graphs])
-            engine = backend.load(bundle.path / entry.file, inputs, outputs, self._dims, entry.precision)
+            batch = 1 if all(graph.batches == (1,) for graph in graphs) else None
+            engine = backend.load(
+                bundle.path / entry.file, inputs, outputs, self._dims, entry.precision, batch
+            )
             for graph in graphs:
                 costs = self._costs.get(graph.key, {})
                 if set(costs) < set(graph.batches):

@@ -59,6 +59,7 @@ class Backend(Protocol):
         outputs: Sequence[Port],
         dims: Mapping[str, int],
         precision: str = "fp32",
+        batch: int | None = None,
     ) -> Engine:
         """Load a graph file.
 
@@ -68,6 +69,7 @@ class Backend(Protocol):
             outputs: the outputs wanted, in the order `run` gets them.
             dims: values for the free dimensions of the frame. The batch stays free, and so does a
                 dimension that is not among them.
+            batch: rows of every run, where they are always as many: a static engine is faster.
             precision: `fp32`; `bf16`, where the library computes an fp32 graph in bfloat16; or `int8`,
                 where the graph itself quantises.
 

@@ -48,6 +48,7 @@ class OnnxRuntimeBackend:
         outputs: Sequence[Port],
         dims: Mapping[str, int],
         precision: str = "fp32",
+        batch: int | None = None,
     ) -> OnnxRuntimeEngine:
         """See `Backend.load`."""
         if precision == "bf16":  # of int8, nothing needs proof: what the graph computes is quantised
@@ -58,7 +59,7 @@ class OnnxRuntimeBackend:
         options = ort.SessionOptions()
         options.use_per_session_threads = False
         options.log_severity_level = 3
-        for name, size in dims.items():
+        for name, size in {**dims, **({} if batch is None else {"batch": batch})}.items():
             options.add_free_dimension_override_by_name(name, size)
         folder = TemporaryDirectory(prefix="edgeflow-") if self._timed else None
         if folder:

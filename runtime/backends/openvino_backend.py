@@ -46,6 +46,7 @@ class OpenVinoBackend:
         outputs: Sequence[Port],
         dims: Mapping[str, int],
         precision: str = "fp32",
+        batch: int | None = None,
     ) -> OpenVinoEngine:
         """See `Backend.load`."""
         config = self._config | {"INFERENCE_PRECISION_HINT": _hint(precision)}
@@ -55,9 +56,9 @@ class OpenVinoBackend:
             model = ov.Model(results, model.get_parameters(), path.stem)
             shapes = {}
             for port in inputs:
-                batch = model.input(port.tensor).partial_shape[0]
+                rows = model.input(port.tensor).partial_shape[0] if batch is None else ov.Dimension(batch)
                 sizes = (dims.get(d, -1) if isinstance(d, str) else d for d in port.shape)
-                shapes[port.tensor] = ov.PartialShape([batch, *map(ov.Dimension, sizes)])
+                shapes[port.tensor] = ov.PartialShape([rows, *map(ov.Dimension, sizes)])
             model.reshape(shapes)
             compiled = self._core.compile_model(model, "CPU", config)
         except Exception as error:
