@@ -1,0 +1,192 @@
+"""Writes a plan's graphs, goldens, weights and the manifest into a bundle's folder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edgeflow.export.golden import Arrays, GoldenMaker, golden_clip
+from edgeflow.export.link import EXACT, link
+from edgeflow.export.lowering import Progress
+from edgeflow.export.plan import PlanDraft, StageDraft, Variant
+from edgeflow.export.planner import Planner, call_flops, port_of
+from edgeflow.export.sample import sample_calls
+from edgeflow.export.share import share
+from edgeflow.export.weights import WeightFile
+from edgeflow.ir.bundle import MANIFEST, WEIGHTS, FileEntry, GraphEntry, Manifest, manifest_to_json
+from edgeflow.ir.files import sha256_of
+from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
+from edgeflow.ir.program import FRAME, Program, reads, writes
+from edgeflow.ir.route import Assignment
+from edgeflow.targets import Target
+
+GOLDEN_SIZE = (180, 320)
+"""(height, width) of golden frames whose size is free; portrait is turned."""
+
+GOLDEN_CALLS = 3
+
+
+@dataclass
+class Packer:
+    """Writes graphs, goldens, weights and the manifest into a bundle's folder."""
+
+    folder: Path
+    progress: Progress
+    weights: WeightFile = field(default_factory=lambda: WeightFile(Path(WEIGHTS).name))
+    graphs: dict[str, GraphEntry] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        (self.folder / "graphs").mkdir()
+        (self.folder / "golden").mkdir()
+
+    def add_graph(self, stage: str, model: onnx.ModelProto, segments: tuple[str, ...]) -> str:
+        """Write a graph unless the same one is there; returns its id."""
+        graph = onnx.ModelProto()
+        graph.CopyFrom(model)
+        moved = self.weights.externalise(graph)
+        data = graph.SerializeToString(deterministic=True)
+        name = f"{stage}-{hashlib.sha256(data).hexdigest()[:12]}"
+        if name not in self.graphs:
+            file = f"graphs/{name}.onnx"
+            (self.folder / file).write_bytes(data)
+            entry = GraphEntry(file, segments, len(graph.graph.node), moved)
+            self.graphs[name] = entry
+        return name
+
+    def add_golden(self, graph: StageGraph, make: Callable[[], Arrays]) -> None:
+        """Write a graph's golden vectors unless they are there."""
+        if not (self.folder / graph.golden).exists():
+            self.add_arrays(graph.golden, make())
+
+    def add_arrays(self, file: str, arrays: Arrays) -> None:
+        """Write a compressed npz file."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+        (self.folder / file).write_bytes(buffer.getvalue())
+
+    def finish(
+        self, plans: Mapping[str, Plan], reference: dict[str, Any], target: Target, provenance: dict[str, Any]
+    ) -> None:
+        """Write the weights and the manifest, which names every other file."""
+        self.weights.write(self.folder / WEIGHTS)
+        inside = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
+        found = (path for path in inside if path.name != MANIFEST)
+        files = {
+            path.relative_to(self.folder).as_posix(): FileEntry(path.stat().st_size, sha256_of(path))
+            for path in found
+        }
+        self.manifest = Manifest(reference, plans, self.graphs, target.to_json(), provenance, files)
+        text = json.dumps(manifest_to_json(self.manifest), indent=1)
+        (self.folder / MANIFEST).write_text(text + "\n")
+
+
+def pack_plan(
+    packer: Packer,
+    planner: Planner,
+    program: Program,
+    draft: PlanDraft,
+    kind: str,
+    frames: Sequence[NDArray[np.uint8]],
+) -> Plan:
+    """Write a drafted plan's graphs and goldens into the bundle; returns the plan that names them."""
+    model = planner.model
+    flops = call_flops(model, program)
+    size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
+    calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames)
+    maker = GoldenMaker(model, program, calls[0])
+    steps: list[Any] = []
+    for step in draft.steps:
+        if not isinstance(step, StageDraft):
+            steps.append(step)
+            continue
+        graphs = _pack_stage(packer, planner, program, step, flops, maker)
+        segments = tuple(call.segment for call in step.calls)
+        steps.append(Stage(step.name, step.regions, segments, _merged(graphs), step.otherwise))
+    packer.add_arrays(f"golden/clip-{kind}.npz", golden_clip(model, calls))
+    read = {port.value for s in steps if isinstance(s, Stage) for g in s.graphs for port in g.inputs}
+    made = {name for s in steps if isinstance(s, Stage) for name, _ in s.otherwise}
+    others = {name for s in steps if not isinstance(s, Stage) for name in _names(s)}
+    used = read | made | others | {spec.name for spec in program.inputs} | set(program.results)
+    values = tuple(value for value in program.values if value.name in used)
+    done = Plan(
+        draft.strategy,
+        program.inputs,
+        program.outputs,
+        program.results,
+        program.states,
+        values,
+        tuple(steps),
+    )
+    done.verify()
+    return done
+
+
+def _merged(graphs: Sequence[StageGraph]) -> tuple[StageGraph, ...]:
+    """Variants that came out as one graph run as one group."""
+    merged: dict[Any, StageGraph] = {}
+    for graph in graphs:
+        same = merged.get((graph.key, graph.kept))
+        select = same.select | graph.select if same else graph.select
+        merged[graph.key, graph.kept] = replace(same or graph, select=select)
+    return tuple(merged.values())
+
+
+def _names(step: Any) -> tuple[str, ...]:
+    return (*reads(step), *writes(step))
+
+
+def _pack_stage(
+    packer: Packer,
+    planner: Planner,
+    program: Program,
+    stage: StageDraft,
+    flops: Mapping[tuple[str, Assignment], int],
+    maker: GoldenMaker,
+) -> list[StageGraph]:
+    """A stage's graphs: one file for all variants that differ in nothing but shapes."""
+    images = {value.name for value in program.values if value.image}
+    linked = []
+    for variant in stage.variants:
+        parts = {part: planner.lowering.graph(program, part) for part in variant.links}
+        linked.append(link(variant, parts, images))
+    made = []
+    # Engines at int8 are calibrated each with its own inputs, so they share nothing but weights.
+    models = linked if planner.target.precision == "int8" else share(linked)
+    for variant, model in zip(stage.variants, models, strict=True):
+        name = packer.add_graph(stage.name, model, tuple(part.call.segment for part in variant.links))
+        batches = planner.target.batches if stage.regions != FRAME else (1,)
+        total = sum(flops[part.call.outputs[0], part.variant] for part in variant.links)
+        graph = planner.price(program, variant, _stage_graph(program, variant, name, total, batches))
+        packer.add_golden(graph, lambda v=variant: maker.of(v))  # type: ignore[misc]
+        made.append(graph)
+    return made
+
+
+def _stage_graph(
+    program: Program, variant: Variant, name: str, flops: int, batches: tuple[int, ...]
+) -> StageGraph:
+    values = dict(variant.variant)
+    inputs = tuple(port_of(program.value(name), name, values) for name in variant.inputs)
+    outputs = tuple(port_of(program.value(source), name, values) for name, source in variant.outputs)
+    exact = tuple(
+        Port(port.value, port.tensor + EXACT, _float_shape(port.shape), "float32")
+        for port in outputs
+        if port.dtype == "uint8"
+    )
+    graph = StageGraph(
+        variant.select, variant.variant, name, flops, batches, "", inputs, outputs, exact, variant.kept
+    )
+    return replace(graph, golden=f"golden/{hashlib.sha256(graph.key.encode()).hexdigest()[:16]}.npz")
+
+
+def _float_shape(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    return (shape[-1], *shape[:-1])
