@@ -22,6 +22,7 @@ from edgeflow.export.packing import Packer, pack_plan
 from edgeflow.export.plan import plan
 from edgeflow.export.planner import Planner
 from edgeflow.export.precision import at_bf16
+from edgeflow.export.typed import at_half
 from edgeflow.flow import trace
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import Bundle, Manifest
@@ -111,6 +112,10 @@ def compile_model(
         if quantise:
             fp32 = Bundle(folder, packer.manifest)
             packer.graphs, packer.weights = quantise(fp32, frames, progress)
+            packer.finish(plans, dict(reference), target, provenance)
+        if target.typed_half:
+            typed = at_half(Bundle(folder, packer.manifest), plugins=target.deform_conv == "plugin")
+            plans, packer.graphs, packer.weights = typed
             packer.finish(plans, dict(reference), target, provenance)
         manifest = packer.manifest
         if planner.costs.ms and target.precision == "fp32":

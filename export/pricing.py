@@ -94,7 +94,7 @@ class Pricer:
             engine = self.backend.load(path, inputs, outputs, {})
             prices: dict[int, float] = {}
             for batch in self._batches(variant):
-                ms = measure(engine, inputs, outputs, [batch])[batch]
+                ms = measure(engine, self.backend.memory, inputs, outputs, [batch])[batch]
                 if not prices or ms / batch < WORTH * min(t / b for b, t in prices.items()):
                     prices[batch] = ms
                 elif ms > LONG_MS:

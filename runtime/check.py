@@ -43,6 +43,7 @@ class Gate:
 
 GATES = {
     "fp32": Gate(None, MINIMUM_PSNR_DB, 0.0, 1),
+    "fp16": Gate(40.0, 60.0, 0.01, 255),
     "bf16": Gate(30.0, 50.0, 0.01, 255),
     "int8": Gate(15.0, 40.0, 0.01, 255),
 }
@@ -183,9 +184,12 @@ def _check_graph(bundle: Bundle, session: Session, graph: StageGraph) -> GraphCh
     with np.load(bundle.path / graph.golden) as golden:
         inputs = [golden[f"in.{port.value}"].astype(port.dtype) for port in loaded.graph.inputs]
         wanted = [golden[f"out.{port.tensor}"] for port in loaded.outputs]
+    memory = session.backend.memory
+    memory.begin_frame()
     outputs = [_empty(session, port) for port in loaded.outputs]
-    loaded.engine.run(inputs, outputs)
-    pairs = [(sampled(made), expected) for made, expected in zip(outputs, wanted, strict=True)]
+    loaded.engine.run([memory.upload(array) for array in inputs], outputs)
+    made = [memory.download(array) for array in outputs]
+    pairs = [(sampled(ours), expected) for ours, expected in zip(made, wanted, strict=True)]
     error = float(np.max([np.abs(made - expected).max() for made, expected in pairs]))
     largest = max(float(np.abs(expected).max()) for _, expected in pairs)
     sqnr = float(np.min([sqnr_db([pair]) for pair in pairs]))
@@ -196,7 +200,7 @@ def _check_graph(bundle: Bundle, session: Session, graph: StageGraph) -> GraphCh
 
 def _empty(session: Session, port: Port) -> Array:
     assert session.executor is not None
-    return np.empty((1, *session.executor.sizes(port.shape)), port.dtype)
+    return session.backend.memory.empty((1, *session.executor.sizes(port.shape)), port.dtype)
 
 
 def _check_clip(

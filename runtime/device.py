@@ -13,6 +13,7 @@ from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.costs import Device
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import Backend, Engine
+from edgeflow.runtime.memory import Memory
 
 RUNS, SECONDS = 12, 0.3
 """A batch size is timed over 12 runs or 0.3 seconds, whichever is less, after one that is not."""
@@ -35,29 +36,35 @@ def device_of(bundle: Bundle, backend: Backend) -> Device:
 
 
 def measure(
-    engine: Engine, inputs: Sequence[Port], outputs: Sequence[Port], batches: Sequence[int]
+    engine: Engine, memory: Memory, inputs: Sequence[Port], outputs: Sequence[Port], batches: Sequence[int]
 ) -> dict[int, float]:
     """Least milliseconds of a run, per batch size, on inputs of zeros: other programs only add to it.
 
     Args:
         engine: loaded.
+        memory: that it reads and writes.
         inputs: its inputs, all dimensions known.
         outputs: its outputs, all dimensions known.
         batches: sizes to time.
     """
-    return {batch: _least(engine, inputs, outputs, batch) for batch in batches}
+    return {batch: _least(engine, memory, inputs, outputs, batch) for batch in batches}
 
 
-def _least(engine: Engine, inputs: Sequence[Port], outputs: Sequence[Port], batch: int) -> float:
+def _least(
+    engine: Engine, memory: Memory, inputs: Sequence[Port], outputs: Sequence[Port], batch: int
+) -> float:
+    memory.begin_frame()
     given, made = (
-        [np.zeros((batch, *map(int, port.shape)), port.dtype) for port in ports]
+        [memory.upload(np.zeros((batch, *map(int, port.shape)), port.dtype)) for port in ports]
         for ports in (inputs, outputs)
     )
     engine.run(given, made)
+    memory.wait()
     times: list[float] = []
     start = perf_counter()
     while len(times) < RUNS and (not times or perf_counter() - start < SECONDS):
         begin = perf_counter()
         engine.run(given, made)
+        memory.wait()
         times.append((perf_counter() - begin) * 1e3)
     return min(times)

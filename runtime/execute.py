@@ -14,7 +14,7 @@ from edgeflow.ir.bundle import Bundle, GraphEntry
 from edgeflow.ir.costs import Roofline, load_costs
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
-from edgeflow.ir.program import FRAME, Decision, Keep, Route, Sample, Shape, Stitch, Tile
+from edgeflow.ir.program import FRAME, Decision, Keep, Route, Sample, Shape, State, Stitch, Tile
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import (
     Argmax,
@@ -102,6 +102,7 @@ class Executor:
         self.plan, self._policy = plan, policy
         self._dims = {"height": size[0], "width": size[1]}
         self._exact = exact
+        self._memory = backend.memory
         routes = [step for step in plan.steps if isinstance(step, Route)]
         self._owners = {d.variable.name: step.regions for step in routes for d in step.decisions}
         self._axes: dict[str, Axis] = {variable.name: variable.axis for variable in plan.variables}
@@ -118,19 +119,17 @@ class Executor:
     def reset(self) -> None:
         """Let every state hold its initial value."""
         self._context = StreamContext()
-        self._states = {
-            state.name: Rows.of(np.full((1, *self.sizes(state.shape)), state.fill, np.float32))
-            for state in self.plan.states
-        }
+        self._memory.begin_frame()
+        self._states = {state.name: self._initial(state) for state in self.plan.states}
 
     def run(self, inputs: Sequence[Array]) -> Result:
         """Run one frame whose inputs were checked."""
         start = perf_counter()
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
         frame = _Frame(named, start, dict(self._states))
+        self._memory.begin_frame()
         for name, array in named.items():
-            # OpenVINO shares only writeable memory; a frame that is read-only is copied
-            frame.values[name] = Rows.of(np.require(array, requirements=["C", "W"])[None])
+            frame.values[name] = Rows.of(self._memory.upload(array)[None])
         for step in self.plan.steps:
             match step:
                 case Tile():
@@ -160,6 +159,15 @@ class Executor:
             tuple(frame.spans),
         )
         return Result(outputs, trace)
+
+    def _initial(self, state: State) -> Rows:
+        """What a state holds after a reset, in the type that engines read it in."""
+        graphs = [graph for stage in self.plan.stages for graph in stage.graphs]
+        dtypes = {port.value: port.dtype for graph in graphs for port in graph.inputs}
+        array = np.full((1, *self.sizes(state.shape)), state.fill, dtypes.get(state.name, "float32"))
+        kept = self._memory.empty(array.shape, array.dtype)
+        self._memory.copy_rows(self._memory.upload(array), np.zeros(1, np.intp), kept)
+        return Rows.of(kept)
 
     def dearest_flops(self) -> int:
         """FLOPs of a frame whose every region takes the dearest variant of every stage."""
@@ -225,8 +233,9 @@ class Executor:
             order = frame.order.setdefault(regions, np.arange(len(grid)))
             tiles = self._tiles.get(name)
             if tiles is None:
-                tiles = self._tiles[name] = np.empty((len(grid), grid.size, grid.size, 3), np.uint8)
-            grid.cut(frame.inputs[source], order, tiles)
+                shape = (len(grid), grid.size, grid.size, 3)
+                tiles = self._tiles[name] = self._memory.empty(shape, np.uint8)
+            self._memory.cut(frame.values[source].row(0), grid, order, tiles)
             frame.values[name] = Rows.of(tiles)
             frame.spent("cut", name, start)
         return frame.values[name]
@@ -257,9 +266,9 @@ class Executor:
         assert decision.scores is not None
         rows = self._value(decision.scores, frame)
         if decision.pooled:
-            scores = pool_map(rows.row(0), self._grids[regions])
+            scores = pool_map(self._memory.download(rows.row(0)), self._grids[regions])
             return rule.decide(scores[frame.order[regions]] if regions in frame.order else scores, axis)
-        scores = np.stack([rows.row(i) for i in range(self._count(regions))])
+        scores = np.stack([self._memory.download(rows.row(i)) for i in range(self._count(regions))])
         return rule.decide(scores.reshape(len(scores), -1), axis)
 
     def _run_stage(self, stage: Stage, frame: _Frame) -> None:
@@ -293,7 +302,7 @@ class Executor:
             members = regions[first : first + batch]
             start = perf_counter()
             arrays = [
-                rows.take(members, self._scratch(loaded, i, port, frame), batch)
+                rows.take(members, self._memory, self._scratch(loaded, i, port, frame), batch)
                 for i, (rows, port) in enumerate(zip(inputs, graph.inputs, strict=True))
             ]
             frame.spent("gather", graph.graph, start)
@@ -317,7 +326,9 @@ class Executor:
 
     def _output_arrays(self, loaded: LoadedGraph, rows: int) -> list[Array]:
         if not loaded.arrays or len(loaded.arrays[0]) < rows:
-            loaded.arrays = [np.empty((rows, *self.sizes(p.shape)), p.dtype) for p in loaded.outputs]
+            shapes = [(rows, *self.sizes(port.shape)) for port in loaded.outputs]
+            ports = zip(shapes, loaded.outputs, strict=True)
+            loaded.arrays = [self._memory.empty(shape, port.dtype) for shape, port in ports]
         return loaded.arrays
 
     def _scratch(
@@ -326,7 +337,8 @@ class Executor:
         def give(rows: int) -> Array:
             array = loaded.scratch.get(position)
             if array is None or len(array) < rows:
-                array = loaded.scratch[position] = np.empty((rows, *self.sizes(port.shape)), port.dtype)
+                shape = (rows, *self.sizes(port.shape))
+                array = loaded.scratch[position] = self._memory.empty(shape, port.dtype)
             frame.gathered += rows
             return array[:rows]
 
@@ -341,26 +353,30 @@ class Executor:
         shape = (
             (like.shape[0], grid.height, grid.width) if exact else (grid.height, grid.width, like.shape[2])
         )
-        picture = np.empty(shape, like.dtype)
-        target = picture.transpose(1, 2, 0) if exact else picture
+        picture = self._memory.empty(shape, like.dtype)
         for position, number in enumerate(order.tolist()):
-            tile = rows.row(position)
-            grid.paste(tile.transpose(1, 2, 0) if exact else tile, number, target)
-        frame.outputs[step.output] = picture
+            self._memory.paste(rows.row(position), grid, number, picture)
+        frame.outputs[step.output] = self._memory.download(picture)
         frame.spent("stitch", step.output, start)
 
     def _keep(self, step: Keep, frame: _Frame) -> None:
         if step.when.mask(frame.routes, self._axes, 1)[0]:
-            self._states[step.state] = Rows.of(self._value(step.input, frame).row(0)[None].copy())
+            array = self._value(step.input, frame).row(0)[None]
+            kept = self._memory.empty(array.shape, array.dtype)
+            self._memory.copy_rows(array, np.zeros(1, np.intp), kept)
+            self._states[step.state] = Rows.of(kept)
 
     def _sample(self, step: Sample, frame: _Frame) -> None:
         count = int(self._axes[step.variable].values[int(frame.routes[step.variable][0])])
         clip = self._value(step.input, frame).row(0)
-        frame.values[step.output] = Rows.of(clip[evenly(len(clip), count)][None])
+        rows = np.array(evenly(len(clip), count))
+        sampled = self._memory.empty((1, count, *clip.shape[1:]), clip.dtype)
+        self._memory.copy_rows(clip, rows, sampled[0])
+        frame.values[step.output] = Rows.of(sampled)
 
     def _output(self, name: str, frame: _Frame) -> Array:
         found = frame.outputs.get(name)
-        return found if found is not None else self._value(name, frame).row(0).copy()
+        return found if found is not None else self._memory.download(self._value(name, frame).row(0)).copy()
 
     def _choices(self, frame: _Frame) -> dict[str, list[Choice]]:
         """Per variable the value of every region, in the order of the regions themselves."""

@@ -15,8 +15,10 @@ import numpy as np
 
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.costs import Costs, Device
+from edgeflow.runtime.backends import Engine
 from edgeflow.runtime.device import cpu_name
 from edgeflow.runtime.execute import Executor
+from edgeflow.runtime.memory import Memory
 from edgeflow.runtime.realisation import WARMUP, compare
 from edgeflow.runtime.rows import Array
 from edgeflow.runtime.session import Session
@@ -181,7 +183,7 @@ def profile(
     session.prepare(*(size or (720, 1280)))
     assert session.executor is not None
     clip = _clip(traces, calls[0][0], session.executor.dearest_flops()) if calls else None
-    engines = tuple(_profile_engines(bundle, session.executor, progress))
+    engines = tuple(_profile_engines(bundle, session.executor, session.backend.memory, progress))
     frame = sorted(traces, key=lambda trace: trace.total_ms)[len(traces) // 2] if traces else None
     backend = session.backend
     return ProfileReport(
@@ -196,17 +198,24 @@ def _calls(bundle: Bundle, frames: Iterable[Array]) -> list[tuple[Array, ...]]:
 
 
 def _profile_engines(
-    bundle: Bundle, executor: Executor, progress: Callable[[str], None]
+    bundle: Bundle, executor: Executor, memory: Memory, progress: Callable[[str], None]
 ) -> Iterable[EngineProfile]:
     for loaded in executor.loaded.values():
         progress(loaded.graph.graph)
         for batch in loaded.graph.batches:
+            memory.begin_frame()
             arrays = [
-                np.zeros((batch, *executor.sizes(port.shape)), port.dtype)
+                memory.upload(np.zeros((batch, *executor.sizes(port.shape)), port.dtype))
                 for port in (*loaded.graph.inputs, *loaded.outputs)
             ]
             count = len(loaded.graph.inputs)
-            times = _times(lambda e=loaded.engine, a=arrays, n=count: e.run(a[:n], a[n:]))  # type: ignore[misc]
+            engine = loaded.engine
+
+            def run(engine: Engine = engine, arrays: list[Any] = arrays, count: int = count) -> None:
+                engine.run(arrays[:count], arrays[count:])
+                memory.wait()
+
+            times = _times(run)
             latency = Latency.of(times)
             rate = loaded.graph.flops * batch / latency.median_ms / 1e6
             name = loaded.graph.graph

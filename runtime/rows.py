@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-Array: TypeAlias = NDArray[Any]
+from edgeflow.runtime.memory import Memory
+
+Array: TypeAlias = Any
+"""A host array of numpy's, or an array of a device: see `edgeflow.runtime.memory`."""
 Scratch: TypeAlias = Callable[[int], Array]
 """Gives an array of that many rows to gather into."""
 
@@ -54,11 +58,14 @@ class Rows:
         self._row[regions] = other._row[regions]
         self._arrays += other._arrays
 
-    def take(self, regions: NDArray[np.intp], scratch: Scratch, batch: int | None = None) -> Array:
+    def take(
+        self, regions: NDArray[np.intp], memory: Memory, scratch: Scratch, batch: int | None = None
+    ) -> Array:
         """The regions' rows as one array: a slice in place where they lie together.
 
         Args:
             regions: which ones, in order.
+            memory: copies rows that do not lie together.
             scratch: where to gather them otherwise.
             batch: rows wanted; the last region is repeated to fill them.
         """
@@ -71,14 +78,10 @@ class Rows:
                 together: Array = array[first : first + count]
                 return together
         gathered = scratch(count)
-        for number in np.unique(source):
-            own = np.flatnonzero(source == number)
-            first, rows = int(own[0]), row[own]
-            if own[-1] - first == len(own) - 1:
-                np.take(self._arrays[number], rows, 0, gathered[first : first + len(own)], "clip")
-            else:
-                gathered[own] = self._arrays[number][rows]
-        gathered[len(regions) :] = gathered[len(regions) - 1]
+        source, row = (np.pad(places, (0, count - len(regions)), "edge") for places in (source, row))
+        bounds = [0, *(np.flatnonzero(np.diff(source)) + 1).tolist(), count]
+        for first, last in pairwise(bounds):
+            memory.copy_rows(self._arrays[source[first]], row[first:last], gathered[first:last])
         return gathered
 
     def row(self, region: int) -> Array:

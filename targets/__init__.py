@@ -3,3 +3,4 @@
 from edgeflow.targets.target import Target as Target
 from edgeflow.targets.target import load as load
 from edgeflow.targets.target import names as names
+from edgeflow.targets.target import numbers as numbers

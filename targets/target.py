@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,17 @@ else:
     import tomli as tomllib
 
 _FOLDER = Path(__file__).parent
-_LIBRARIES = ("onnxruntime", "openvino")
-_PRECISIONS = ("fp32", "bf16", "int8")
+_LIBRARIES = (
+    "onnxruntime",
+    "onnxruntime-cuda",
+    "openvino",
+    "openvino-gpu",
+    "openvino-npu",
+    "tensorrt",
+    "torch-tensorrt",
+)
+_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+_OPTIONAL = ("compute_capability", "unified_memory", "deform_conv", "releases", "sources")
 
 
 @dataclass(frozen=True)
@@ -27,26 +37,46 @@ class Target:
     Attributes:
         name: how the command line calls it.
         description: for people.
-        library: engine library that runs its engines.
-        minimum: oldest release of the library that works.
+        library: engine library that runs its engines, with the device it runs them on if that is not the CPU.
+        versions: releases of the library that it is for, ascending; newer ones of the last's major release too.
         precision: of the engines, if none is asked for.
         precisions: that its engines can be made at.
         batches: static batch sizes, ascending, from 1.
         rewrites: graph rewrites that make its library faster, by name, in order.
         memory_gb: memory of the device, in 10^9 bytes.
         roofline: what an engine is taken to cost until it was measured.
+        compute_capability: of an NVIDIA device, as `8.7`; empty elsewhere.
+        unified_memory: the processor and the device share one memory.
+        deform_conv: how deformable convolution leaves: `standard` operators, or edgeflow's `plugin`.
+        releases: what brings a release of the library to the device, by release.
+        sources: where each fact comes from, by field.
     """
 
     name: str
     description: str
     library: str
-    minimum: str
+    versions: tuple[str, ...]
     precision: str
     precisions: tuple[str, ...]
     batches: tuple[int, ...]
     rewrites: tuple[str, ...]
     memory_gb: float
     roofline: Roofline
+    compute_capability: str = ""
+    unified_memory: bool = False
+    deform_conv: str = "standard"
+    releases: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def minimum(self) -> str:
+        """The oldest release of the library that works."""
+        return self.versions[0]
+
+    @property
+    def typed_half(self) -> bool:
+        """Whether what is not int8 is typed in half precision: at fp16, and at int8 where the device has fp16."""
+        return self.precision == "fp16" or (self.precision == "int8" and "fp16" in self.precisions)
 
     @property
     def weight_budget(self) -> int:
@@ -55,7 +85,9 @@ class Target:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, as a bundle's manifest keeps it."""
-        lists = {name: list(getattr(self, name)) for name in ("precisions", "batches", "rewrites")}
+        lists = {
+            name: list(getattr(self, name)) for name in ("versions", "precisions", "batches", "rewrites")
+        }
         return {**asdict(self), **lists}
 
     def at(self, precision: str) -> Target:
@@ -99,11 +131,14 @@ def from_json(data: dict[str, Any], where: str) -> Target:
     Raises:
         TargetError: it lacks or misstates something.
     """
-    wanted = {field.name for field in fields(Target)}
-    if odd := sorted(wanted ^ set(data)):
+    wanted = {own.name for own in fields(Target)}
+    if odd := sorted((wanted ^ set(data)) - set(_OPTIONAL)):
         raise TargetError(f"target {where}: missing or unknown fields {odd}; its fields are {sorted(wanted)}")
-    if data["library"] not in _LIBRARIES:
-        raise TargetError(f"target {where}: library {data['library']!r} is not one of {_LIBRARIES}")
+    _check_choice(data, "library", _LIBRARIES, where)
+    _check_choice({"deform_conv": "standard", **data}, "deform_conv", ("standard", "plugin"), where)
+    _check_names(data, "versions", where)
+    if not data["versions"] or data["versions"] != sorted(set(data["versions"]), key=numbers):
+        raise TargetError(f"target {where}: versions ascend, and are at least one; got {data['versions']!r}")
     precisions = data["precisions"]
     if not isinstance(precisions, list) or not precisions or not set(precisions) <= set(_PRECISIONS):
         raise TargetError(f"target {where}: precisions are some of {_PRECISIONS}, got {precisions!r}")
@@ -114,22 +149,37 @@ def from_json(data: dict[str, Any], where: str) -> Target:
         raise TargetError(f"target {where}: batches ascend from 1, got {batches!r}")
     if not isinstance(data["memory_gb"], int | float) or data["memory_gb"] <= 0:
         raise TargetError(f"target {where}: memory_gb is a positive number, got {data['memory_gb']!r}")
-    rewrites = data["rewrites"]
-    if not isinstance(rewrites, list) or not all(isinstance(name, str) for name in rewrites):
-        raise TargetError(f"target {where}: rewrites are a list of names, got {rewrites!r}")
+    _check_names(data, "rewrites", where)
     return Target(
         **{
             **data,
             "precisions": tuple(precisions),
             "batches": tuple(batches),
-            "rewrites": tuple(rewrites),
+            "versions": tuple(data["versions"]),
+            "rewrites": tuple(data["rewrites"]),
             "roofline": _roofline(data["roofline"], where),
         }
     )
 
 
+def numbers(version: str) -> tuple[int, ...]:
+    """A release as numbers to compare: `10.13.3` is (10, 13, 3); what follows a `+` or a letter is left out."""
+    return tuple(int(part) for part in version.split("+")[0].split(".") if part.isdigit())
+
+
+def _check_choice(data: Mapping[str, Any], name: str, choices: tuple[str, ...], where: str) -> None:
+    if data[name] not in choices:
+        raise TargetError(f"target {where}: {name} {data[name]!r} is not one of {choices}")
+
+
+def _check_names(data: Mapping[str, Any], name: str, where: str) -> None:
+    given = data[name]
+    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
+        raise TargetError(f"target {where}: {name} are a list of names, got {given!r}")
+
+
 def _roofline(data: Any, where: str) -> Roofline:
-    wanted = {field.name for field in fields(Roofline)}
+    wanted = {own.name for own in fields(Roofline)}
     if not isinstance(data, dict) or set(data) != wanted:
         raise TargetError(f"target {where}: [roofline] has {', '.join(sorted(wanted))}, got {data!r}")
     if not all(isinstance(value, int | float) and value > 0 for value in data.values()):

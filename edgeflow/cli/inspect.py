@@ -38,7 +38,7 @@ def _print(bundle: Bundle) -> None:
     target = manifest.target
     out.print(f"model   {model}", soft_wrap=True)
     out.print(
-        f"target  {target['name']}: {target['library']} >= {target['minimum']}, {target['precision']}",
+        f"target  {target['name']}: {target['library']} >= {target['versions'][0]}, {target['precision']}",
     )
     out.print(
         f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}",

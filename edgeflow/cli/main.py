@@ -45,7 +45,7 @@ app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("profile")(profile.profile)
 app.command("inspect")(inspect.inspect)
-app.command("targets")(targets.targets)
+app.add_typer(targets.app, name="targets")
 app.command("sys")(sys_info.sys_info)
 app.add_typer(train.app, name="train")
 

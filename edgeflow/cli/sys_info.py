@@ -1,7 +1,8 @@
-"""`edgeflow sys`: this machine, and which targets it can run."""
+"""`edgeflow sys`: this machine, and which targets it can build for and run."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -9,33 +10,79 @@ import typer
 
 from edgeflow import __version__
 from edgeflow.cli.console import out, print_json
+from edgeflow.ir.errors import BackendError
+from edgeflow.runtime.backends import INSTALL
 from edgeflow.runtime.profile import machine
-from edgeflow.targets import Target, load, names
+from edgeflow.targets import Target, load, names, numbers
+from edgeflow.targets.nvidia import Nvidia, find
 
-LIBRARIES = ("numpy", "av", "onnxruntime", "openvino", "torch", "onnx", "onnxscript", "onnx-graphsurgeon")
+LIBRARIES = (
+    "numpy",
+    "av",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "tensorrt",
+    "torch-tensorrt",
+    "torch",
+    "onnx",
+    "onnxscript",
+    "onnx-graphsurgeon",
+)
+PACKAGES = {
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "onnxruntime-cuda": ("onnxruntime-gpu",),
+    "openvino": ("openvino",),
+    "openvino-gpu": ("openvino",),
+    "openvino-npu": ("openvino",),
+    "tensorrt": ("tensorrt",),
+    "torch-tensorrt": ("torch-tensorrt",),
+}
+"""The packages that bring an engine library, by the name a target gives it."""
 
 
 def sys_info(
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
-    """Show this machine, the libraries found, and which targets can run here."""
+    """Show this machine, the libraries found, and for each target whether it can run here, or why not."""
     versions = {name: _version(name) for name in LIBRARIES}
+    device, absent = _nvidia()
     found: dict[str, Any] = {
         "edgeflow": __version__,
         "machine": machine(),
+        "nvidia": asdict(device) if device else None,
         "libraries": versions,
-        "targets": {name: _reason(load(name), versions) or "ready" for name in names()},
+        "targets": {name: _reason(load(name), versions, device, absent) or "ready" for name in names()},
     }
     if json:
         print_json(found)
         return
     cpu = found["machine"]
     out.print(f"edgeflow {__version__} on {cpu['cpu']}, {cpu['threads']} threads, {cpu['system']}")
+    if device:
+        jetson = f", JetPack {device.jetpack or '?'} (L4T {device.l4t})" if device.l4t else ""
+        power = (
+            f", power mode {device.power_mode}, clocks {device.clocks or '?'}" if device.power_mode else ""
+        )
+        out.print(
+            f"  {device.name}, sm_{device.compute_capability}, CUDA {device.cuda}{jetson}, "
+            f"{device.free_bytes / 1e9:.1f} of {device.total_bytes / 1e9:.1f} GB free{power}",
+            soft_wrap=True,
+        )
+    else:
+        out.print(f"  no NVIDIA device: {absent}", soft_wrap=True)
     for name, version in versions.items():
-        out.print(f"  {name:18}{version or 'not installed'}")
+        out.print(f"  {name:22}{version or 'not installed'}")
     out.print("targets")
     for name, state in found["targets"].items():
-        out.print(f"  {name:18}{state}")
+        out.print(f"  {name:22}{state}", soft_wrap=True)
+
+
+def _nvidia() -> tuple[Nvidia | None, str]:
+    try:
+        return find(), ""
+    except BackendError as error:
+        return None, str(error)
 
 
 def _version(package: str) -> str | None:
@@ -45,15 +92,37 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _reason(target: Target, versions: dict[str, str | None]) -> str | None:
+def _reason(
+    target: Target, versions: dict[str, str | None], device: Nvidia | None, absent: str
+) -> str | None:
     """Why a target cannot run here; None if it can."""
-    version = versions[target.library]
+    version = next((versions[name] for name in PACKAGES[target.library] if versions[name]), None)
     if version is None:
-        return f"needs {target.library}: pip install 'edgeflow[{target.library}]'"
-    if _numbers(version) < _numbers(target.minimum):
+        how = INSTALL.get(target.library, "pip install torch-tensorrt")
+        return f"needs {target.library}: {how}"
+    if numbers(version) < numbers(target.minimum):
         return f"needs {target.library} >= {target.minimum}, found {version}: update it"
+    if not target.compute_capability:
+        return _openvino_device(target.library)
+    if device is None:
+        return f"needs an NVIDIA device: {absent}"
+    if target.unified_memory and device.compute_capability != target.compute_capability:
+        return (
+            f"is for sm_{target.compute_capability}, this is {device.name} (sm_{device.compute_capability})"
+        )
     return None
 
 
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.split("+")[0].split(".") if part.isdigit()]
+def _openvino_device(library: str) -> str | None:
+    """What OpenVINO lacks for its GPU or NPU; None if it lacks nothing, or is not meant."""
+    wanted = library.partition("-")[2].upper()
+    if not wanted:
+        return None
+    import openvino
+
+    found = openvino.Core().available_devices
+    return (
+        None
+        if wanted in found
+        else f"needs an Intel {wanted} and its driver: OpenVINO finds {', '.join(found)}"
+    )

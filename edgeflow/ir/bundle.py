@@ -5,10 +5,13 @@
     graphs/weights.bin shared by all graphs, by content hash
     golden/*.npz       inputs and expected outputs of each graph, and one clip
     profile/*.json     latencies measured on a device
+    engines/KEY/       engines that `edgeflow build` made on a device
+    plugins/           sources of the TensorRT plugins, where a graph has plugin nodes
 
 Schema versions: 1.0 (2026-11): the first. 1.1 (2026-11): FLOPs, batch sizes and goldens belong to a plan's graphs,
 since variants share a graph that differs in nothing but shapes; a graph's `precision`, `sqnr_db` and
-`note`. A reader takes its own minor version and older ones of the same major version.
+`note`. 1.2 (2026-11): a target's `versions` and facts; engines at `fp16`; a graph's `plugins`; engines
+that were built on a device. A reader takes its own minor version and older ones of the same major version.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
 from edgeflow.ir.program import FRAME
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 1)
+SCHEMA = (1, 2)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
 
@@ -39,8 +42,9 @@ class GraphEntry:
         segments: segments it is made of.
         nodes: operators in the file.
         weight_bytes: of the weights it refers to.
-        precision: its engine is to be built at: `fp32`, `bf16` or `int8`.
+        precision: its engine is to be built at: `fp32`, `fp16`, `bf16` or `int8`.
         sqnr_db: of its outputs at int8 against fp32 on the calibration inputs, if that was tried.
+        plugins: plugin operators in it, by type.
         note: why it has another precision than the bundle, or how it was calibrated; mostly empty.
     """
 
@@ -51,6 +55,7 @@ class GraphEntry:
     precision: str = "fp32"
     sqnr_db: float | None = None
     note: str = ""
+    plugins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ class Manifest:
         graphs: by id.
         target: the target it was made for, as plain data.
         provenance: versions and settings of the export.
-        files: every file but the manifest and the profiles, by path.
+        files: every file but the manifest, the profiles and the engines built on a device, by path.
     """
 
     model: dict[str, Any]
@@ -147,9 +152,11 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
         )
     try:
         if (major, minor) == (1, 0):
-            _bring_up_to_date(data)
+            _to_1_1(data)
+        if (major, minor) < (1, 2):
+            _to_1_2(data)
         graphs = {
-            name: GraphEntry(**{**entry, "segments": tuple(entry["segments"])})
+            name: GraphEntry(**{**entry, **{k: tuple(entry.get(k, ())) for k in ("segments", "plugins")}})
             for name, entry in data["graphs"].items()
         }
         plans = {kind: plan_from_json(plan) for kind, plan in data["plans"].items()}
@@ -180,7 +187,7 @@ def _require(name: str, manifest: Manifest, folder: Path) -> None:
         )
 
 
-def _bring_up_to_date(data: dict[str, Any]) -> None:
+def _to_1_1(data: dict[str, Any]) -> None:
     """Move a 1.0 manifest's fields to where 1.1 has them; its target had no roofline."""
     data["target"].setdefault("roofline", {"gflops": 200.0, "gbytes": 10.0, "launch_ms": 0.1})
     moved = {name: (entry.pop("flops"), entry.pop("golden")) for name, entry in data["graphs"].items()}
@@ -190,6 +197,11 @@ def _bring_up_to_date(data: dict[str, Any]) -> None:
             for graph in step.get("graphs", ()):
                 graph["flops"], graph["golden"] = moved[graph["graph"]]
                 graph["batches"] = batches if step["regions"] != FRAME else [1]
+
+
+def _to_1_2(data: dict[str, Any]) -> None:
+    """Let a 1.1 manifest's target name releases of its library, of which it named the oldest."""
+    data["target"].setdefault("versions", [data["target"].pop("minimum", "0")])
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:

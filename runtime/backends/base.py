@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from numpy.typing import NDArray
-
 from edgeflow.ir.plan import Port
+from edgeflow.runtime.memory import Memory
 
-Array: TypeAlias = NDArray[Any]
+Array: TypeAlias = Any
+"""An array of the backend's memory; numpy's where that is the host's."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Engine(Protocol):
 
 
 class Backend(Protocol):
-    """An engine library in this process, and the CPU threads that its engines use.
+    """An engine library in this process, the memory that its engines read and write, and the CPU threads they use.
 
     One opened with `timed` loads engines that time their operators: they run slower and are for
     profiles only.
@@ -51,6 +51,7 @@ class Backend(Protocol):
     name: str
     version: str
     threads: int
+    memory: Memory
 
     def load(
         self,
@@ -70,8 +71,8 @@ class Backend(Protocol):
             dims: values for the free dimensions of the frame. The batch stays free, and so does a
                 dimension that is not among them.
             batch: rows of every run, where they are always as many: a static engine is faster.
-            precision: `fp32`; `bf16`, where the library computes an fp32 graph in bfloat16; or `int8`,
-                where the graph itself quantises.
+            precision: `fp32`; `fp16` and `int8`, where the graph itself is typed or quantises; or `bf16`,
+                where the library computes an fp32 graph in bfloat16.
 
         Raises:
             BackendError: the library refuses the graph, or would run it at another precision.

@@ -13,6 +13,7 @@ import onnxruntime as ort
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
+from edgeflow.runtime.memory import HostMemory, Memory
 
 
 class OnnxRuntimeBackend:
@@ -30,6 +31,7 @@ class OnnxRuntimeBackend:
 
     def __init__(self, threads: int, timed: bool = False) -> None:
         self._timed = timed
+        self.memory: Memory = HostMemory()
         cls = OnnxRuntimeBackend
         self.threads = threads
         if cls._pool is None:
@@ -51,7 +53,7 @@ class OnnxRuntimeBackend:
         batch: int | None = None,
     ) -> OnnxRuntimeEngine:
         """See `Backend.load`."""
-        if precision == "bf16":  # of int8, nothing needs proof: what the graph computes is quantised
+        if precision == "bf16":  # of fp16 and int8, nothing needs proof: the graph itself is typed
             raise BackendError(
                 f"ONNX Runtime's CPU provider cannot run {path.name} at bf16: run the bundle with openvino, "
                 "or export it with --precision fp32"

@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU."""
+"""OpenVINO, on the CPU or on Intel's GPU or NPU."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ import openvino as ov
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
+from edgeflow.runtime.memory import HostMemory, Memory
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
-_BUILT = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}}
-"""What OpenVINO calls the precision of a heavy layer; some of a graph's stay at f32 beside bf16 and int8."""
+_BUILT = {"fp32": {"f32"}, "fp16": {"f16", "f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}}
+"""What OpenVINO calls the precision of a heavy layer; some of a graph's stay at f32 beside bf16 and int8.
+
+A CPU without half arithmetic computes a graph that is typed fp16 in single precision.
+"""
 
 
 class OpenVinoBackend:
@@ -28,16 +32,20 @@ class OpenVinoBackend:
 
     name = "openvino"
     version = ov.__version__.split("-")[0]
+    _device = "CPU"
 
     def __init__(self, threads: int, timed: bool = False) -> None:
         self.threads = threads
+        self.memory: Memory = HostMemory()
         self._core = ov.Core()
-        self._config: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "NUM_STREAMS": 1,
-            "INFERENCE_NUM_THREADS": threads,
-            "PERF_COUNT": timed,
-        }
+        if self._device not in self._core.available_devices:
+            raise BackendError(
+                f"OpenVINO {self.version} finds no {self._device} here, only "
+                f"{', '.join(self._core.available_devices)}: install its driver, or run on another device"
+            )
+        self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": timed}
+        if self._device == "CPU":
+            self._config |= {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
 
     def load(
         self,
@@ -60,7 +68,7 @@ class OpenVinoBackend:
                 sizes = (dims.get(d, -1) if isinstance(d, str) else d for d in port.shape)
                 shapes[port.tensor] = ov.PartialShape([rows, *map(ov.Dimension, sizes)])
             model.reshape(shapes)
-            compiled = self._core.compile_model(model, "CPU", config)
+            compiled = self._core.compile_model(model, self._device, config)
         except Exception as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
             raise BackendError(f"OpenVINO {self.version} refuses {path.name}: {reason}") from error
@@ -93,6 +101,20 @@ def _built(compiled: Any, precision: str, name: str) -> frozenset[str]:
             "CPU or graph does not allow: export with another --precision, or run it on another machine"
         )
     return found
+
+
+class OpenVinoGpuBackend(OpenVinoBackend):
+    """Compiled models on an Intel GPU; the host's arrays are copied to it and back."""
+
+    name = "openvino-gpu"
+    _device = "GPU"
+
+
+class OpenVinoNpuBackend(OpenVinoBackend):
+    """Compiled models on an Intel NPU, which wants every shape static."""
+
+    name = "openvino-npu"
+    _device = "NPU"
 
 
 class OpenVinoEngine:

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeflow.runtime.batching import cover
+from edgeflow.runtime.memory import HostMemory
 from edgeflow.runtime.rows import Rows
 
 COUNT = 7
@@ -23,7 +24,9 @@ def test_rows_are_a_list_of_what_was_put_last(puts, wanted, padding):
         for region, row in zip(regions, array, strict=True):
             model[region] = row
     expected = [model[region] for region in wanted] + [model[wanted[-1]]] * padding
-    taken = rows.take(np.array(wanted), lambda n: np.empty((n, 2), np.float32), len(wanted) + padding)
+    taken = rows.take(
+        np.array(wanted), HostMemory(), lambda n: np.empty((n, 2), np.float32), len(wanted) + padding
+    )
     np.testing.assert_array_equal(taken, expected)
     for region in range(COUNT):
         np.testing.assert_array_equal(rows.row(region), model[region])
@@ -35,7 +38,7 @@ def test_rows_that_lie_together_are_not_copied():
     def no_scratch(rows):
         raise AssertionError("copied")
 
-    taken = Rows.of(array).take(np.arange(2, 5), no_scratch)
+    taken = Rows.of(array).take(np.arange(2, 5), HostMemory(), no_scratch)
     assert np.shares_memory(taken, array) and taken.tolist() == array[2:5].tolist()
 
 

@@ -1,0 +1,59 @@
+"""Types a packed bundle's graphs in half precision, and fits them to the target's engine library."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+
+from edgeflow.export.half import half_values, to_half
+from edgeflow.export.precision import DECIDES, deciding
+from edgeflow.export.weights import WeightFile
+from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
+from edgeflow.ir.plan import Plan, Port, Stage
+
+
+def at_half(bundle: Bundle, *, plugins: bool) -> tuple[dict[str, Plan], dict[str, GraphEntry], WeightFile]:
+    """Replace a bundle's graph files by ones that compute in half precision where that is safe.
+
+    Args:
+        bundle: its graphs in float32, quantised or not; the files are written over, the rest is not.
+        plugins: deformable convolutions will become plugin nodes.
+
+    Returns:
+        The plans, whose cut tensors are float16 now; the entries of all graphs; and their weights.
+    """
+    manifest = bundle.manifest
+    halves = frozenset[str]().union(*(half_values(plan) for plan in manifest.plans.values()))
+    kept = deciding(manifest.plans)
+    weights = WeightFile(Path(WEIGHTS).name)
+    entries = {}
+    for name, entry in manifest.graphs.items():
+        path = bundle.path / entry.file
+        graph = to_half(onnx.load(path), halves, single=name in kept, plugins=plugins)
+        moved = weights.externalise(graph)
+        path.write_bytes(graph.SerializeToString(deterministic=True))
+        if name in kept:
+            entry = replace(entry, note=DECIDES)
+        elif entry.precision == "fp32":
+            entry = replace(entry, precision="fp16")
+        entries[name] = replace(entry, nodes=len(graph.graph.node), weight_bytes=moved)
+    plans = {kind: _with_half_ports(plan, halves) for kind, plan in manifest.plans.items()}
+    return plans, entries, weights
+
+
+def _with_half_ports(plan: Plan, halves: frozenset[str]) -> Plan:
+    def typed(ports: tuple[Port, ...]) -> tuple[Port, ...]:
+        return tuple(replace(p, dtype="float16") if p.value in halves else p for p in ports)
+
+    steps = [
+        replace(
+            step,
+            graphs=tuple(replace(g, inputs=typed(g.inputs), outputs=typed(g.outputs)) for g in step.graphs),
+        )
+        if isinstance(step, Stage)
+        else step
+        for step in plan.steps
+    ]
+    return replace(plan, steps=tuple(steps))

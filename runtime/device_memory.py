@@ -1,0 +1,193 @@
+"""Tensors in a CUDA device's memory. All copies are enqueued on one stream, in order."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Iterator, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from edgeflow.ir.tiles import TileGrid
+from edgeflow.targets.cudart import DEVICE_TO_DEVICE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cudart
+
+
+class DeviceArray:
+    """A C-contiguous array in device memory.
+
+    Attributes:
+        address: of its first byte.
+        shape: of the array.
+        dtype: numpy's.
+        owner: keeps the memory until no array looks at it.
+    """
+
+    def __init__(self, address: int, shape: Sequence[int], dtype: DTypeLike, owner: object) -> None:
+        self.address, self.shape, self.dtype, self.owner = address, tuple(shape), np.dtype(dtype), owner
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return prod(self.shape) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: int | slice | None) -> DeviceArray:
+        if key is None:
+            return DeviceArray(self.address, (1, *self.shape), self.dtype, self.owner)
+        row = self.nbytes // len(self) if len(self) else 0
+        if isinstance(key, slice):
+            first, last, step = key.indices(len(self))
+            assert step == 1, "rows of a device array lie together"
+            count = max(last - first, 0)
+            return DeviceArray(self.address + first * row, (count, *self.shape[1:]), self.dtype, self.owner)
+        first = range(len(self))[key]
+        return DeviceArray(self.address + first * row, self.shape[1:], self.dtype, self.owner)
+
+
+class _Block:
+    """Device memory that is given back when nothing looks at it any more."""
+
+    def __init__(self, cudart: Cudart, size: int) -> None:
+        self._cudart, self.address = cudart, cudart.malloc(size)
+
+    def __del__(self) -> None:
+        if hasattr(self, "address"):
+            self._cudart.free(self.address)
+
+
+class _Pinned:
+    """Pinned host memory, as bytes that numpy can look at."""
+
+    def __init__(self, cudart: Cudart, size: int) -> None:
+        self._cudart, self.address, self.size = cudart, cudart.host_alloc(size), size
+
+    def array(self, shape: Sequence[int], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Its first bytes as an array; numpy has no float16 over a raw pointer, so bytes are viewed."""
+        size = prod(shape) * dtype.itemsize
+        raw = (ctypes.c_uint8 * size).from_address(self.address)
+        found: NDArray[Any] = np.ctypeslib.as_array(raw).view(dtype).reshape(shape)
+        return found
+
+    def __del__(self) -> None:
+        if hasattr(self, "address"):
+            self._cudart.free_host(self.address)
+
+
+class DeviceMemory:
+    """`Memory` of a CUDA device. Frames go through pinned buffers; on Jetson the device reads them in place.
+
+    Args:
+        cudart: the CUDA runtime.
+        stream: that all copies, and the engines, are enqueued on.
+    """
+
+    def __init__(self, cudart: Cudart, stream: int) -> None:
+        self.cudart, self.stream = cudart, stream
+        self._zero_copy = cudart.integrated
+        self._staging: dict[tuple[str, int, int], _Pinned] = {}
+        self._uploads = 0
+        self._targets: dict[tuple[int, int], DeviceArray] = {}
+
+    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> DeviceArray:
+        """See `Memory.empty`."""
+        block = _Block(self.cudart, prod(shape) * np.dtype(dtype).itemsize)
+        return DeviceArray(block.address, shape, dtype, block)
+
+    def begin_frame(self) -> None:
+        """See `Memory.begin_frame`: uploads take the first buffers again."""
+        self._uploads = 0
+
+    def upload(self, array: NDArray[Any]) -> DeviceArray:
+        """See `Memory.upload`."""
+        number, self._uploads = self._uploads, self._uploads + 1
+        pinned = self._pinned("up", number, array.nbytes)
+        np.copyto(pinned.array(array.shape, array.dtype), array)
+        if self._zero_copy:
+            address = self.cudart.device_address(pinned.address)
+            return DeviceArray(address, array.shape, array.dtype, pinned)
+        target = self._targets.get((number, array.nbytes))
+        if target is None:
+            target = self._targets[number, array.nbytes] = self.empty((array.nbytes,), np.uint8)
+        self.cudart.copy(target.address, pinned.address, array.nbytes, HOST_TO_DEVICE, self.stream)
+        return DeviceArray(target.address, array.shape, array.dtype, target.owner)
+
+    def download(self, array: DeviceArray) -> NDArray[Any]:
+        """See `Memory.download`. Waits for all work before it."""
+        pinned = self._pinned("down", 0, array.nbytes)
+        self.cudart.copy(pinned.address, array.address, array.nbytes, DEVICE_TO_HOST, self.stream)
+        self.cudart.synchronise(self.stream)
+        return pinned.array(array.shape, array.dtype).copy()
+
+    def wait(self) -> None:
+        """See `Memory.wait`."""
+        self.cudart.synchronise(self.stream)
+
+    def copy_rows(self, source: DeviceArray, rows: NDArray[np.intp], target: DeviceArray) -> None:
+        """See `Memory.copy_rows`: one copy per run of neighbouring rows."""
+        row = source.nbytes // len(source)
+        for place, first, count in _runs(rows):
+            to, start = target.address + place * row, source.address + first * row
+            self.cudart.copy(to, start, count * row, DEVICE_TO_DEVICE, self.stream)
+
+    def cut(self, frame: DeviceArray, grid: TileGrid, order: NDArray[np.intp], tiles: DeviceArray) -> None:
+        """See `Memory.cut`. A frame smaller than a tile is cut, and padded, on the host."""
+        height, width, channels = frame.shape
+        if min(height, width) < grid.size:
+            padded = np.empty(tiles.shape, tiles.dtype)
+            grid.cut(self.download(frame), order, padded)
+            self.copy_rows(self.upload(padded), np.arange(len(tiles)), tiles)
+            return
+        for position, number in enumerate(order):
+            top, left = grid.origins[number]
+            start = frame.address + (top * width + left) * channels
+            row = grid.size * channels
+            self.cudart.copy_2d(
+                tiles[position].address,
+                row,
+                start,
+                width * channels,
+                row,
+                grid.size,
+                DEVICE_TO_DEVICE,
+                self.stream,
+            )
+
+    def paste(self, tile: DeviceArray, grid: TileGrid, number: int, picture: DeviceArray) -> None:
+        """See `Memory.paste`."""
+        (top, left), region = grid.origins[number], grid.regions[number]
+        planes = tile.dtype != np.uint8
+        channels = tile.shape[0] if planes else 1
+        pixel = tile.dtype.itemsize * (1 if planes else tile.shape[2])
+        height, width = picture.shape[1:] if planes else picture.shape[:2]
+        for plane in range(channels):
+            source = plane * grid.size**2 + (region.top - top) * grid.size + region.left - left
+            target = plane * height * width + region.top * width + region.left
+            self.cudart.copy_2d(
+                picture.address + target * pixel,
+                width * pixel,
+                tile.address + source * pixel,
+                grid.size * pixel,
+                (region.right - region.left) * pixel,
+                region.bottom - region.top,
+                DEVICE_TO_DEVICE,
+                self.stream,
+            )
+
+    def _pinned(self, way: str, number: int, size: int) -> _Pinned:
+        key = (way, number, size)
+        if key not in self._staging:
+            self._staging[key] = _Pinned(self.cudart, size)
+        return self._staging[key]
+
+
+def _runs(rows: NDArray[np.intp]) -> Iterator[tuple[int, int, int]]:
+    """(place in the target, first row, how many) of neighbouring rows."""
+    breaks = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
+    for first, last in itertools.pairwise(breaks):
+        if last > first:
+            yield first, int(rows[first]), last - first

@@ -1,0 +1,81 @@
+"""Where tensors live between engines: the host's memory, or a device's.
+
+An array of a device offers what the executor does with one of numpy: `shape`, `dtype`, `len()`, and its
+rows as `array[i]` and `array[first:last]`, without copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from edgeflow.ir.tiles import TileGrid
+
+
+class Memory(Protocol):
+    """What the executor does to tensors beside running engines."""
+
+    def begin_frame(self) -> None:
+        """What earlier uploads gave may be written over from now on."""
+
+    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> Any:
+        """A C-contiguous array with any content."""
+
+    def upload(self, array: NDArray[Any]) -> Any:
+        """The host's array here: itself, or a copy that is valid until the next frame."""
+
+    def download(self, array: Any) -> NDArray[Any]:
+        """The array on the host: itself, or a copy."""
+
+    def wait(self) -> None:
+        """Until all that was enqueued is done."""
+
+    def copy_rows(self, source: Any, rows: NDArray[np.intp], target: Any) -> None:
+        """`target[i] = source[rows[i]]` for every row of the target."""
+
+    def cut(self, frame: Any, grid: TileGrid, order: NDArray[np.intp], tiles: Any) -> None:
+        """See `TileGrid.cut`; frame (height, width, channels) uint8."""
+
+    def paste(self, tile: Any, grid: TileGrid, number: int, picture: Any) -> None:
+        """Write a tile's patch into a picture: both (h, w, channels) uint8, or both (channels, h, w) float32."""
+
+
+class HostMemory:
+    """Arrays of numpy."""
+
+    def begin_frame(self) -> None:
+        """Nothing to do: uploads are the caller's own arrays."""
+
+    def empty(self, shape: Sequence[int], dtype: DTypeLike) -> NDArray[Any]:
+        """See `Memory.empty`."""
+        return np.empty(shape, dtype)
+
+    def upload(self, array: NDArray[Any]) -> NDArray[Any]:
+        """See `Memory.upload`."""
+        # OpenVINO shares only writeable memory; a frame that is read-only is copied
+        return np.require(array, requirements=["C", "W"])
+
+    def download(self, array: NDArray[Any]) -> NDArray[Any]:
+        """See `Memory.download`."""
+        return array
+
+    def wait(self) -> None:
+        """Nothing to do: engines on the host return when they are done."""
+
+    def copy_rows(self, source: NDArray[Any], rows: NDArray[np.intp], target: NDArray[Any]) -> None:
+        """See `Memory.copy_rows`."""
+        np.take(source, rows, 0, target, "clip")
+
+    def cut(self, frame: Any, grid: TileGrid, order: NDArray[np.intp], tiles: Any) -> None:
+        """See `Memory.cut`."""
+        grid.cut(frame, order, tiles)
+
+    def paste(self, tile: Any, grid: TileGrid, number: int, picture: Any) -> None:
+        """See `Memory.paste`."""
+        if tile.dtype == np.uint8:
+            grid.paste(tile, number, picture)
+        else:
+            grid.paste(tile.transpose(1, 2, 0), number, picture.transpose(1, 2, 0))

@@ -1,0 +1,144 @@
+"""What NVIDIA device this machine is: name, JetPack, CUDA, power mode and clocks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeflow.ir.errors import BackendError
+from edgeflow.targets.cudart import Cudart
+
+L4T = Path("/etc/nv_tegra_release")
+MODEL = Path("/proc/device-tree/model")
+JETPACKS = {
+    "36.3": "6.0",
+    "36.4.0": "6.1",
+    "36.4": "6.2",
+    "36.5": "6.2.2",
+    "38.2": "7.0",
+    "38.4": "7.1",
+    "39.2": "7.2",
+}
+"""JetPack by the L4T release it is made of; the longest that fits. Source: NVIDIA's Jetson apt repositories."""
+
+
+@dataclass(frozen=True)
+class Nvidia:
+    """The device at hand.
+
+    Attributes:
+        name: of the board or GPU.
+        compute_capability: as `8.7`.
+        cuda: version of the CUDA runtime.
+        integrated: shares the host's memory.
+        free_bytes: of its memory.
+        total_bytes: of its memory.
+        l4t: release of Jetson Linux, as `36.4.3`; empty elsewhere.
+        jetpack: that this release belongs to; empty elsewhere.
+        power_mode: as nvpmodel names it; empty where it is not known.
+        clocks: `locked`, `dynamic`, or empty where that is not known.
+    """
+
+    name: str
+    compute_capability: str
+    cuda: str
+    integrated: bool
+    free_bytes: int
+    total_bytes: int
+    l4t: str = ""
+    jetpack: str = ""
+    power_mode: str = ""
+    clocks: str = ""
+
+
+def find(cudart: Cudart | None = None) -> Nvidia:
+    """The first CUDA device.
+
+    Raises:
+        BackendError: there is none.
+    """
+    runtime = cudart or Cudart()
+    free, total = runtime.memory()
+    l4t = l4t_release(L4T.read_text()) if L4T.is_file() else ""
+    return Nvidia(
+        _name(runtime),
+        runtime.compute_capability,
+        runtime.version,
+        runtime.integrated,
+        free,
+        total,
+        l4t,
+        jetpack_of(l4t),
+        power_mode(_output("nvpmodel", "-q")),
+        clocks(_output("jetson_clocks", "--show")),
+    )
+
+
+def l4t_release(text: str) -> str:
+    """`36.4.3` from `# R36 (release), REVISION: 4.3, ...`; empty if it says something else.
+
+    >>> l4t_release("# R36 (release), REVISION: 4.3, GCID: 38968081")
+    '36.4.3'
+    """
+    found = re.search(r"R(\d+) \(release\), REVISION: ([\d.]+)", text)
+    return f"{found[1]}.{found[2]}" if found else ""
+
+
+def jetpack_of(l4t: str) -> str:
+    """The JetPack that an L4T release belongs to; empty if it is not known.
+
+    >>> jetpack_of("36.4.0"), jetpack_of("36.4.3"), jetpack_of("35.4.1")
+    ('6.1', '6.2', '')
+    """
+    fitting = [known for known in JETPACKS if f"{l4t}.".startswith(f"{known}.")]
+    return JETPACKS[max(fitting, key=len)] if fitting else ""
+
+
+def power_mode(text: str) -> str:
+    r"""The mode in what `nvpmodel -q` prints.
+
+    >>> power_mode("NV Power Mode: MAXN\\n0\\n")
+    'MAXN'
+    """
+    found = re.search(r"Power Mode:\s*(\S+)", text)
+    return found[1] if found else ""
+
+
+def clocks(text: str) -> str:
+    """Whether `jetson_clocks --show` finds the GPU's least and largest frequency equal.
+
+    >>> clocks("GPU MinFreq=1300500000 MaxFreq=1300500000 CurrentFreq=1300500000")
+    'locked'
+    """
+    found = re.search(r"GPU MinFreq=(\d+) MaxFreq=(\d+)", text)
+    return "" if found is None else "locked" if found[1] == found[2] else "dynamic"
+
+
+def _name(cudart: Cudart) -> str:
+    if MODEL.is_file():
+        return MODEL.read_text().strip("\0\n ")
+    listed = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
+    return listed[0].strip() if listed else f"CUDA device sm_{cudart.compute_capability.replace('.', '')}"
+
+
+def _output(*command: str) -> str:
+    """What a command prints; nothing if it is not there or fails."""
+    if shutil.which(command[0]) is None:
+        return ""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def absent() -> str:
+    """Why there is no CUDA device here; empty if there is one."""
+    try:
+        find()
+    except BackendError as error:
+        return str(error)
+    return ""
