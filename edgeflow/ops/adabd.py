@@ -71,10 +71,11 @@ def onnx_native(op: Any, current: Any, reference: Any, offset: Any, mask: Any, w
 
     No form of standard operators was faster; the blend of Eq. 5 before one product is the native kernel's.
     """
-    still = op.Mul(offset, op.Constant(value_float=0.0))
+    still = op.Expand(op.Constant(value_float=0.0), op.Shape(offset))
     rest = op.Sub(op.Constant(value_float=1.0), mask)
-    plain_half = deform_conv_onnx.native(op, current, still, weight, None, (1, 1), (1, 1), (1, 1), mask)
-    moved_half = deform_conv_onnx.native(op, reference, offset, weight, None, (1, 1), (1, 1), (1, 1), rest)
+    bias = op.Constant(value_floats=[0.0] * weight.shape[0])
+    plain_half = deform_conv_onnx.node(op, current, weight, still, bias, mask, padding=(1, 1))
+    moved_half = deform_conv_onnx.node(op, reference, weight, offset, bias, rest, padding=(1, 1))
     return op.Add(plain_half, moved_half)
 
 

@@ -34,18 +34,36 @@ def native(
         taps = [offset.shape[1] // 2]
         shape = (op.Shape(offset, start=0, end=1), op.Constant(value_ints=taps), op.Shape(offset, start=2))
         mask = op.Expand(op.Constant(value_float=1.0), op.Concat(*shape, axis=0))
+    groups = (input.shape[1] // inside, offset.shape[1] // (2 * prod(kernel)))
+    return node(op, input, weight, offset, bias, mask, stride, padding, dilation, *groups)
+
+
+def node(
+    op: Any,
+    input: Any,
+    weight: Any,
+    offset: Any,
+    bias: Any,
+    mask: Any,
+    stride: Sequence[int] = (1, 1),
+    padding: Sequence[int] = (0, 0),
+    dilation: Sequence[int] = (1, 1),
+    groups: int = 1,
+    offset_groups: int = 1,
+) -> Any:
+    """One `DeformConv`, none of whose inputs' shapes need be known but the weight's."""
     return op.DeformConv(
         input,
         weight,
         offset,
         bias,
         mask,
-        kernel_shape=kernel,
+        kernel_shape=list(weight.shape[2:]),
         strides=list(stride),
         pads=[*padding, *padding],
         dilations=list(dilation),
-        group=input.shape[1] // inside,
-        offset_group=offset.shape[1] // (2 * prod(kernel)),
+        group=groups,
+        offset_group=offset_groups,
     )
 
 
@@ -99,9 +117,7 @@ def sampled_columns(
         + np.arange(high)[:, None] * stride[0],
         (number % kernel[1] * dilation[1] - padding[1])[:, None, None] + np.arange(wide) * stride[1],
     )
-    moves = op.Split(
-        op.Reshape(offset, _ints(op, -1, taps, 2, high, wide)), op.Constant(value_ints=[1, 1]), axis=2
-    )
+    moves = op.Split(op.Reshape(offset, _ints(op, -1, taps, 2, high, wide)), num_outputs=2, axis=2)
     axes = []
     for start, move, size in zip(starts, moves, (height, width), strict=True):
         place = op.Add(move, _floats(op, np.broadcast_to(start, (taps, high, wide))[None, :, None]))
