@@ -186,6 +186,17 @@ def from_torchvision(
     return function(input, offset, weight, bias, *pairs, mask if use_mask else None)
 
 
+def torchvision_formulas() -> dict[Any, Callable[..., int]]:
+    """How `FlopCounterMode` counts torchvision's operator, if torchvision was imported."""
+    if not hasattr(torch.ops.torchvision, "deform_conv2d"):
+        return {}
+
+    def flops(*shapes: Any, out_shape: Any = None, **_: Any) -> int:
+        return from_torchvision(deform_conv_counts, *shapes).flops  # type: ignore[no-any-return]
+
+    return {torch.ops.torchvision.deform_conv2d: flops}
+
+
 def _grid(
     moves: Tensor,
     axis: int,
