@@ -88,7 +88,7 @@ def compile_model(
         partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
-    lowering = Lowering(model, partial, model_digest(model), target.rewrites, progress)
+    lowering = Lowering(model, partial, model_digest(model), target.rewrites, target.deform_conv, progress)
     lowering.total = len(
         {
             link_key(program, part, "")

@@ -30,6 +30,7 @@ class Lowering:
     folder: Path
     digest: str
     rewrites: tuple[str, ...]
+    deform_conv: str
     progress: Progress
     total: int = 0
     done: dict[str, onnx.ModelProto] = field(default_factory=dict)
@@ -37,14 +38,14 @@ class Lowering:
 
     def graph(self, program: Program, part: Link) -> onnx.ModelProto:
         """The graph of one link; from memory or disk if it was made before."""
-        key = link_key(program, part, f"{self.rewrites}{self.digest}")
+        key = link_key(program, part, f"{self.rewrites}{self.deform_conv}{self.digest}")
         if key not in self.done:
             file = self.folder / f"{key}.onnx"
             if file.is_file():
                 self.done[key] = onnx.load(file)
                 self.resumed += 1
             else:
-                self.done[key] = lower(self.model, program, part, self.rewrites)
+                self.done[key] = lower(self.model, program, part, self.rewrites, self.deform_conv)
                 write_atomically(file, self.done[key].SerializeToString())
             self.progress(f"lower {part.call.segment}", len(self.done), self.total)
         return self.done[key]

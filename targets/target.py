@@ -27,6 +27,8 @@ _LIBRARIES = (
     "torch-tensorrt",
 )
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+DEFORM_CONV = ("native", "standard", "plugin")
+"""Around ONNX's `DeformConv`; of operators of older opsets alone; or as edgeflow's TensorRT plugins."""
 _OPTIONAL = ("compute_capability", "unified_memory", "deform_conv", "releases", "sources")
 
 
@@ -47,7 +49,7 @@ class Target:
         roofline: what an engine is taken to cost until it was measured.
         compute_capability: of an NVIDIA device, as `8.7`; empty elsewhere.
         unified_memory: the processor and the device share one memory.
-        deform_conv: how deformable convolution leaves: `standard` operators, or edgeflow's `plugin`.
+        deform_conv: form of deformable operators, one of `DEFORM_CONV`.
         releases: what brings a release of the library to the device, by release.
         sources: where each fact comes from, by field.
     """
@@ -64,7 +66,7 @@ class Target:
     roofline: Roofline
     compute_capability: str = ""
     unified_memory: bool = False
-    deform_conv: str = "standard"
+    deform_conv: str = "native"
     releases: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
@@ -135,7 +137,7 @@ def from_json(data: dict[str, Any], where: str) -> Target:
     if odd := sorted((wanted ^ set(data)) - set(_OPTIONAL)):
         raise TargetError(f"target {where}: missing or unknown fields {odd}; its fields are {sorted(wanted)}")
     _check_choice(data, "library", _LIBRARIES, where)
-    _check_choice({"deform_conv": "standard", **data}, "deform_conv", ("standard", "plugin"), where)
+    _check_choice({"deform_conv": "native", **data}, "deform_conv", DEFORM_CONV, where)
     _check_names(data, "versions", where)
     if not data["versions"] or data["versions"] != sorted(set(data["versions"]), key=numbers):
         raise TargetError(f"target {where}: versions ascend, and are at least one; got {data['versions']!r}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from edgeflow.cli.console import out, print_json
 from edgeflow.targets import Target, load, names
@@ -24,7 +24,7 @@ def targets(context: typer.Context, json: JSON = False) -> None:
     if json:
         print_json([target.to_json() for target in known])
         return
-    table = Table("target", "what", "engine library", "precisions", "static batches")
+    table = Table(Column("target", no_wrap=True), "what", "engine library", "precisions", "static batches")
     for target in known:
         batches = ", ".join(map(str, target.batches))
         precisions = ", ".join(target.precisions)

@@ -1,1 +1,1 @@
-"""Operators that models share, one file each, in plain torch."""
+"""Operators that models share, one file each: a function, its plain-torch reference, its counts."""

@@ -12,6 +12,7 @@ import openvino as ov
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
+from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
 from edgeflow.runtime.memory import HostMemory, Memory
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
@@ -38,6 +39,7 @@ class OpenVinoBackend:
         self.threads = threads
         self.memory: Memory = HostMemory()
         self._core = ov.Core()
+        self._core.add_extension(EXTENSIONS)
         if self._device not in self._core.available_devices:
             raise BackendError(
                 f"OpenVINO {self.version} finds no {self._device} here, only "
