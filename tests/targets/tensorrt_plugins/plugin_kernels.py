@@ -19,7 +19,9 @@ MARGIN = 4096
 
 
 def _sizes(name: str, fields: str) -> type[ctypes.Structure]:
-    return type(name, (ctypes.Structure,), {"_fields_": [(field, ctypes.c_int32) for field in fields.split()]})
+    return type(
+        name, (ctypes.Structure,), {"_fields_": [(field, ctypes.c_int32) for field in fields.split()]}
+    )
 
 
 DeformConv2d = _sizes(
@@ -82,7 +84,9 @@ class DeviceMemory:
         """What lies there now; the margins are checked."""
         data = self._bytes.cpu().numpy()
         end = MARGIN + self._like.nbytes
-        assert (data[:MARGIN] == 0xFF).all() and (data[end:] == 0xFF).all(), "a kernel wrote beside its output"
+        assert (data[:MARGIN] == 0xFF).all() and (data[end:] == 0xFF).all(), (
+            "a kernel wrote beside its output"
+        )
         return data[MARGIN:end].view(self._like.dtype).reshape(self._like.shape)
 
 
@@ -112,14 +116,11 @@ class Kernels:
     ) -> Array:
         """Arrays as in `operators.h`; `channels_last` lays x and the output out so, on the way."""
         outputs, _, kernel_height, kernel_width = weight.shape
-        n, channels, height, width = x.shape
         half = int(x.dtype == np.float16)
-        sizes = DeformConv2d(
-            *(n, channels, height, width, outputs, kernel_height, kernel_width, *strides, *pads[:2], *dilations),
-            *(groups, offset_groups, *offset.shape[2:], half, int(channels_last)),
-        )
+        geometry = [kernel_height, kernel_width, *strides, *pads[:2], *dilations, groups, offset_groups]
+        sizes = DeformConv2d(*x.shape, outputs, *geometry, *offset.shape[2:], half, int(channels_last))
         inputs = [_last(x) if channels_last else x, weight, offset, bias, mask]
-        shape = (n, outputs, *offset.shape[2:])
+        shape = (len(x), outputs, *offset.shape[2:])
         return self._run("edgeflow_deform_conv2d", sizes, inputs, shape, x.dtype, channels_last)
 
     def adabd(
@@ -132,19 +133,17 @@ class Kernels:
         channels_last: bool = False,
     ) -> Array:
         """Arrays as in `operators.h`."""
-        n, channels, height, width = current.shape
         half = int(current.dtype == np.float16)
-        sizes = AdaBD(n, channels, height, width, len(weight), half, int(channels_last))
+        sizes = AdaBD(*current.shape, len(weight), half, int(channels_last))
         features = [_last(item) if channels_last else item for item in (current, reference)]
         inputs = [*features, offset, mask, weight]
-        shape = (n, len(weight), height, width)
+        shape = (len(current), len(weight), *current.shape[2:])
         return self._run("edgeflow_adabd", sizes, inputs, shape, current.dtype, channels_last)
 
     def cost_volume(self, first: Array, second: Array, radius: int) -> Array:
         """Arrays as in `operators.h`."""
-        n, channels, height, width = first.shape
-        sizes = CostVolume(n, channels, height, width, radius, int(first.dtype == np.float16))
-        shape = (n, (2 * radius + 1) ** 2, height, width)
+        sizes = CostVolume(*first.shape, radius, int(first.dtype == np.float16))
+        shape = (len(first), (2 * radius + 1) ** 2, *first.shape[2:])
         return self._run("edgeflow_cost_volume", sizes, [first, second], shape, first.dtype, False)
 
     def _run(

@@ -49,9 +49,11 @@ def deform_conv2d(
         for g in range(offset_groups):
             part = slice(g * per_offset_group, (g + 1) * per_offset_group)
             for tap in range(taps):
-                y = rows * strides[0] - pads[0] + tap // kernel_width * dilations[0] + offset[image, g, tap, 0]
-                x_ = columns * strides[1] - pads[1] + tap % kernel_width * dilations[1] + offset[image, g, tap, 1]
-                samples[image, part, tap] = bilinear(x[image, part], y, x_) * shares[image, g, tap]
+                down, right = divmod(tap, kernel_width)
+                moved_down, moved_right = offset[image, g, tap]
+                ys = rows * strides[0] - pads[0] + down * dilations[0] + moved_down
+                xs = columns * strides[1] - pads[1] + right * dilations[1] + moved_right
+                samples[image, part, tap] = bilinear(x[image, part], ys, xs) * shares[image, g, tap]
     samples = samples.reshape(n, groups, -1, height, width)
     weight = weight.astype(np.float64).reshape(groups, outputs // groups, -1)
     result = np.einsum("gok,ngkhw->ngohw", weight, samples).reshape(n, outputs, height, width)
