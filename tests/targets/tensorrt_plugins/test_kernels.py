@@ -1,0 +1,262 @@
+"""Every kernel against the definition of what it computes, and the definition against ONNX Runtime."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import plugin_references as references
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeflow.ops.cost_volume import cost_volume
+
+PLAIN = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1, "offset_groups": 1}
+
+UNEVEN = {"strides": (2, 3), "pads": (2, 0, 1, 4), "dilations": (1, 2), "groups": 2, "offset_groups": 3}
+
+
+def deform_inputs(seed, dtype, shape, outputs, kernel, reach=2.0, **geometry):
+    """x, weight, offset, bias, mask; offsets reach a few pixels, so some taps fall outside."""
+    random = np.random.default_rng(seed)
+    n, channels, *size = shape
+    strides, pads, dilations = (geometry[key] for key in ("strides", "pads", "dilations"))
+    height, width = (
+        (size[i] + pads[i] + pads[i + 2] - dilations[i] * (kernel[i] - 1) - 1) // strides[i] + 1
+        for i in (0, 1)
+    )
+    planes = geometry["offset_groups"] * kernel[0] * kernel[1]
+    return (
+        random.standard_normal(shape).astype(dtype),
+        random.standard_normal((outputs, channels // geometry["groups"], *kernel)).astype(dtype),
+        (random.standard_normal((n, planes * 2, height, width)) * reach).astype(np.float32),
+        random.standard_normal(outputs).astype(dtype),
+        random.random((n, planes, height, width)).astype(np.float32),
+    )
+
+
+def adabd_inputs(seed, dtype, shape, outputs, reach=2.0):
+    random = np.random.default_rng(seed)
+    n, channels, height, width = shape
+    return (
+        random.standard_normal(shape).astype(dtype),
+        random.standard_normal(shape).astype(dtype),
+        (random.standard_normal((n, 18, height, width)) * reach).astype(np.float32),
+        random.random((n, 9, height, width)).astype(np.float32),
+        random.standard_normal((outputs, channels, 3, 3)).astype(dtype),
+    )
+
+
+def assert_close(found, wanted, dtype, terms):
+    """As close as rounding the samples and the result allows, for sums of `terms` normal products."""
+    share = 1e-6 if dtype == np.float32 else 1e-3
+    np.testing.assert_allclose(found.astype(np.float64), wanted, rtol=4 * share, atol=4 * share * terms**0.5)
+
+
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float16])
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    ("shape", "outputs", "kernel", "geometry"),
+    [
+        ((1, 64, 8, 33), 64, (3, 3), PLAIN),
+        ((2, 19, 9, 17), 70, (3, 3), PLAIN),  # channels and outputs are no multiples of anything
+        ((1, 72, 5, 18), 130, (3, 3), {**PLAIN, "offset_groups": 8}),
+        ((2, 12, 21, 26), 10, (3, 5), UNEVEN),
+        ((3, 16, 7, 6), 8, (1, 1), {**PLAIN, "pads": (0, 0, 0, 0)}),
+        ((1, 8, 20, 19), 8, (7, 7), {**PLAIN, "pads": (3, 3, 3, 3), "groups": 8}),
+    ],
+    ids=["plain", "ragged", "offset-groups", "uneven", "pointwise", "depthwise"],
+)
+def test_deform_conv2d(kernels, dtype, shape, outputs, kernel, geometry):
+    inputs = deform_inputs(0, dtype, shape, outputs, kernel, **geometry)
+    found = kernels.deform_conv2d(*inputs, **geometry)
+    terms = shape[1] // geometry["groups"] * kernel[0] * kernel[1]
+    assert_close(found, references.deform_conv2d(*inputs, **geometry), dtype, terms)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_deform_conv2d_of_channels_last(kernels, groups):
+    geometry = {**PLAIN, "groups": groups, "offset_groups": 2, "strides": (1, 2)}
+    inputs = deform_inputs(1, np.float16, (2, 48, 6, 35), 72, (3, 3), **geometry)
+    found = kernels.deform_conv2d(*inputs, channels_last=True, **geometry)
+    assert_close(found, references.deform_conv2d(*inputs, **geometry), np.float16, 9 * 48)
+    assert np.array_equal(found, kernels.deform_conv2d(*inputs, **geometry))
+
+
+@DTYPES
+def test_deform_conv2d_without_a_mask(kernels, dtype):
+    x, weight, offset, bias, _ = deform_inputs(2, dtype, (1, 8, 6, 9), 5, (3, 3), **PLAIN)
+    found = kernels.deform_conv2d(x, weight, offset, bias, None, **PLAIN)
+    assert_close(found, references.deform_conv2d(x, weight, offset, bias, None, **PLAIN), dtype, 72)
+
+
+def test_deform_conv2d_without_offsets_is_a_convolution(kernels):
+    x, weight, offset, bias, _ = deform_inputs(3, np.float32, (2, 12, 9, 14), 6, (3, 3), **PLAIN)
+    found = kernels.deform_conv2d(x, weight, offset * 0, bias, None, **PLAIN)
+    wanted = torch.conv2d(*map(torch.from_numpy, (x, weight, bias)), padding=1)
+    assert_close(found, wanted.numpy(), np.float32, 108)
+
+
+def test_offsets_beyond_reason_sample_nothing(kernels):
+    x, weight, offset, bias, mask = deform_inputs(4, np.float32, (1, 4, 5, 6), 3, (3, 3), **PLAIN)
+    far = np.resize(np.float32([1e30, -1e30, np.inf, -np.inf, np.nan, 2**31, -(2**31), 1e6]), offset.shape)
+    found = kernels.deform_conv2d(x, weight, far, bias, mask, **PLAIN)
+    assert np.array_equal(found, np.broadcast_to(bias[:, None, None], found.shape))
+
+
+@pytest.mark.parametrize("place", [-1.0, -0.999, -0.5, 0.0, 0.25, 3.0, 3.001, 3.999, 4.0, 4.001])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_borders(kernels, place, axis):
+    """One tap, moved along one axis to and past both edges of a 4x4 image."""
+    geometry = {**PLAIN, "pads": (0, 0, 0, 0)}
+    x = np.random.default_rng(5).standard_normal((1, 1, 4, 4)).astype(np.float32)
+    offset = np.zeros((1, 2, 4, 4), np.float32)
+    offset[:, axis] = place - np.mgrid[:4, :4][axis]
+    arguments = (x, np.ones((1, 1, 1, 1), np.float32), offset, np.zeros(1, np.float32), None)
+    wanted = references.deform_conv2d(*arguments, **geometry)
+    np.testing.assert_allclose(kernels.deform_conv2d(*arguments, **geometry), wanted, atol=2e-6)
+
+
+def test_coordinates_are_not_rounded_to_the_data_type(kernels):
+    """At column 1500 float16 keeps whole pixels only; a ramp shows where it was sampled."""
+    geometry = {**PLAIN, "pads": (0, 0, 0, 0)}
+    x = np.zeros((1, 8, 1, 1600), np.float16)
+    x[..., 1496:1512] = np.arange(16) / 16
+    offset = np.zeros((1, 2, 1, 1600), np.float32)
+    offset[:, 1] = 0.4375
+    arguments = (x, np.full((1, 8, 1, 1), 0.125, np.float16), offset, np.zeros(1, np.float16), None)
+    found = kernels.deform_conv2d(*arguments, **geometry)[0, 0, 0, 1500]
+    assert abs(float(found) - 4.4375 / 16) < 2e-4
+
+
+def test_what_is_not_sampled_is_not_read(kernels):
+    """A NaN in the image reaches only the outputs whose taps touch it."""
+    x, weight, offset, bias, _ = deform_inputs(6, np.float32, (1, 4, 6, 20), 3, (3, 3), **PLAIN)
+    x[0, 0, 0, 0] = np.nan
+    found = kernels.deform_conv2d(x, weight, offset * 0, bias, None, **PLAIN)
+    assert np.isnan(found[0, :, :2, :2]).all()
+    assert np.isnan(found).sum() == 3 * 4
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_any_deform_conv2d(kernels, data):
+    draw = data.draw
+    group_sizes = draw(st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2), (2, 3), (3, 2)]))
+    groups, offset_groups = group_sizes
+    channels = groups * offset_groups * draw(st.integers(1, 5))
+    small = st.integers(1, 3)
+    geometry = {
+        "strides": (draw(small), draw(small)),
+        "pads": tuple(draw(st.integers(0, 2)) for _ in range(4)),
+        "dilations": (draw(small), draw(small)),
+        "groups": groups,
+        "offset_groups": offset_groups,
+    }
+    kernel = draw(small), draw(small)
+    size = tuple(geometry["dilations"][i] * (kernel[i] - 1) + draw(st.integers(1, 20)) for i in (0, 1))
+    shape = (draw(st.integers(1, 2)), channels, *size)
+    dtype = draw(st.sampled_from([np.float32, np.float16]))
+    reach = draw(st.sampled_from([0.0, 0.3, 3.0, 300.0]))
+    inputs = deform_inputs(draw(st.integers(0, 99)), dtype, shape, groups * 3, kernel, reach, **geometry)
+    found = kernels.deform_conv2d(*inputs, **geometry)
+    assert_close(
+        found, references.deform_conv2d(*inputs, **geometry), dtype, channels * kernel[0] * kernel[1]
+    )
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    ("shape", "outputs"), [((1, 64, 6, 33), 64), ((2, 21, 5, 7), 100), ((1, 8, 4, 16), 130)]
+)
+def test_adabd(kernels, dtype, shape, outputs):
+    inputs = adabd_inputs(0, dtype, shape, outputs)
+    assert_close(kernels.adabd(*inputs), references.adabd(*inputs), dtype, 2 * 9 * shape[1])
+
+
+def test_adabd_of_channels_last(kernels):
+    inputs = adabd_inputs(1, np.float16, (2, 24, 5, 19), 72)
+    assert np.array_equal(kernels.adabd(*inputs, channels_last=True), kernels.adabd(*inputs))
+
+
+def test_adabd_of_the_current_frame_alone_is_a_convolution(kernels):
+    current, reference, offset, mask, weight = adabd_inputs(2, np.float32, (1, 8, 6, 9), 5)
+    found = kernels.adabd(current, reference * np.nan, offset, np.ones_like(mask), weight)
+    wanted = torch.conv2d(torch.from_numpy(current), torch.from_numpy(weight), padding=1)
+    assert_close(found, wanted.numpy(), np.float32, 72)
+
+
+@DTYPES
+@pytest.mark.parametrize("radius", [0, 1, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("shape", [(2, 13, 7, 37), (1, 8, 4, 32), (3, 1, 1, 1)])
+def test_cost_volume(kernels, dtype, radius, shape):
+    random = np.random.default_rng(radius)
+    first, second = random.standard_normal((2, *shape)).astype(dtype)
+    found = kernels.cost_volume(first, second, radius)
+    np.testing.assert_allclose(
+        found.astype(np.float64),
+        references.cost_volume(first, second, radius),
+        **({"atol": 1e-6} if dtype == np.float32 else {"atol": 1e-5, "rtol": 6e-4}),
+    )
+
+
+def test_empty_tensors_are_no_error(kernels):
+    nothing = np.zeros((0, 4, 5, 6), np.float32)
+    assert kernels.cost_volume(nothing, nothing, 1).shape == (0, 9, 5, 6)
+    inputs = adabd_inputs(0, np.float32, (0, 4, 5, 6), 3)
+    assert kernels.adabd(*inputs).shape == (0, 3, 5, 6)
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"groups": 5},
+        {"offset_groups": 5},
+        {"strides": (0, 1)},
+        {"dilations": (1, -1)},
+        {"channels_last": True},  # float32
+    ],
+)
+def test_impossible_sizes_are_refused(kernels, geometry):
+    inputs = deform_inputs(0, np.float32, (1, 4, 5, 6), 4, (3, 3), **PLAIN)
+    with pytest.raises(RuntimeError, match="CUDA error 1"):
+        kernels.deform_conv2d(*inputs, **{**PLAIN, **geometry})
+
+
+@pytest.mark.parametrize("geometry", [PLAIN, {**UNEVEN, "pads": (1, 2, 1, 2)}], ids=["plain", "uneven"])
+def test_the_reference_is_what_onnx_runtime_computes(geometry):
+    kernel = (3, 2)
+    inputs = deform_inputs(7, np.float32, (2, 12, 11, 13), 4, kernel, **geometry)
+    names = ["x", "weight", "offset", "bias", "mask"]
+    node = onnx.helper.make_node(
+        "DeformConv",
+        names,
+        ["y"],
+        strides=geometry["strides"],
+        pads=geometry["pads"],
+        dilations=geometry["dilations"],
+        group=geometry["groups"],
+        offset_group=geometry["offset_groups"],
+    )
+    tensor = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        [node],
+        "deform",
+        [
+            onnx.helper.make_tensor_value_info(name, tensor, item.shape)
+            for name, item in zip(names, inputs, strict=True)
+        ],
+        [onnx.helper.make_tensor_value_info("y", tensor, [None] * 4)],
+    )
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=10)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (wanted,) = session.run(None, dict(zip(names, inputs, strict=True)))
+    np.testing.assert_allclose(references.deform_conv2d(*inputs, **geometry), wanted, atol=2e-5)
+
+
+def test_the_reference_is_what_the_operator_computes():
+    first, second = np.random.default_rng(8).standard_normal((2, 2, 5, 6, 7)).astype(np.float32)
+    wanted = cost_volume(torch.from_numpy(first), torch.from_numpy(second), 3)
+    np.testing.assert_allclose(references.cost_volume(first, second, 3), wanted, atol=1e-6)
