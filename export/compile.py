@@ -22,6 +22,7 @@ from edgeflow.export.packing import Packer, pack_plan
 from edgeflow.export.plan import plan
 from edgeflow.export.planner import Planner
 from edgeflow.export.precision import at_bf16
+from edgeflow.export.support import supported
 from edgeflow.export.typed import at_half
 from edgeflow.flow import trace
 from edgeflow.flow.module import RoutedModule
@@ -114,8 +115,10 @@ def compile_model(
             packer.graphs, packer.weights = quantise(fp32, frames, progress)
             packer.finish(plans, dict(reference), target, provenance)
         if target.typed_half:
-            typed = at_half(Bundle(folder, packer.manifest), plugins=target.deform_conv == "plugin")
-            plans, packer.graphs, packer.weights = typed
+            plans, packer.graphs, packer.weights = at_half(Bundle(folder, packer.manifest))
+            packer.finish(plans, dict(reference), target, provenance)
+        if target.library == "tensorrt":
+            provenance["support"] = supported(Bundle(folder, packer.manifest), target).to_json()
             packer.finish(plans, dict(reference), target, provenance)
         manifest = packer.manifest
         if planner.costs.ms and target.precision == "fp32":

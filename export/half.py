@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from edgeflow.export.plugin_forms import ADABD, DEFORM_CONV, PLUGIN_OPS
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Keep, Route, Sample
 
@@ -49,19 +50,20 @@ SINGLE_OPS = frozenset(
     ]
 )
 """Computed in single precision wherever they stand."""
-HEAVY_OPS = frozenset(("Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", "EdgeflowAdaBD"))
+HEAVY_OPS = frozenset(("Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", *PLUGIN_OPS))
 """Where a chain that must be exact begins: what these make was rounded to half, and accumulated in single."""
 EXACT_INPUTS: Mapping[str, tuple[int, ...]] = {
     "GridSample": (1,),
     "DeformConv": (2,),
-    "EdgeflowAdaBD": (2,),
+    DEFORM_CONV: (2,),
+    ADABD: (2,),
     "Round": (0,),
 }
 """Inputs whose makers, back to a heavy operator, compute in single precision."""
 SINGLE_INPUTS: Mapping[str, tuple[int, ...]] = {
     "Resize": (1, 2),
-    "DeformConv": (2,),
-    "EdgeflowAdaBD": (2,),
+    DEFORM_CONV: (2, 4),
+    ADABD: (2, 3),
 }
 """Inputs that stay single precision though their operator computes in half."""
 
@@ -92,21 +94,17 @@ def half_values(plan: Plan) -> frozenset[str]:
     return frozenset((made | states) - single)
 
 
-def to_half(
-    model: onnx.ModelProto, halves: frozenset[str], *, single: bool = False, plugins: bool = False
-) -> onnx.ModelProto:
+def to_half(model: onnx.ModelProto, halves: frozenset[str], *, single: bool = False) -> onnx.ModelProto:
     """The same graph with typed casts.
 
     Args:
         model: a stage's graph in float32.
         halves: inputs and outputs that are float16 from now on; the others keep their types.
         single: compute in single precision all the same, for graphs that decide.
-        plugins: `DeformConv` will become edgeflow's plugin, which takes half values and exact offsets.
     """
     graph = gs.import_onnx(onnx.shape_inference.infer_shapes(model, data_prop=True)).toposort()
     _name_constants(graph)
-    single_ops = SINGLE_OPS - {"DeformConv"} if plugins else SINGLE_OPS
-    exact = {id(node) for node in graph.nodes if single or node.op in single_ops} | _exact_chains(graph)
+    exact = {id(node) for node in graph.nodes if single or node.op in SINGLE_OPS} | _exact_chains(graph)
     typed = _Typed(graph)
     for tensor in graph.inputs:
         if tensor.name in halves:

@@ -48,6 +48,7 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
     for name, source in outputs:
         nodes.append(onnx.helper.make_node("Identity", [tensors[source]], [name], name=f"output/{name}"))
     first = graphs[variant.links[0]]
+    opsets = {entry.domain: entry for part in variant.links for entry in graphs[part].opset_import}
     model = onnx.helper.make_model(
         onnx.helper.make_graph(
             _without_identities(nodes, [name for name, _ in outputs]),
@@ -56,7 +57,7 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
             [_info(types[tensors[source]], name) for name, source in outputs],
             sorted(initialisers.values(), key=lambda t: t.name),
         ),
-        opset_imports=first.opset_import,
+        opset_imports=list(opsets.values()),
         functions=first.functions,
         ir_version=10,
         producer_name="edgeflow",

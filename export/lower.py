@@ -71,7 +71,7 @@ def lower(
 
     Inputs are `in.0`, ...; outputs `out.0`, ... and, for images, `out.0.exact` before rounding.
     Values per tile have a symbolic batch; free dimensions of the frame stay symbolic. `deform_conv` is the
-    form of deformable operators, one of `edgeflow.export.onnx_forms.DEFORM_CONV`.
+    form of deformable operators, one of `edgeflow.targets.DEFORM_CONV`.
 
     Raises:
         ExportError: the segment cannot be exported; names segment, variant and operator.

@@ -9,20 +9,19 @@ from typing import Any
 import onnxscript
 import torch
 
+from edgeflow.export.plugin_forms import PLUGIN_FORMS
 from edgeflow.ir.errors import ExportError
 from edgeflow.ops import adabd as _adabd  # noqa: F401  registers its operator
 from edgeflow.ops import deform_conv
 from edgeflow.ops.custom_op import FORMS
-
-DEFORM_CONV = ("native", "standard")
-"""Forms of deformable operators: around ONNX's `DeformConv`, or of operators of older opsets alone."""
+from edgeflow.targets import DEFORM_CONV
 
 
 def translations(form: str) -> dict[Callable[..., Any], Callable[..., Any]]:
     """What `torch.onnx.export` takes as its custom translation table.
 
     Args:
-        form: one of `DEFORM_CONV`.
+        form: of deformable operators, one of `edgeflow.targets.DEFORM_CONV`.
 
     Raises:
         ExportError: an unknown form.
@@ -31,10 +30,14 @@ def translations(form: str) -> dict[Callable[..., Any], Callable[..., Any]]:
         raise ExportError(f"unknown form of deformable convolution {form!r}: use {' or '.join(DEFORM_CONV)}")
     op = onnxscript.opset19
     table: dict[Callable[..., Any], Callable[..., Any]] = {}
-    for name, forms in FORMS.items():
+    for name in FORMS:
         overload = getattr(torch.ops.edgeflow, name.split("::")[1]).default
-        table[overload] = partial(getattr(forms, form), op)
+        table[overload] = partial(_form(name, form), op)
     if hasattr(torch.ops.torchvision, "deform_conv2d"):  # once torchvision was imported
-        form_of = partial(getattr(FORMS["edgeflow::deform_conv2d"], form), op)
+        form_of = partial(_form("edgeflow::deform_conv2d", form), op)
         table[torch.ops.torchvision.deform_conv2d.default] = partial(deform_conv.from_torchvision, form_of)
     return table
+
+
+def _form(name: str, form: str) -> Callable[..., Any]:
+    return PLUGIN_FORMS[name] if form == "plugin" else getattr(FORMS[name], form)

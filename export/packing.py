@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from edgeflow.export.link import EXACT, link
 from edgeflow.export.lowering import Progress
 from edgeflow.export.plan import PlanDraft, StageDraft, Variant
 from edgeflow.export.planner import Planner, call_flops, port_of
+from edgeflow.export.plugin_forms import PLUGIN_OPS
 from edgeflow.export.sample import sample_calls
 from edgeflow.export.share import share
 from edgeflow.export.weights import WeightFile
@@ -28,6 +30,7 @@ from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Program, reads, writes
 from edgeflow.ir.route import Assignment
 from edgeflow.targets import Target
+from edgeflow.targets.plugin_library import SOURCES
 
 GOLDEN_SIZE = (180, 320)
 """(height, width) of golden frames whose size is free; portrait is turned."""
@@ -58,7 +61,9 @@ class Packer:
         if name not in self.graphs:
             file = f"graphs/{name}.onnx"
             (self.folder / file).write_bytes(data)
-            entry = GraphEntry(file, segments, len(graph.graph.node), moved)
+            types = {node.op_type for node in graph.graph.node}
+            plugins = tuple(sorted(types & set(PLUGIN_OPS)))
+            entry = GraphEntry(file, segments, len(graph.graph.node), moved, plugins=plugins)
             self.graphs[name] = entry
         return name
 
@@ -78,6 +83,8 @@ class Packer:
     ) -> None:
         """Write the weights and the manifest, which names every other file."""
         self.weights.write(self.folder / WEIGHTS)
+        if any(entry.plugins for entry in self.graphs.values()):
+            shutil.copytree(SOURCES, self.folder / "plugins", dirs_exist_ok=True)
         inside = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
         found = (path for path in inside if path.name != MANIFEST)
         files = {

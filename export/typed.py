@@ -14,12 +14,11 @@ from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.plan import Plan, Port, Stage
 
 
-def at_half(bundle: Bundle, *, plugins: bool) -> tuple[dict[str, Plan], dict[str, GraphEntry], WeightFile]:
+def at_half(bundle: Bundle) -> tuple[dict[str, Plan], dict[str, GraphEntry], WeightFile]:
     """Replace a bundle's graph files by ones that compute in half precision where that is safe.
 
     Args:
         bundle: its graphs in float32, quantised or not; the files are written over, the rest is not.
-        plugins: deformable convolutions will become plugin nodes.
 
     Returns:
         The plans, whose cut tensors are float16 now; the entries of all graphs; and their weights.
@@ -31,7 +30,7 @@ def at_half(bundle: Bundle, *, plugins: bool) -> tuple[dict[str, Plan], dict[str
     entries = {}
     for name, entry in manifest.graphs.items():
         path = bundle.path / entry.file
-        graph = to_half(onnx.load(path), halves, single=name in kept, plugins=plugins)
+        graph = to_half(onnx.load(path), halves, single=name in kept)
         moved = weights.externalise(graph)
         path.write_bytes(graph.SerializeToString(deterministic=True))
         if name in kept:

@@ -191,6 +191,11 @@ class Executor:
                 raise BackendError(
                     f"bundle {bundle.path}: the plan names a graph {name} that it lacks; export again"
                 )
+            if entry.plugins and backend.name != "tensorrt":
+                raise BackendError(
+                    f"{name} holds {' and '.join(entry.plugins)}, which are TensorRT plugins: to run the bundle by "
+                    f"{backend.name}, export it with --deform-conv native or standard"
+                )
             inputs = _common([graph.inputs for graph in graphs])
             outputs = _common([self._outputs(graph) for graph in graphs])
             batch = 1 if all(graph.batches == (1,) for graph in graphs) else None

@@ -131,13 +131,13 @@ def save_engine(path: Path, data: bytes, spec: EngineSpec, plugins: str, seconds
     write_atomically(_record_of(path), (json.dumps(asdict(record), indent=1) + "\n").encode())
 
 
-def find_engine(path: Path, spec: EngineSpec, plugins: str = "") -> EngineRecord | None:
+def find_engine(path: Path, spec: EngineSpec, plugins: str | None = None) -> EngineRecord | None:
     """The record of an engine file that is whole and was made from this; None if there is none.
 
     Args:
         path: of the engine.
         spec: what it must have been made from.
-        plugins: name of the plugin library that there is now.
+        plugins: name of the plugin library that it must need, if that matters; empty for none.
     """
     try:
         data = json.loads(_record_of(path).read_text())
@@ -148,7 +148,7 @@ def find_engine(path: Path, spec: EngineSpec, plugins: str = "") -> EngineRecord
     except (OSError, ValueError, KeyError, TypeError):
         return None
     same = record.source == spec.source and set(spec.profiles) <= set(record.profiles)
-    return record if whole and same and record.plugins in ("", plugins) else None
+    return record if whole and same and plugins in (None, record.plugins) else None
 
 
 def _profiles(data: Any) -> tuple[Shapes, ...]:

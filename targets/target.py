@@ -92,6 +92,18 @@ class Target:
         }
         return {**asdict(self), **lists}
 
+    def with_deform_conv(self, form: str) -> Target:
+        """This target with deformable operators in another form, one of `DEFORM_CONV`.
+
+        Raises:
+            ExportError: plugins are TensorRT's alone.
+        """
+        if form == "plugin" and self.library != "tensorrt":
+            raise ExportError(
+                f"target {self.name} runs by {self.library}, plugins are TensorRT's: use --deform-conv native or standard"
+            )
+        return replace(self, deform_conv=form)
+
     def at(self, precision: str) -> Target:
         """This target with engines of another precision.
 

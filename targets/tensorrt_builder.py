@@ -56,8 +56,8 @@ class Log(trt.ILogger):  # type: ignore[misc]
         return self.errors[0] if self.errors else "TensorRT gave no reason"
 
 
-def check_version() -> None:
-    """Refuse a TensorRT that is too old.
+def check_version() -> str:
+    """The version of TensorRT, if it is not too old.
 
     Raises:
         BackendError: names the JetPack that has a newer one.
@@ -67,6 +67,7 @@ def check_version() -> None:
             f"TensorRT {trt.__version__} is too old, edgeflow needs 10.1 or later: JetPack 6.1 has 10.3, "
             "JetPack 7.2 has 10.16; elsewhere pip install --upgrade tensorrt"
         )
+    return str(trt.__version__)
 
 
 def build(job: EngineJob) -> None:

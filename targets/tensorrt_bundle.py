@@ -70,18 +70,19 @@ def build_bundle(
     for number, spec in enumerate(specs):
         progress(f"build {spec.name}", number, len(specs))
         path = folder / f"{spec.name}.engine"
-        known = find_engine(path, spec, Path(plugin_library).name)
+        library = plugin_library if has_plugins(bundle, spec) else ""
+        known = find_engine(path, spec, Path(library).name)
         if known is None:
             job = EngineJob(
                 str(bundle.path / bundle.manifest.graphs[spec.graph].file),
                 str(path),
                 str(folder / "timing.cache"),
                 spec,
-                plugin_library if has_plugins(bundle, spec) else "",
+                library,
                 int(device.free_bytes * MEMORY_SHARE),
             )
             _build_apart(job)
-            record = find_engine(path, spec, Path(plugin_library).name)
+            record = find_engine(path, spec, Path(library).name)
             if record is None:
                 raise BackendError(
                     f"{path} was written but is not whole: is the disk full? Run the command again"

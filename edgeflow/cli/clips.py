@@ -1,7 +1,8 @@
-"""Frames of a clip, for commands that look at one."""
+"""Frames of a clip and their size, as commands take them."""
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.ir.errors import VideoError
+from edgeflow.ir.errors import InputError, VideoError
 
 
 def first_frames(path: Path, count: int) -> list[NDArray[np.uint8]]:
@@ -25,3 +26,15 @@ def first_frames(path: Path, count: int) -> list[NDArray[np.uint8]]:
     if len(frames) < 2:
         raise VideoError(f"{path} has {len(frames)} frames: give a clip of two or more")
     return frames
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) from `WIDTHxHEIGHT`.
+
+    Raises:
+        InputError: it says something else.
+    """
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None or int(match[1]) < 2 or int(match[2]) < 2:
+        raise InputError(f"--size {text}: give WIDTHxHEIGHT in pixels, for example 1280x720")
+    return int(match[2]), int(match[1])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeflow.cli.clips import first_frames
+from edgeflow.cli.clips import first_frames, parse_size
 from edgeflow.cli.console import err, megabytes, out, print_json, progress_bar
+from edgeflow.cli.expected import expect, print_expected
 from edgeflow.cli.reference import find_model
+from edgeflow.cli.supported import print_support
+from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputError
 from edgeflow.targets import load
 
@@ -22,6 +27,14 @@ if TYPE_CHECKING:
 
 MIX_FRAMES = 16
 """Frames of the clip whose routes are counted."""
+
+
+class DeformConv(str, Enum):
+    """Forms of deformable operators."""
+
+    native = "native"
+    standard = "standard"
+    plugin = "plugin"
 
 
 class Strategy(str, Enum):
@@ -71,6 +84,19 @@ def export(
             "and int8 is calibrated with it."
         ),
     ] = None,
+    deform_conv: Annotated[
+        DeformConv | None,
+        typer.Option(
+            help="How deformable convolution leaves: native (ONNX's operator), standard (older operators alone), or "
+            "plugin (edgeflow's TensorRT plugins). The target's own if not given."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Show the engines, their sizes and expected costs, and write nothing."
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
 ) -> None:
     """Split a routed model into static engines and pack them in one bundle.
@@ -82,7 +108,9 @@ def export(
     wanted = load(target)
     if precision:
         wanted = wanted.at(precision)
-    sizes = [_parse_size(text) for text in size or []]
+    if deform_conv:
+        wanted = wanted.with_deform_conv(deform_conv.value)
+    sizes = [parse_size(text) for text in size or []]
     frames = first_frames(clip, MIX_FRAMES + 1) if clip else []
     if not output.absolute().parent.is_dir():
         raise BundleError(
@@ -95,13 +123,13 @@ def export(
     if ":" not in model:
         reference |= {"preset": preset, "variant": variant}
     start = perf_counter()
-    with progress_bar() as bar:
+    with progress_bar() as bar, _place(output, dry_run) as written:
         task = bar.add_task("trace")
         try:
             compiled = compile_model(
                 built,
                 wanted,
-                output,
+                written,
                 reference=reference,
                 strategy=plan.value,
                 sizes=sizes,
@@ -113,9 +141,23 @@ def export(
         except KeyboardInterrupt:
             err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
             raise typer.Exit(130) from None
+        if dry_run:
+            expected = expect(open_bundle(written), wanted, sizes[0] if sizes else None)
+            print_json(expected.to_json()) if json else print_expected(expected)
+            return
     seconds = perf_counter() - start
     mix = _route_mix(output, frames)
     _report(compiled, seconds, mix, json)
+
+
+@contextmanager
+def _place(output: Path, dry_run: bool) -> Iterator[Path]:
+    """Where the bundle is written: for a dry run, a folder that is gone afterwards."""
+    if not dry_run:
+        yield output
+        return
+    with TemporaryDirectory(prefix="edgeflow-") as folder:
+        yield Path(folder) / output.name
 
 
 def _compiler() -> Any:
@@ -124,13 +166,6 @@ def _compiler() -> Any:
     except ImportError as error:
         raise ExportError(f"exporting needs {error.name}: pip install 'edgeflow[export]'") from error
     return compile_model
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None or int(match[1]) < 2 or int(match[2]) < 2:
-        raise InputError(f"--size {text}: give WIDTHxHEIGHT in pixels, for example 1280x720")
-    return int(match[2]), int(match[1])
 
 
 def _load_weights(built: RoutedModule, model: str, preset: str, variant: str, weights: Path | None) -> str:
@@ -193,6 +228,7 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
         "golden_bytes": golden,
         "seconds": round(seconds, 2),
         "route_mix": mix,
+        "support": manifest.provenance.get("support"),
     }
     if json:
         print_json(made)
@@ -209,5 +245,7 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
         for name, entry in manifest.graphs.items():
             if entry.note:
                 out.print(f"  {name} ({entry.precision}): {entry.note}", soft_wrap=True)
+    if found := manifest.provenance.get("support"):
+        print_support(found)
     if mix:
         out.print("routes on the clip: " + ", ".join(f"{r}: {s:.0%}" for r, s in mix.items()), soft_wrap=True)

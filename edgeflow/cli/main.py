@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from edgeflow import __version__
-from edgeflow.cli import check, export, inspect, profile, run, sys_info, targets, train
+from edgeflow.cli import build, check, export, inspect, profile, run, sys_info, targets, train
 from edgeflow.cli.console import err
 from edgeflow.ir.errors import EdgeflowError
 
@@ -41,6 +41,7 @@ def _options(
 
 
 app.command("export")(export.export)
+app.command("build")(build.build)
 app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("profile")(profile.profile)

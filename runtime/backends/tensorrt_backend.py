@@ -98,15 +98,14 @@ class TensorRtBackend:
         name = engine_name(path.stem, tuple(inputs), dims)
         file = folder / f"{name}.engine"
         spec = EngineSpec(path.stem, name, _source(bundle, path), precision, ())
-        library = plugin_library(folder)
-        record = find_engine(file, spec, library.name if library else "")
+        record = find_engine(file, spec)
         if record is None:
             raise BackendError(
                 f"{name} has no engine for {self.device.name} and TensorRT {self.version} that was made from this "
                 f"graph: run `edgeflow build {bundle}` on this machine"
             )
-        if record.plugins and library:
-            load_plugins(str(library))
+        if record.plugins:
+            load_plugins(str(folder / record.plugins))
         engine = self._runtime.deserialize_cuda_engine(file.read_bytes())
         if engine is None:
             raise BackendError(
@@ -115,11 +114,6 @@ class TensorRtBackend:
         self._arena.reserve(engine.device_memory_size_v2)
         profiles = [dict(profile) for profile in record.profiles]
         return TensorRtEngine(engine, profiles, inputs, outputs, self.memory, self._arena, self._timed)
-
-
-def plugin_library(folder: Path) -> Path | None:
-    """The plugin library that was built beside the engines, if one was."""
-    return next(iter(sorted(folder.glob("libedgeflow_plugins*.so"))), None)
 
 
 def _source(bundle: Path, graph: Path) -> tuple[str, str]:

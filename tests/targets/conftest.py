@@ -1,0 +1,57 @@
+"""A machine with TensorRT, played by doubles: the host's memory is the device's, ONNX Runtime the engines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+DOUBLES = Path(__file__).parents[1] / "doubles"
+
+
+@pytest.fixture(scope="session")
+def tensorrt_bundle(tmp_path_factory):
+    """A function from the name of a small model to its bundle for desktop-gpu, not built yet."""
+    from routed_models import small
+
+    from edgeflow.export.compile import compile_model
+    from edgeflow.targets import load
+
+    folder = tmp_path_factory.mktemp("tensorrt")
+    made = {}
+
+    def get(name):
+        if name not in made:
+            path = folder / f"{name}.edgeflow"
+            compile_model(
+                small(name), load("desktop-gpu"), path, reference={"model": name}, strategy="chained"
+            )
+            made[name] = path
+        return made[name]
+
+    return get
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """The double of a machine: its CUDA runtime, and a way to set faults."""
+    for name in [n for n in sys.modules if n == "tensorrt" or "tensorrt_b" in n]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(str(DOUBLES))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(DOUBLES), *sys.path]))
+    tensorrt = import_module("tensorrt")
+    cudart = import_module("host_cudart").HostCudart(tensorrt.STREAMS)
+    for name in ("edgeflow.runtime.backends.tensorrt_backend", "edgeflow.targets.nvidia"):
+        monkeypatch.setattr(import_module(name), "Cudart", lambda: cudart)
+    yield SimpleNamespace(
+        cudart=cudart,
+        fault=lambda what: monkeypatch.setenv("EDGEFLOW_TENSORRT_FAULT", what),
+        tensorrt=tensorrt,
+    )
+    tensorrt.STREAMS.queues.clear()
+    for name in [n for n in sys.modules if n == "tensorrt" or "tensorrt_b" in n]:
+        sys.modules.pop(name)

@@ -1,0 +1,204 @@
+"""Building and running TensorRT engines, driven through a double of its API (tests/doubles/tensorrt.py).
+
+What the double proves is edgeflow's side: arguments, lifetimes, order, and what happens when a call fails.
+TensorRT itself runs none of this.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edgeflow.ir.bundle import open_bundle
+from edgeflow.ir.errors import BackendError
+from edgeflow.runtime import Session
+from edgeflow.runtime.check import check
+from edgeflow.targets import nvidia
+
+DEVICE = nvidia.Nvidia("a double", "8.7", "12.6", False, 4 << 30, 8 << 30)
+
+
+@pytest.fixture
+def bundle(tensorrt_bundle, tmp_path):
+    """A copy of a bundle with state that may be built in."""
+
+    def copy(name="Shortcut"):
+        return shutil.copytree(tensorrt_bundle(name), tmp_path / f"{name}.edgeflow", dirs_exist_ok=True)
+
+    return copy
+
+
+def build(path, dims=None, **options):
+    from edgeflow.targets.tensorrt_bundle import build_bundle
+
+    options = {"device": nvidia.find(), "version": "10.3.0", **options}
+    return build_bundle(
+        open_bundle(path), dims or {}, options.pop("device"), options.pop("version"), **options
+    )
+
+
+@pytest.mark.parametrize(("name", "dims"), [("Shortcut", {}), ("Patchwork", {"height": 40, "width": 56})])
+def test_a_built_bundle_agrees_with_its_goldens(machine, bundle, name, dims):
+    path = bundle(name)
+    built = build(path, dims)
+    assert built and not any(one.found for one in built)
+    inputs = next(iter(open_bundle(path).manifest.plans.values())).inputs
+    random = np.random.default_rng(0)
+    sizes = {"height": 40, "width": 56} | dims
+    theirs, ours = Session(path, library="onnxruntime"), Session(path)
+    for _ in range(5):
+        frame = [
+            random.integers(0, 256, (*(sizes.get(d, d) for d in spec.shape[1:]), 3), dtype=np.uint8)
+            for spec in inputs
+        ]
+        wanted, made = theirs.run(*frame), ours.run(*frame)
+        assert made.trace.choices == wanted.trace.choices
+        np.testing.assert_array_equal(made.outputs[0], wanted.outputs[0])
+    assert machine.cudart.launches > 0, "no run became a CUDA graph"
+    if not dims:
+        assert check(open_bundle(path)).passed
+
+
+def test_what_is_there_is_kept_and_what_is_missing_is_built(machine, bundle):
+    path = bundle()
+    names = [one.name for one in build(path)]
+    (folder,) = (path / "engines").iterdir()
+    (folder / f"{names[0]}.engine").unlink()
+    with (folder / f"{names[1]}.engine").open("r+b") as file:
+        file.truncate(100)
+    assert [one.found for one in build(path)] == [False, False, *[True] * (len(names) - 2)]
+    assert all(one.found for one in build(path))
+
+
+def test_an_engine_of_another_graph_is_never_run(machine, bundle):
+    path = bundle()
+    names = [one.name for one in build(path)]
+    manifest = json.loads((path / "manifest.json").read_text())
+    name, entry = next(iter(manifest["graphs"].items()))
+    graph = path / entry["file"]
+    graph.write_bytes(graph.read_bytes() + b"\x0a\x00")
+    import hashlib
+
+    data = graph.read_bytes()
+    manifest["files"][entry["file"]] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(BackendError, match=rf"{name} has no engine .* run `edgeflow build"):
+        Session(path).prepare(16, 24)
+    assert [one.found for one in build(path)].count(False) == 1 < len(names)
+
+
+def test_a_device_without_engines_says_how_to_get_them(machine, bundle):
+    with pytest.raises(BackendError, match=r"has no engine for .* run `edgeflow build"):
+        Session(bundle()).prepare(16, 24)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("parser", "Mystery 0/Mystery_3: no importer registered for op"),
+        ("build", "no engine could be built: Could not find any implementation for node Conv_0"),
+        ("killed", "want of memory: close other programs, or add swap"),
+        ("precision", "no layer was built at fp16"),
+        ("deserialise", "cannot be read back: version mismatch"),
+    ],
+)
+def test_a_build_that_fails_says_why_and_leaves_no_engine(machine, bundle, fault, message):
+    path = bundle()
+    machine.fault(fault)
+    with pytest.raises(BackendError, match=message):
+        build(path)
+    assert not list(path.glob("engines/*/*.engine"))
+    machine.fault("")
+    assert build(path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("deserialise", "refuses .*: version mismatch; run `edgeflow build` again"),
+        ("address", "refuses the address of"),
+        ("context", "could not make an execution context: the device's memory is full"),
+    ],
+)
+def test_an_engine_that_does_not_run_says_what_to_do(machine, bundle, fault, message):
+    path = bundle()
+    build(path)
+    machine.fault(fault)
+    with pytest.raises(BackendError, match=message):
+        Session(path).run(np.zeros((16, 24, 3), np.uint8))
+
+
+def test_engines_that_cannot_be_captured_are_enqueued(machine, bundle):
+    path = bundle()
+    build(path)
+    machine.fault("capture")
+    session = Session(path)
+    pictures = [session(np.full((16, 24, 3), 90, np.uint8)) for _ in range(4)]
+    assert machine.cudart.launches == 0
+    theirs = Session(path, library="onnxruntime")
+    np.testing.assert_array_equal(
+        pictures[-1], [theirs(np.full((16, 24, 3), 90, np.uint8)) for _ in range(4)][-1]
+    )
+
+
+def test_the_timing_cache_of_another_device_is_replaced(machine, bundle, tmp_path, monkeypatch):
+    path = bundle()
+    monkeypatch.setenv("EDGEFLOW_TENSORRT_LOG", str(tmp_path / "log"))
+    from edgeflow.targets.tensorrt_bundle import engine_folder
+
+    folder = engine_folder(path, nvidia.find(), "10.3.0")
+    folder.mkdir(parents=True)
+    (folder / "timing.cache").write_bytes(b"of another device")
+    build(path)
+    caches = [line.split(" ", 1)[1] for line in (tmp_path / "log").read_text().splitlines()]
+    assert caches[0] == "b''" and set(caches[1:]) == {"b'measured'"}
+
+
+@pytest.mark.parametrize("version", ["8.6.2", "10.0.1"])
+def test_an_old_tensorrt_is_refused_with_the_jetpack_that_has_a_newer(machine, bundle, monkeypatch, version):
+    monkeypatch.setenv("EDGEFLOW_TENSORRT_VERSION", version)
+    with pytest.raises(BackendError, match=r"JetPack 6.1 has 10.3"):
+        build(bundle())
+
+
+def test_tensorrt_11_reads_and_reports_the_same(machine, bundle, monkeypatch):
+    monkeypatch.setenv("EDGEFLOW_TENSORRT_VERSION", "11.4.0")
+    path = bundle()
+    assert build(path, version="11.4.0")
+    record = json.loads(next(path.glob("engines/*/*.engine.json")).read_text())
+    assert set(record["layers"]) <= {"fp16", "fp32", "other"} and record["layers"]["fp16"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": "12.0.0"}, "TensorRT 12.0.0 is not among the releases .* desktop-gpu is for"),
+        ({"device": replace(DEVICE, free_bytes=100 << 20)}, "100 MB of memory free, a build needs 512 MB"),
+    ],
+)
+def test_a_device_that_cannot_finish_a_bundle(machine, bundle, change, message):
+    with pytest.raises(BackendError, match=message):
+        build(bundle(), **change)
+
+
+def test_a_bundle_for_another_target_needs_no_build(machine, small_bundle):
+    _, compiled = small_bundle("Shortcut", "chained")
+    with pytest.raises(BackendError, match=r"is for cpu .onnxruntime., which needs no build"):
+        build(compiled.path)
+
+
+def test_frames_of_any_size_must_be_given_one(machine, bundle):
+    with pytest.raises(BackendError, match="engines are static: give the frames' size with --size"):
+        build(bundle("Patchwork"))
+
+
+def test_a_full_device_is_told(machine, bundle):
+    path = bundle()
+    build(path)
+    machine.cudart.total = 1000
+    with pytest.raises(BackendError, match="out of memory"):
+        Session(path).run(np.zeros((16, 24, 3), np.uint8))
