@@ -35,6 +35,7 @@ test: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	MYPY=$(BIN)/mypy .ci/check_tensorrt_api $(STUBS)
 	$(BIN)/pytest
 
 clean:

@@ -1,15 +1,15 @@
 """Quantises a bundle's engines to int8, each with the ranges of what it itself sees on a clip.
 
 The quantiser is ONNX Runtime's: static, as QDQ nodes. Weights are int8, symmetric, per output
-channel, so weights that routes share stay equal. Activations are uint8: with int8 weights that is
-what VNNI multiplies. (Signed activations made OpenVINO 2026.4 compute some heads wrongly, and weights
+channel, so weights that routes share stay equal. On processors activations are uint8: with int8 weights that is
+what VNNI multiplies. TensorRT takes int8 without zero points alone, and no quantised bias. (Signed activations made OpenVINO 2026.4 compute some heads wrongly, and weights
 of 7 bits, which older CPUs want, cost 4 to 5 dB.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,6 +33,29 @@ from edgeflow.runtime.backends import Backend, open_backend
 
 MINIMUM_SQNR_DB = 20.0
 """Of each output of an int8 engine against the fp32 one on the calibration inputs, or it stays fp32."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What activations become.
+
+    Attributes:
+        activations: their type.
+        options: of ONNX Runtime's quantiser.
+        judge: engine library that quantised engines are judged with, here and now.
+    """
+
+    activations: QuantType
+    options: Mapping[str, bool]
+    judge: str
+
+
+def scheme_of(library: str) -> Scheme:
+    """What an engine library wants. Engines are judged where they will run, if that can be here."""
+    if library == "tensorrt":
+        return Scheme(QuantType.QInt8, {"ActivationSymmetric": True, "QuantizeBias": False}, "onnxruntime")
+    return Scheme(QuantType.QUInt8, {}, library)
+
 
 Rows = Sequence[tuple[Array, ...]]
 """The inputs of single regions, in a graph's order."""
@@ -65,7 +88,8 @@ def quantise(
     kept = deciding(manifest.plans)
     total = len(manifest.graphs)
     seen = watch(bundle, frames, set(manifest.graphs) - kept, lambda what: progress(what, 0, total))
-    backend = open_backend(manifest.target["library"])  # engines are judged where they will run
+    scheme = scheme_of(manifest.target["library"])
+    backend = open_backend(scheme.judge)
     weights = WeightFile(Path(WEIGHTS).name)
     entries: dict[str, GraphEntry] = {}
     for name, entry in manifest.graphs.items():
@@ -77,7 +101,7 @@ def quantise(
             entry = replace(entry, note="no route of the clip reaches it")
         else:
             rows = [*seen[name].rows, *_at_start(bundle, name, seen[name])]
-            graph, entry = _best(graph, entry, seen[name], rows, backend)
+            graph, entry = _best(graph, entry, seen[name], rows, scheme, backend)
         moved = weights.externalise(graph)
         path.write_bytes(graph.SerializeToString(deterministic=True))
         entries[name] = replace(entry, nodes=len(graph.graph.node), weight_bytes=moved)
@@ -86,13 +110,13 @@ def quantise(
 
 
 def _best(
-    graph: onnx.ModelProto, entry: GraphEntry, seen: Seen, rows: Rows, backend: Backend
+    graph: onnx.ModelProto, entry: GraphEntry, seen: Seen, rows: Rows, scheme: Scheme, backend: Backend
 ) -> tuple[onnx.ModelProto, GraphEntry]:
     """The quantised graph if it passes the gate, else the graph as it was; and the entry that says so."""
     chosen = _quantisable(graph)
     if not chosen:
         return graph, replace(entry, note="has no layer to quantise")
-    quantised = _quantised(graph, chosen, [port.tensor for port in seen.inputs], rows)
+    quantised = _quantised(graph, chosen, [port.tensor for port in seen.inputs], rows, scheme)
     try:
         sqnr = _sqnr(quantised, seen, backend)
     except BackendError as error:
@@ -149,7 +173,9 @@ class _Calibrater(MinMaxCalibrater):  # type: ignore[misc]
         )
 
 
-def _quantised(graph: onnx.ModelProto, chosen: list[str], inputs: list[str], rows: Rows) -> onnx.ModelProto:
+def _quantised(
+    graph: onnx.ModelProto, chosen: list[str], inputs: list[str], rows: Rows, scheme: Scheme
+) -> onnx.ModelProto:
     operators = [*HEAVY, *BESIDE]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
@@ -160,8 +186,10 @@ def _quantised(graph: onnx.ModelProto, chosen: list[str], inputs: list[str], row
         calibrater.collect_data(_Reader(inputs, rows))
         ranges = calibrater.compute_data()
         inferred = load_model_with_shape_infer(path)
-    types = (QuantType.QInt8, QuantType.QUInt8)
-    quantiser = QDQQuantizer(inferred, True, False, *types, ranges, chosen, [], operators, {})
+    types = (QuantType.QInt8, scheme.activations)
+    quantiser = QDQQuantizer(
+        inferred, True, False, *types, ranges, chosen, [], operators, dict(scheme.options)
+    )
     quantiser.quantize_model()
     quantiser.model.topological_sort()
     made: onnx.ModelProto = quantiser.model.model

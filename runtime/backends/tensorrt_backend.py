@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import tensorrt as trt
 
@@ -257,9 +257,9 @@ class LayerTimes(trt.IProfiler):  # type: ignore[misc]
         trt.IProfiler.__init__(self)
         self._ms: dict[str, float] = {}
 
-    def report_layer_time(self, layer_name: str, ms: float) -> None:
+    def report_layer_time(self, layer_name: str, ms: SupportsFloat) -> None:
         """Called by TensorRT."""
-        self._ms[layer_name] = self._ms.get(layer_name, 0.0) + ms
+        self._ms[layer_name] = self._ms.get(layer_name, 0.0) + float(ms)
 
     def times(self) -> tuple[OperatorTime, ...]:
         """Per layer."""

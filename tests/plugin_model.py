@@ -1,0 +1,41 @@
+"""A model that needs both deformable operators."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from edgeflow.flow import Flow, RoutedModule, Tensor
+from edgeflow.ops.adabd import AdaBD
+from edgeflow.ops.deform_conv import deform_conv2d
+
+
+class Body(nn.Module):
+    """AdaBD, then a deformable convolution, by the same offsets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Conv2d(8, 27, 3, padding=1)
+        self.blend = AdaBD(8)
+        self.weight = nn.Parameter(torch.randn(8, 8, 3, 3) * 0.1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        seen = self.look(x)
+        offset, mask = seen[:, :18], seen[:, 18:].sigmoid()
+        return deform_conv2d(
+            self.blend(x, x.flip(2), offset, mask), offset, self.weight, padding=1, mask=mask
+        )
+
+
+class Deforming(RoutedModule):
+    """One static route."""
+
+    inputs = (Tensor("x", (8, 12, 20)),)
+    outputs = (Tensor("y", (8, 12, 20)),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = Body()
+
+    def flow(self, f: Flow, x: Any) -> Any:
+        return f.call(self.body, x)
