@@ -84,8 +84,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     int buffer = 0;
 
     for (int32_t first = 0; first < pairs; first += kPairsAtOnce) {
+        // No barrier before: all taps of a round are read before the last barrier of that round.
         int32_t const count = pairs - first < kPairsAtOnce ? pairs - first : kPairsAtOnce;
-        __syncthreads();  // the taps of the round before are no longer read
         for (int at = threadIdx.x; at < count * kPixels; at += kThreads) {
             int32_t const pair = first + at / kPixels;
             int const pixel = at % kPixels;
