@@ -40,11 +40,13 @@ struct AdaBD {
         std::string text = tensors.unlike("reference", kReference, {n, channels, height, width});
         if (text.empty()) text = tensors.unlike("offset", kOffset, {n, 18, height, width});
         if (text.empty()) text = tensors.unlike("mask", kMask, {n, 9, height, width});
-        if (text.empty()) text = tensors.unlike("weight", kWeight, {tensors.size(kWeight, 0), channels, 3, 3});
+        if (text.empty())
+            text = tensors.unlike("weight", kWeight, {tensors.size(kWeight, 0), channels, 3, 3});
         return text;
     }
 
-    void outputShape(nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs& output, nvinfer1::IExprBuilder&) const {
+    void outputShape(nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs& output,
+                     nvinfer1::IExprBuilder&) const {
         output = inputs[kCurrent];
         output.d[1] = inputs[kWeight].d[0];
     }
@@ -57,16 +59,16 @@ struct AdaBD {
     int enqueue(Tensors const& tensors, void const* const* inputs, void* output, void* workspace,
                 cudaStream_t stream) const {
         EdgeflowAdaBD const values = sizes(tensors);
-        return edgeflow_adabd(&values, inputs[kCurrent], inputs[kReference],
-                              static_cast<float const*>(inputs[kOffset]), static_cast<float const*>(inputs[kMask]),
-                              inputs[kWeight], output, workspace, stream);
+        return edgeflow_adabd(
+            &values, inputs[kCurrent], inputs[kReference], static_cast<float const*>(inputs[kOffset]),
+            static_cast<float const*>(inputs[kMask]), inputs[kWeight], output, workspace, stream);
     }
 
 private:
     bool takesChannelsLast(Tensors const& tensors) const {
         nvinfer1::Dims const& dims = tensors[kCurrent].dims;
-        return tensors.is(kCurrent, DataType::kHALF, TensorFormat::kHWC8) && dims.nbDims == 4 && dims.d[1] > 0 &&
-               dims.d[1] % 8 == 0;
+        return tensors.is(kCurrent, DataType::kHALF, TensorFormat::kHWC8) && dims.nbDims == 4 &&
+               dims.d[1] > 0 && dims.d[1] % 8 == 0;
     }
     EdgeflowAdaBD sizes(Tensors const& tensors) const {
         EdgeflowAdaBD values{};

@@ -36,7 +36,8 @@ struct CostVolume {
 
     size_t workspace(Tensors const&) const { return 0; }
 
-    int enqueue(Tensors const& tensors, void const* const* inputs, void* output, void*, cudaStream_t stream) const {
+    int enqueue(Tensors const& tensors, void const* const* inputs, void* output, void*,
+                cudaStream_t stream) const {
         EdgeflowCostVolume values{};
         values.batch = tensors.size(kFirst, 0);
         values.channels = tensors.size(kFirst, 1);

@@ -1,7 +1,7 @@
 // EdgeflowDeformConv2d: modulated deformable convolution.
 //
-// Inputs in ONNX DeformConv's order: x, weight, offset, bias and, unless every modulation is 1, mask. Offset and mask
-// are float32 whatever the others are. Channels-last tensors (kHWC8) are taken as they are.
+// Inputs in ONNX DeformConv's order: x, weight, offset, bias and, unless every modulation is 1, mask. Offset
+// and mask are float32 whatever the others are. Channels-last tensors (kHWC8) are taken as they are.
 #include <numeric>
 
 #include "kernels/operators.h"
@@ -54,9 +54,10 @@ struct DeformConv2d {
         if (channels % group || outputs % group || channels % offset_group) {
             return "group divides both channels and outputs, offset_group the channels";
         }
-        std::string text =
-            tensors.unlike("weight", kWeight, {outputs, channels / group, kernel(tensors, 0), kernel(tensors, 1)});
-        if (text.empty()) text = tensors.unlike("offset", kOffset, {n, offset_group * taps * 2, height, width});
+        std::string text = tensors.unlike(
+            "weight", kWeight, {outputs, channels / group, kernel(tensors, 0), kernel(tensors, 1)});
+        if (text.empty())
+            text = tensors.unlike("offset", kOffset, {n, offset_group * taps * 2, height, width});
         if (text.empty()) text = tensors.unlike("bias", kBias, {outputs});
         if (text.empty() && tensors.inputs() == 5) {
             text = tensors.unlike("mask", kMask, {n, offset_group * taps, height, width});
@@ -65,7 +66,8 @@ struct DeformConv2d {
     }
 
     // The offset has the output's height and width.
-    void outputShape(nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs& output, nvinfer1::IExprBuilder&) const {
+    void outputShape(nvinfer1::DimsExprs const* inputs, nvinfer1::DimsExprs& output,
+                     nvinfer1::IExprBuilder&) const {
         output.d[0] = inputs[kX].d[0];
         output.d[1] = inputs[kWeight].d[0];
         output.d[2] = inputs[kOffset].d[2];
@@ -87,8 +89,8 @@ struct DeformConv2d {
     }
 
 private:
-    // A kHWC8 tensor pads its channels to a multiple of 8; the kernel takes it where nothing is padded, and where
-    // eight neighbouring channels share a group and an offset group.
+    // A kHWC8 tensor pads its channels to a multiple of 8; the kernel takes it where nothing is padded, and
+    // where eight neighbouring channels share a group and an offset group.
     bool takesChannelsLast(Tensors const& tensors) const {
         if (!tensors.is(kX, DataType::kHALF, TensorFormat::kHWC8)) return false;
         if (tensors[kX].dims.nbDims != 4 || group < 1 || offset_group < 1) return false;
@@ -98,7 +100,8 @@ private:
     int64_t kernel(Tensors const& tensors, int32_t axis) const { return tensors.size(kWeight, 2 + axis); }
     int64_t outputSize(Tensors const& tensors, int32_t axis) const {
         int64_t const reach = int64_t(dilations[axis]) * (kernel(tensors, axis) - 1) + 1;
-        return (int64_t(tensors.size(kX, 2 + axis)) + pads[axis] + pads[axis + 2] - reach) / strides[axis] + 1;
+        return (int64_t(tensors.size(kX, 2 + axis)) + pads[axis] + pads[axis + 2] - reach) / strides[axis] +
+               1;
     }
     EdgeflowDeformConv2d sizes(Tensors const& tensors) const {
         EdgeflowDeformConv2d values{};

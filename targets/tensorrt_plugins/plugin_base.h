@@ -6,15 +6,16 @@
 //       static constexpr char const* kName = "EdgeflowMyOperator";   // the ONNX node's op type
 //       int32_t radius;                                              // its attributes, all int32
 //       std::array<Field, 1> fields() { return {{{"radius", &radius, 1}}}; }
-//       bool accepts(int32_t position, Tensors const& tensors) const;      // type and format, inputs then output
-//       std::string problem(Tensors const& tensors) const;                 // why it cannot take them, or ""
-//       void outputShape(DimsExprs const* inputs, DimsExprs& output, IExprBuilder& builder) const;
+//       bool accepts(int32_t position, Tensors const& tensors) const;      // type and format, inputs then
+//       output std::string problem(Tensors const& tensors) const;                 // why it cannot take them,
+//       or "" void outputShape(DimsExprs const* inputs, DimsExprs& output, IExprBuilder& builder) const;
 //       size_t workspace(Tensors const& tensors) const;                    // bytes
 //       int enqueue(Tensors const& tensors, void const* const* inputs, void* output, void* workspace,
 //                   cudaStream_t stream) const;                            // a CUDA error, 0 is none
 //   };
 //
-// There is one output, of the first input's type. Needs TensorRT 10.1 to 11.x headers; no symbol of its libraries.
+// There is one output, of the first input's type. Needs TensorRT 10.1 to 11.x headers; no symbol of its
+// libraries.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -29,7 +30,8 @@
 namespace edgeflow {
 
 constexpr char const* kNamespace = "edgeflow";
-// The attributes of every operator, and what they mean: a plan keeps them, so either's change is a new version.
+// The attributes of every operator, and what they mean: a plan keeps them, so either's change is a new
+// version.
 constexpr char const* kVersion = "1";
 
 // An attribute: where its values lie in the operator.
@@ -51,7 +53,8 @@ public:
         for (int32_t i = 0; i < inputs_; ++i) all_[i] = inputs[i];
         all_[inputs_] = *output;
     }
-    // At build time: dimensions that are free there count as the profile's largest, for which memory must suffice.
+    // At build time: dimensions that are free there count as the profile's largest, for which memory must
+    // suffice.
     Tensors(nvinfer1::DynamicPluginTensorDesc const* inputs, int32_t count,
             nvinfer1::DynamicPluginTensorDesc const* output)
         : inputs_(count < kMost ? count : kMost - 1) {
@@ -119,8 +122,8 @@ inline void logError(std::string const& text) {
     }
 }
 
-// Attributes into an operator; what is wrong with them, or "". Fields of other names are left alone: releases of
-// the parser differ in whether they pass on the attributes that only name the plugin.
+// Attributes into an operator; what is wrong with them, or "". Fields of other names are left alone: releases
+// of the parser differ in whether they pass on the attributes that only name the plugin.
 template <typename Operator>
 std::string read(nvinfer1::PluginFieldCollection const& collection, Operator& into) {
     for (Field const& wanted : into.fields()) {
@@ -129,7 +132,8 @@ std::string read(nvinfer1::PluginFieldCollection const& collection, Operator& in
             if (std::strcmp(collection.fields[i].name, wanted.name) == 0) found = &collection.fields[i];
         }
         if (!found) return std::string("attribute ") + wanted.name + " is missing";
-        if (found->type != nvinfer1::PluginFieldType::kINT32 || found->length != wanted.count || !found->data) {
+        if (found->type != nvinfer1::PluginFieldType::kINT32 || found->length != wanted.count ||
+            !found->data) {
             return std::string("attribute ") + wanted.name + " should be " + std::to_string(wanted.count) +
                    " int32 and is " + std::to_string(found->length) + " of field type " +
                    std::to_string(static_cast<int32_t>(found->type));
@@ -172,11 +176,14 @@ public:
         collection_.fields = fields_.data();
     }
 
-    nvinfer1::IPluginCapability* getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept override {
+    nvinfer1::IPluginCapability* getCapabilityInterface(
+        nvinfer1::PluginCapabilityType type) noexcept override {
         switch (type) {
             case nvinfer1::PluginCapabilityType::kCORE: return static_cast<nvinfer1::IPluginV3OneCore*>(this);
-            case nvinfer1::PluginCapabilityType::kBUILD: return static_cast<nvinfer1::IPluginV3OneBuild*>(this);
-            case nvinfer1::PluginCapabilityType::kRUNTIME: return static_cast<nvinfer1::IPluginV3OneRuntime*>(this);
+            case nvinfer1::PluginCapabilityType::kBUILD:
+                return static_cast<nvinfer1::IPluginV3OneBuild*>(this);
+            case nvinfer1::PluginCapabilityType::kRUNTIME:
+                return static_cast<nvinfer1::IPluginV3OneRuntime*>(this);
         }
         return nullptr;
     }
@@ -207,15 +214,16 @@ public:
         return 0;
     }
     // An operator may look at what lies before `position` only, so all of it is handed on.
-    bool supportsFormatCombination(int32_t position, nvinfer1::DynamicPluginTensorDesc const* all, int32_t inputs,
-                                   int32_t outputs) noexcept override {
+    bool supportsFormatCombination(int32_t position, nvinfer1::DynamicPluginTensorDesc const* all,
+                                   int32_t inputs, int32_t outputs) noexcept override {
         if (position >= inputs + outputs) return false;
         std::vector<nvinfer1::PluginTensorDesc> tensors;
         for (int32_t i = 0; i < inputs + outputs; ++i) tensors.push_back(all[i].desc);
         return operator_.accepts(position, Tensors(tensors.data(), inputs, &tensors[inputs]));
     }
     size_t getWorkspaceSize(nvinfer1::DynamicPluginTensorDesc const* inputs, int32_t count,
-                            nvinfer1::DynamicPluginTensorDesc const* outputs, int32_t) const noexcept override {
+                            nvinfer1::DynamicPluginTensorDesc const* outputs,
+                            int32_t) const noexcept override {
         return operator_.workspace(Tensors(inputs, count, outputs));
     }
     char const* getTimingCacheID() noexcept override { return description_.c_str(); }
@@ -226,17 +234,18 @@ public:
                           nvinfer1::PluginTensorDesc const* outputs, int32_t) noexcept override {
         return check(Tensors(inputs, count, outputs));
     }
-    int32_t enqueue(nvinfer1::PluginTensorDesc const* inputDescs, nvinfer1::PluginTensorDesc const* outputDescs,
-                    void const* const* inputs, void* const* outputs, void* workspace,
-                    cudaStream_t stream) noexcept override {
+    int32_t enqueue(nvinfer1::PluginTensorDesc const* inputDescs,
+                    nvinfer1::PluginTensorDesc const* outputDescs, void const* const* inputs,
+                    void* const* outputs, void* workspace, cudaStream_t stream) noexcept override {
         if (inputs_ == 0) return fail("enqueue came before onShapeChange");
         Tensors const tensors(inputDescs, inputs_, outputDescs);
         int const status = operator_.enqueue(tensors, inputs, outputs[0], workspace, stream);
         return status == 0 ? 0 : fail("CUDA error " + std::to_string(status));
     }
-    nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override { return clone(); }
+    nvinfer1::IPluginV3* attachToContext(nvinfer1::IPluginResourceContext*) noexcept override {
+        return clone();
+    }
     nvinfer1::PluginFieldCollection const* getFieldsToSerialize() noexcept override { return &collection_; }
-
 };
 
 template <typename Operator>

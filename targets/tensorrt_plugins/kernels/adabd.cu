@@ -24,7 +24,8 @@ struct BlendSampler {
     float const* offset;
     float const* mask;
 
-    __device__ Tap tap(SampledShape const& shape, int64_t image, int32_t, int32_t tap, int32_t y, int32_t x) const {
+    __device__ Tap tap(SampledShape const& shape, int64_t image, int32_t, int32_t tap, int32_t y,
+                       int32_t x) const {
         int64_t const pixels = int64_t(shape.height) * shape.width;
         int64_t const pixel = int64_t(y) * shape.width + x;
         int64_t const plane = image * kTaps + tap;
@@ -33,8 +34,8 @@ struct BlendSampler {
         int32_t const row = y - 1 + tap / 3, column = x - 1 + tap % 3;
         bool const inside = row >= 0 && row < shape.height && column >= 0 && column < shape.width;
         Tap result;
-        result.reference = corners_at(float(row) + moved[0], float(column) + moved[pixels], shape.height, shape.width,
-                                      1.0f - share);
+        result.reference = corners_at(float(row) + moved[0], float(column) + moved[pixels], shape.height,
+                                      shape.width, 1.0f - share);
         result.current_weight = inside ? share : 0.0f;
         result.current = row * shape.width + column;
         return result;
@@ -94,8 +95,9 @@ size_t edgeflow_adabd_workspace(EdgeflowAdaBD const* sizes) {
     return sizes->half ? edgeflow::workspace<__half>(*sizes) : edgeflow::workspace<float>(*sizes);
 }
 
-int edgeflow_adabd(EdgeflowAdaBD const* sizes, void const* current, void const* reference, float const* offset,
-                   float const* mask, void const* weight, void* output, void* workspace, CUstream_st* stream) {
+int edgeflow_adabd(EdgeflowAdaBD const* sizes, void const* current, void const* reference,
+                   float const* offset, float const* mask, void const* weight, void* output, void* workspace,
+                   CUstream_st* stream) {
     auto const run = sizes->half ? edgeflow::run<__half> : edgeflow::run<float>;
     return run(*sizes, current, reference, offset, mask, weight, output, workspace, stream);
 }

@@ -1,8 +1,8 @@
 // Cost volume (Sun et al., PWC-Net, 2018, section 3).
 //
-// A thread sums kAcross neighbouring shifts of four neighbouring pixels, so it reads 4 + (3 + kAcross) values from
-// shared memory for 4 * kAcross products. A block holds 32 x 4 pixels and up to nine rows of shifts, and goes through
-// the channels a few at a time.
+// A thread sums kAcross neighbouring shifts of four neighbouring pixels, so it reads 4 + (3 + kAcross) values
+// from shared memory for 4 * kAcross products. A block holds 32 x 4 pixels and up to nine rows of shifts, and
+// goes through the channels a few at a time.
 #include "device.cuh"
 #include "operators.h"
 
@@ -40,7 +40,7 @@ __device__ float pixel_or_zero(Volume const& volume, T const* image, int32_t cha
 }
 
 template <typename T, int kAcross>
-__global__ void __launch_bounds__(kQuads* kRows* kMostDown, 2)
+__global__ void __launch_bounds__(kQuads * kRows * kMostDown, 2)
     cost_volume(Volume volume, T const* first, T const* second, T* output) {
     auto& tiles = shared<Tiles<kAcross>>();
     int64_t rest = blockIdx.x;
@@ -104,8 +104,8 @@ template <typename T, int kAcross>
 cudaError_t run(Volume const& volume, T const* first, T const* second, T* output, CUstream_st* stream) {
     int64_t const wanted = volume.tiles_across() * volume.tiles_down() * volume.parts_across(kAcross) *
                            volume.parts_down() * volume.batch;
-    return launch(cost_volume<T, kAcross>, dim3(blocks(wanted)), kQuads * kRows * volume.down, stream, volume, first,
-                  second, output);
+    return launch(cost_volume<T, kAcross>, dim3(blocks(wanted)), kQuads * kRows * volume.down, stream, volume,
+                  first, second, output);
 }
 
 template <typename T>

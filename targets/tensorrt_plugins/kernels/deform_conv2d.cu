@@ -1,4 +1,5 @@
-// Modulated deformable convolution (DCNv2: Zhu et al., Deformable ConvNets v2, 2018; semantics of ONNX DeformConv 19).
+// Modulated deformable convolution (DCNv2: Zhu et al., Deformable ConvNets v2, 2018; semantics of ONNX
+// DeformConv 19).
 #include "operators.h"
 #include "sampled_product.cuh"
 
@@ -23,7 +24,8 @@ struct DeformSampler {
         float const modulation = mask ? mask[plane * pixels + pixel] : 1.0f;
         float const* const moved = offset + plane * 2 * pixels + pixel;
         int32_t const row = y * sizes.stride_y - sizes.pad_top + tap / sizes.kernel_width * sizes.dilation_y;
-        int32_t const column = x * sizes.stride_x - sizes.pad_left + tap % sizes.kernel_width * sizes.dilation_x;
+        int32_t const column =
+            x * sizes.stride_x - sizes.pad_left + tap % sizes.kernel_width * sizes.dilation_x;
         return corners_at(float(row) + moved[0], float(column) + moved[pixels], shape.height, shape.width,
                           modulation);
     }
@@ -49,7 +51,8 @@ SampledShape shape_of(EdgeflowDeformConv2d const& sizes) {
     shape.groups = sizes.groups;
     shape.offset_groups = sizes.offset_groups;
     shape.channels_last = sizes.channels_last != 0;
-    bool const steps = sizes.stride_y > 0 && sizes.stride_x > 0 && sizes.dilation_y > 0 && sizes.dilation_x > 0;
+    bool const steps =
+        sizes.stride_y > 0 && sizes.stride_x > 0 && sizes.dilation_y > 0 && sizes.dilation_x > 0;
     return steps && sizes.kernel_height > 0 && valid<T>(shape) ? complete<T>(shape) : SampledShape{};
 }
 
@@ -69,8 +72,8 @@ cudaError_t run(EdgeflowDeformConv2d const& sizes, void const* x, void const* we
     T const* const packed = operands.weight(weight);
     DeformSampler<T> const sampler{sizes, operands.images(x), offset, mask};
     if (operands.status() != cudaSuccess) return operands.status();
-    return launch_sampled_product<T>(shape, sampler, packed, static_cast<T const*>(bias), static_cast<T*>(output),
-                                     stream);
+    return launch_sampled_product<T>(shape, sampler, packed, static_cast<T const*>(bias),
+                                     static_cast<T*>(output), stream);
 }
 
 }  // namespace
@@ -80,8 +83,9 @@ size_t edgeflow_deform_conv2d_workspace(EdgeflowDeformConv2d const* sizes) {
     return sizes->half ? edgeflow::workspace<__half>(*sizes) : edgeflow::workspace<float>(*sizes);
 }
 
-int edgeflow_deform_conv2d(EdgeflowDeformConv2d const* sizes, void const* x, void const* weight, float const* offset,
-                           void const* bias, float const* mask, void* output, void* workspace, CUstream_st* stream) {
+int edgeflow_deform_conv2d(EdgeflowDeformConv2d const* sizes, void const* x, void const* weight,
+                           float const* offset, void const* bias, float const* mask, void* output,
+                           void* workspace, CUstream_st* stream) {
     auto const run = sizes->half ? edgeflow::run<__half> : edgeflow::run<float>;
     return run(*sizes, x, weight, offset, bias, mask, output, workspace, stream);
 }

@@ -1,8 +1,9 @@
 // How a sampled convolution's operands lie in memory, and the kernels that put them so.
 //
-// Channels are cut into *runs*: channels of one group and one offset group, which therefore share their taps. Images
-// are channels-last, each run padded to whole 16-byte vectors. The weight is packed so that what a block multiplies
-// next lies next: group, output channel, run, tap, channel of the run; padded with zeros in both directions.
+// Channels are cut into *runs*: channels of one group and one offset group, which therefore share their taps.
+// Images are channels-last, each run padded to whole 16-byte vectors. The weight is packed so that what a
+// block multiplies next lies next: group, output channel, run, tap, channel of the run; padded with zeros in
+// both directions.
 #pragma once
 
 #include <numeric>
@@ -12,8 +13,8 @@
 namespace edgeflow {
 
 constexpr int kThreads = 256;
-constexpr int kVectors = 4;       // 16-byte vectors of channels multiplied at a time
-constexpr int kTileHeight = 4;    // output pixels of a block
+constexpr int kVectors = 4;     // 16-byte vectors of channels multiplied at a time
+constexpr int kTileHeight = 4;  // output pixels of a block
 constexpr int kTileWidth = 16;
 constexpr int kPixels = kTileHeight * kTileWidth;
 
@@ -68,7 +69,8 @@ bool valid(SampledShape const& shape) {
     if ((int64_t(shape.height) + 1) * (int64_t(shape.width) + 1) > INT32_MAX) return false;
     if (!shape.channels_last) return true;
     int32_t const run_channels = shape.channels / std::lcm(shape.groups, shape.offset_groups);
-    return sizeof(T) == 2 && run_channels % Channels<T>::kCount == 0 && shape.outputs % Channels<T>::kCount == 0;
+    return sizeof(T) == 2 && run_channels % Channels<T>::kCount == 0 &&
+           shape.outputs % Channels<T>::kCount == 0;
 }
 
 // Bytes of an array in the workspace; arrays begin at multiples of 256.
@@ -120,7 +122,8 @@ cudaError_t launch_to_channels_last(SampledShape const& shape, T const* from, T*
 
 // (outputs, channels / groups, taps) to the packed weight.
 template <typename T>
-__global__ void __launch_bounds__(kThreads) pack_weight(SampledShape shape, T const* from, T* to, int64_t count) {
+__global__ void __launch_bounds__(kThreads)
+    pack_weight(SampledShape shape, T const* from, T* to, int64_t count) {
     int64_t const step = int64_t(gridDim.x) * kThreads;
     for (int64_t at = int64_t(blockIdx.x) * kThreads + threadIdx.x; at < count; at += step) {
         int32_t const within = int32_t(at % shape.packed_channels);
@@ -143,8 +146,8 @@ template <typename T>
 cudaError_t launch_pack_weight(SampledShape const& shape, T const* from, T* to, CUstream_st* stream) {
     int64_t const count = shape.weight_values();
     int64_t const wanted = ceil_div(count, kThreads);
-    return launch(pack_weight<T>, dim3(unsigned(wanted < 4096 ? wanted : 4096)), kThreads, stream, shape, from, to,
-                  count);
+    return launch(pack_weight<T>, dim3(unsigned(wanted < 4096 ? wanted : 4096)), kThreads, stream, shape,
+                  from, to, count);
 }
 
 }  // namespace edgeflow

@@ -1,8 +1,8 @@
 // What the kernels compute, as plain C: sizes in, pointers to device memory in, work put on a stream.
 //
-// Nothing here needs TensorRT. Every function returns a cudaError_t as an int (0 is success), allocates nothing,
-// waits for nothing and uses no stream but the one given, so that its work can be captured in a CUDA graph.
-// Data tensors are contiguous, (n, c, h, w) or, where `channels_last` is 1, (n, h, w, c).
+// Nothing here needs TensorRT. Every function returns a cudaError_t as an int (0 is success), allocates
+// nothing, waits for nothing and uses no stream but the one given, so that its work can be captured in a CUDA
+// graph. Data tensors are contiguous, (n, c, h, w) or, where `channels_last` is 1, (n, h, w, c).
 #pragma once
 
 #include <stddef.h>
@@ -27,8 +27,9 @@ extern "C" {
 //   bias    (outputs)
 //   mask    (batch, offset_groups * taps, output_height, output_width) float32, or null for ones
 //   output  (batch, outputs, output_height, output_width)
-// x, weight, bias and output are float16 where `half` is 1, else float32. `channels_last` (of x and output) needs
-// `half`, and both outputs and the channels that share a group and an offset group to be multiples of 8.
+// x, weight, bias and output are float16 where `half` is 1, else float32. `channels_last` (of x and output)
+// needs `half`, and both outputs and the channels that share a group and an offset group to be multiples
+// of 8.
 typedef struct {
     int32_t batch, channels, height, width;
     int32_t outputs, kernel_height, kernel_width;
@@ -42,11 +43,12 @@ typedef struct {
 
 EDGEFLOW_API size_t edgeflow_deform_conv2d_workspace(EdgeflowDeformConv2d const* sizes);
 EDGEFLOW_API int edgeflow_deform_conv2d(EdgeflowDeformConv2d const* sizes, void const* x, void const* weight,
-                                        float const* offset, void const* bias, float const* mask, void* output,
-                                        void* workspace, struct CUstream_st* stream);
+                                        float const* offset, void const* bias, float const* mask,
+                                        void* output, void* workspace, struct CUstream_st* stream);
 
-// Adaptive blending and deformation (Shortcut-V2V, equation 5): 3x3 taps of `current` times mask, plus deformed taps
-// of `reference` times (1 - mask), blended before the one product with the weight. Stride 1, zeros around.
+// Adaptive blending and deformation (Shortcut-V2V, equation 5): 3x3 taps of `current` times mask, plus
+// deformed taps of `reference` times (1 - mask), blended before the one product with the weight. Stride 1,
+// zeros around.
 //   current, reference  (batch, channels, height, width)
 //   offset  (batch, 18, height, width) float32: y, then x, of each tap
 //   mask    (batch, 9, height, width) float32
@@ -63,7 +65,8 @@ EDGEFLOW_API int edgeflow_adabd(EdgeflowAdaBD const* sizes, void const* current,
                                 float const* offset, float const* mask, void const* weight, void* output,
                                 void* workspace, struct CUstream_st* stream);
 
-// Cost volume (PWC-Net, section 3): the mean over channels of `first` times `second` shifted by up to `radius` pixels.
+// Cost volume (PWC-Net, section 3): the mean over channels of `first` times `second` shifted by up to
+// `radius` pixels.
 //   first, second  (batch, channels, height, width); second is zero outside
 //   output  (batch, (2 * radius + 1)^2, height, width): shifts row by row, from (-radius, -radius)
 typedef struct {

@@ -1,7 +1,7 @@
 // Products of two tiles in shared memory, summed in float32 in the registers of a block of 256 threads.
 //
-// Both tiles are K-contiguous: rows of the weight (output channels) and rows of the samples (pixels), kDepth values
-// long. Rows are padded by 16 bytes, which spreads them over the memory banks.
+// Both tiles are K-contiguous: rows of the weight (output channels) and rows of the samples (pixels), kDepth
+// values long. Rows are padded by 16 bytes, which spreads them over the memory banks.
 #pragma once
 
 #include "device.cuh"
@@ -51,7 +51,8 @@ public:
             for (int j = 0; j < kAcross; ++j) {
                 Columns columns;
                 nvcuda::wmma::load_matrix_sync(columns, &samples[pixel_ + j * 16][k], kRowPitch<T>);
-                for (int i = 0; i < 2; ++i) nvcuda::wmma::mma_sync(sums_[i][j], rows[i], columns, sums_[i][j]);
+                for (int i = 0; i < 2; ++i)
+                    nvcuda::wmma::mma_sync(sums_[i][j], rows[i], columns, sums_[i][j]);
             }
         }
     }

@@ -1,16 +1,18 @@
 // Convolution over sampled taps as one matrix product, without a column buffer in device memory.
 //
-// A block computes kRows output channels of 64 output pixels. It works out the taps of its pixels (positions, bilinear
-// weights and masks) once, keeps them in shared memory and uses them for all channels. Then, tap by tap and a few
-// vectors of channels at a time, it samples what the product needs next into shared memory, beside that slice of the
-// packed weight, and multiplies. Loads for one step are under way while the step before is multiplied.
+// A block computes kRows output channels of 64 output pixels. It works out the taps of its pixels (positions,
+// bilinear weights and masks) once, keeps them in shared memory and uses them for all channels. Then, tap by
+// tap and a few vectors of channels at a time, it samples what the product needs next into shared memory,
+// beside that slice of the packed weight, and multiplies. Loads for one step are under way while the step
+// before is multiplied.
 //
 // A sampler says what one tap is:
 //   Tap                                                          a tap at one pixel, in shared memory
 //   Tap   tap(shape, image, offset_group, tap, y, x)             at an output position
 //   Reads read(shape, tap, image, slot)                          the loads for one vector of channels
 //   void  blend(sum, reads, tap)                                 their weighted sum, in float32
-// where a default Tap samples nothing, `image` counts in the batch and `slot` is the vector's place in a pixel.
+// where a default Tap samples nothing, `image` counts in the batch and `slot` is the vector's place in a
+// pixel.
 #pragma once
 
 #include "product.cuh"
@@ -27,7 +29,8 @@ union SharedMemory {
         T samples[2][kPixels][kRowPitch<T>];
         Tap taps[kPairsAtOnce][kPixels];
     } in;
-    float results[kRows * (kPixels + 4) > kPixels * (kRows + 4) ? kRows * (kPixels + 4) : kPixels * (kRows + 4)];
+    float
+        results[kRows * (kPixels + 4) > kPixels*(kRows + 4) ? kRows * (kPixels + 4) : kPixels * (kRows + 4)];
 };
 
 // The output pixels of a block.
@@ -84,8 +87,8 @@ __global__ void __launch_bounds__(kThreads, 2)
     int buffer = 0;
 
     for (int32_t first = 0; first < pairs; first += kPairsAtOnce) {
+        // No barrier before: all taps of a round are read before the last barrier of that round.
         int32_t const count = pairs - first < kPairsAtOnce ? pairs - first : kPairsAtOnce;
-        __syncthreads();  // the taps of the round before are no longer read
         for (int at = threadIdx.x; at < count * kPixels; at += kThreads) {
             int32_t const pair = first + at / kPixels;
             int const pixel = at % kPixels;
@@ -107,7 +110,8 @@ __global__ void __launch_bounds__(kThreads, 2)
                 reads = sampler.read(shape, memory.in.taps[step.pair][mine], tile.image, slot);
             }
             T const* const from = rows + int64_t(pair) * shape.packed_channels + step.slice * kDepth<T>;
-            for (int i = 0; i < kWeightVectors; ++i) weights[i] = load(from + i * kPixels * shape.packed_row());
+            for (int i = 0; i < kWeightVectors; ++i)
+                weights[i] = load(from + i * kPixels * shape.packed_row());
         };
         auto const put = [&](Step const& step) {
             float sum[Vector::kCount] = {};
@@ -154,8 +158,8 @@ __global__ void __launch_bounds__(kThreads, 2)
 }
 
 template <typename T, typename Sampler>
-cudaError_t launch_sampled_product(SampledShape const& shape, Sampler const& sampler, T const* weight, T const* bias,
-                                   T* output, CUstream_st* stream) {
+cudaError_t launch_sampled_product(SampledShape const& shape, Sampler const& sampler, T const* weight,
+                                   T const* bias, T* output, CUstream_st* stream) {
     int64_t const tiles = int64_t(shape.tiles_down()) * shape.tiles_across() * shape.batch;
     dim3 const grid(blocks(tiles), unsigned(shape.packed_outputs / shape.block_outputs * shape.groups));
     auto const kernel =

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `plugin_kernels` and `plugin_references`
+sys.path.insert(0, str(Path(__file__).parent))  # for `kernel_calls` and `definitions`
 
-from plugin_kernels import DeviceMemory, HostMemory, Kernels, compile_for_cpu, compile_for_gpu
+from kernel_calls import DeviceMemory, HostMemory, Kernels, compile_for_cpu, compile_for_gpu
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,9 @@
-// The part of CUDA that the kernels use, run on a CPU: `g++ -x c++ -DEDGEFLOW_CUDA_ON_CPU kernel.cu` runs the very
-// kernels, thread by thread. Blocks run one after the other. A block's threads are fibers; each runs up to the next
-// __syncthreads(), then the next one does, first to last or, in every other block, last to first, so that a missing
-// barrier shows. Shared memory begins as NaNs. Threads of a warp do not run in step, so warp shuffles would not work.
+// The part of CUDA that the kernels use, run on a CPU: `g++ -x c++ -DEDGEFLOW_CUDA_ON_CPU kernel.cu` runs the
+// very kernels, thread by thread. Blocks run one after the other. A block's threads are fibers; each runs up
+// to the next
+// __syncthreads(), then the next one does, first to last or, in every other block, last to first, so that a
+// missing barrier shows. Shared memory begins as NaNs. Threads of a warp do not run in step, so warp shuffles
+// would not work.
 #pragma once
 
 #include <ucontext.h>
@@ -43,7 +45,8 @@ struct __half {
 };
 
 inline float __half2float(__half half) {
-    uint32_t const sign = uint32_t(half.bits >> 15) << 31, exponent = half.bits >> 10 & 31, fraction = half.bits & 1023;
+    uint32_t const sign = uint32_t(half.bits >> 15) << 31, exponent = half.bits >> 10 & 31,
+                   fraction = half.bits & 1023;
     float value = std::ldexp(float(exponent ? 1024 + fraction : fraction), int(exponent ? exponent : 1) - 25);
     if (exponent == 31) value = fraction ? NAN : INFINITY;
     return sign ? -value : value;
@@ -143,8 +146,8 @@ cudaError_t cudaLaunchKernelEx(cudaLaunchConfig_t const* config, void (*kernel)(
     return cudaSuccess;
 }
 
-// Matrices of a warp. The first thread holds and does everything, the other 31 nothing: tiles are only read and
-// written between barriers, so that comes to the same.
+// Matrices of a warp. The first thread holds and does everything, the other 31 nothing: tiles are only read
+// and written between barriers, so that comes to the same.
 namespace nvcuda::wmma {
 
 struct row_major {};
@@ -204,7 +207,8 @@ void store_matrix_sync(float* to, Sums const& sums, unsigned pitch, layout_t ord
     if (!first_of_warp()) return;
     check_alignment(to, pitch * sizeof(float));
     for (unsigned i = 0; i < 16; ++i) {
-        for (unsigned j = 0; j < 16; ++j) to[order == mem_row_major ? i * pitch + j : j * pitch + i] = sums.of[i][j];
+        for (unsigned j = 0; j < 16; ++j)
+            to[order == mem_row_major ? i * pitch + j : j * pitch + i] = sums.of[i][j];
     }
 }
 

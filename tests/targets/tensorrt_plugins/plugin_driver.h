@@ -1,5 +1,5 @@
-// Calls the plugins as TensorRT does, without TensorRT: with its headers, and our own small implementations of the
-// interfaces that the plugins call.
+// Calls the plugins as TensorRT does, without TensorRT: with its headers, and our own small implementations
+// of the interfaces that the plugins call.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -22,10 +22,10 @@ namespace {
 
 int failures = 0;
 
-#define CHECK(condition)                                                   \
-    if (!(condition)) {                                                    \
+#define CHECK(condition)                                                    \
+    if (!(condition)) {                                                     \
         std::printf("%s:%d: not so: %s\n", __func__, __LINE__, #condition); \
-        ++failures;                                                        \
+        ++failures;                                                         \
     }
 
 // What a plugin logs.
@@ -65,10 +65,12 @@ class Builder : public IExprBuilder {
     struct Maker : apiv::VExprBuilder {
         std::deque<Constant> made;
         IDimensionExpr const* constant(int64_t value) override { return &made.emplace_back(value); }
-        IDimensionExpr const* operation(DimensionOperation, IDimensionExpr const&, IDimensionExpr const&) override {
+        IDimensionExpr const* operation(DimensionOperation, IDimensionExpr const&,
+                                        IDimensionExpr const&) override {
             return nullptr;
         }
-        IDimensionExpr const* declareSizeTensor(int32_t, IDimensionExpr const&, IDimensionExpr const&) override {
+        IDimensionExpr const* declareSizeTensor(int32_t, IDimensionExpr const&,
+                                                IDimensionExpr const&) override {
             return nullptr;
         }
     } maker_;
@@ -180,11 +182,13 @@ Shape output_shape(IPluginV3& plugin, std::vector<Tensor> const& inputs) {
     std::vector<DimsExprs> given(inputs.size());
     for (size_t i = 0; i < inputs.size(); ++i) {
         given[i].nbDims = int32_t(inputs[i].shape.size());
-        for (int32_t d = 0; d < given[i].nbDims; ++d) given[i].d[d] = &constants.emplace_back(inputs[i].shape[d]);
+        for (int32_t d = 0; d < given[i].nbDims; ++d)
+            given[i].d[d] = &constants.emplace_back(inputs[i].shape[d]);
     }
     DimsExprs output{};
     Builder builder;
-    CHECK(build(plugin)->getOutputShapes(given.data(), int32_t(given.size()), nullptr, 0, &output, 1, builder) == 0);
+    CHECK(build(plugin)->getOutputShapes(given.data(), int32_t(given.size()), nullptr, 0, &output, 1,
+                                         builder) == 0);
     Shape shape;
     for (int32_t d = 0; d < output.nbDims; ++d) shape.push_back(output.d[d]->getConstantValue());
     return shape;
@@ -202,7 +206,8 @@ std::vector<char> numbers(Tensor const& tensor, unsigned seed) {
             uint32_t bits;
             std::memcpy(&bits, &value, 4);
             uint32_t const exponent = (bits >> 23 & 255) - 112;
-            uint16_t const half = value == 0.0f ? 0 : uint16_t(bits >> 31 << 15 | exponent << 10 | (bits >> 13 & 1023));
+            uint16_t const half =
+                value == 0.0f ? 0 : uint16_t(bits >> 31 << 15 | exponent << 10 | (bits >> 13 & 1023));
             std::memcpy(&bytes[i * 2], &half, 2);
         }
     }

@@ -10,13 +10,15 @@ namespace {
 using Pointers = std::vector<void const*>;
 using Direct = std::function<int(Pointers const&, void* output, void* workspace)>;
 
-// Serialises the plugin, makes it anew as a plan's loading does, attaches, runs it, and compares with `direct`.
+// Serialises the plugin, makes it anew as a plan's loading does, attaches, runs it, and compares with
+// `direct`.
 void runs_like(IPluginV3& built, std::vector<Tensor> const& tensors, Direct const& direct) {
     CHECK(supports(built, tensors));
     CHECK(configure(built, tensors) == 0);
     PluginFieldCollection const* const fields = runtime(built)->getFieldsToSerialize();
     std::string const name = core(built)->getPluginName();
-    std::unique_ptr<IPluginV3> loaded(creator_of(name)->createPlugin("node", fields, TensorRTPhase::kRUNTIME));
+    std::unique_ptr<IPluginV3> loaded(
+        creator_of(name)->createPlugin("node", fields, TensorRTPhase::kRUNTIME));
     CHECK(loaded);
     std::unique_ptr<IPluginV3> attached(runtime(*loaded)->attachToContext(nullptr));
     std::vector<PluginTensorDesc> descs;
@@ -28,28 +30,34 @@ void runs_like(IPluginV3& built, std::vector<Tensor> const& tensors, Direct cons
     }
     for (size_t i = 0; i + 1 < data.size(); ++i) inputs.push_back(data[i].data());
     std::vector<char> scratch(workspace(built, tensors) + 256), wanted(data.back().size());
-    void* const aligned = reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(scratch.data()) + 255) / 256 * 256);
+    void* const aligned =
+        reinterpret_cast<void*>((reinterpret_cast<uintptr_t>(scratch.data()) + 255) / 256 * 256);
     int32_t const count = int32_t(inputs.size());
     void* output = data.back().data();
     std::memset(output, 0xff, data.back().size());
-    CHECK(runtime(*attached)->enqueue(descs.data(), &descs.back(), inputs.data(), &output, aligned, nullptr) != 0);
+    CHECK(runtime(*attached)->enqueue(descs.data(), &descs.back(), inputs.data(), &output, aligned,
+                                      nullptr) != 0);
     CHECK(logger.said("before onShapeChange"));
     CHECK(runtime(*attached)->onShapeChange(descs.data(), count, &descs.back(), 1) == 0);
-    CHECK(runtime(*attached)->enqueue(descs.data(), &descs.back(), inputs.data(), &output, aligned, nullptr) == 0);
+    CHECK(runtime(*attached)->enqueue(descs.data(), &descs.back(), inputs.data(), &output, aligned,
+                                      nullptr) == 0);
     CHECK(direct(inputs, wanted.data(), aligned) == 0);
     CHECK(data.back() == wanted);
     std::set<char> const distinct(wanted.begin(), wanted.end());
     CHECK(distinct.size() > 16);  // something was computed
 }
 
-Attributes const kDeform{{"strides", {2, 1}}, {"pads", {1, 2, 0, 1}}, {"dilations", {1, 2}}, {"group", {2}},
+Attributes const kDeform{{"strides", {2, 1}},
+                         {"pads", {1, 2, 0, 1}},
+                         {"dilations", {1, 2}},
+                         {"group", {2}},
                          {"offset_group", {1}}};
 
 // 16 channels to 8 in two groups, a 3x2 kernel, from 9x12 to 4x13: (9 + 1 - 3) / 2 + 1, (12 + 3 - 3) / 1 + 1.
 std::vector<Tensor> deform_tensors(DataType type, TensorFormat format = TensorFormat::kLINEAR) {
     DataType const fp32 = DataType::kFLOAT;
-    return {{type, {2, 16, 9, 12}, format}, {type, {8, 8, 3, 2}},  {fp32, {2, 12, 4, 13}},
-            {type, {8}},                    {fp32, {2, 6, 4, 13}}, {type, {2, 8, 4, 13}, format}};
+    return {{type, {2, 16, 9, 12}, format}, {type, {8, 8, 3, 2}},         {fp32, {2, 12, 4, 13}}, {type, {8}},
+            {fp32, {2, 6, 4, 13}},          {type, {2, 8, 4, 13}, format}};
 }
 
 EdgeflowDeformConv2d deform_sizes(bool half, bool channels_last) {
@@ -139,9 +147,11 @@ void wrong_shapes_are_named() {
     auto few = good;
     few.erase(few.begin() + 3, few.begin() + 5);
     CHECK(configure(*plugin, few) != 0 && logger.said("4 or 5 inputs"));
-    auto const still = create("EdgeflowDeformConv2d",
-                              {{"strides", {0, 1}}, {"pads", {1, 2, 0, 1}}, {"dilations", {1, 2}}, {"group", {2}},
-                               {"offset_group", {1}}});
+    auto const still = create("EdgeflowDeformConv2d", {{"strides", {0, 1}},
+                                                       {"pads", {1, 2, 0, 1}},
+                                                       {"dilations", {1, 2}},
+                                                       {"group", {2}},
+                                                       {"offset_group", {1}}});
     CHECK(configure(*still, good) != 0 && logger.said("at least 1"));
     auto const volume = create("EdgeflowCostVolume", {{"radius", {1}}});
     DataType const type = DataType::kFLOAT;
@@ -170,7 +180,8 @@ void formats_are_what_the_kernels_take() {
     auto const plugin = create("EdgeflowDeformConv2d", kDeform);
     CHECK(supports(*plugin, deform_tensors(half)) && supports(*plugin, deform_tensors(fp32)));
     CHECK(supports(*plugin, deform_tensors(half, last)) && !supports(*plugin, deform_tensors(fp32, last)));
-    CHECK(!supports(*plugin, deform_tensors(DataType::kINT8)) && !supports(*plugin, deform_tensors(DataType::kBF16)));
+    CHECK(!supports(*plugin, deform_tensors(DataType::kINT8)) &&
+          !supports(*plugin, deform_tensors(DataType::kBF16)));
     for (int32_t position : {1, 3, 5}) {  // the data's type is one
         auto mixed = deform_tensors(half);
         mixed[position].type = fp32;
@@ -205,7 +216,8 @@ void formats_are_what_the_kernels_take() {
 
 void workspaces_hold_packed_weights_and_images() {
     auto const plugin = create("EdgeflowDeformConv2d", kDeform);
-    // Two groups of 64 rows of 6 taps of 32 channels, float16; the images of 16 channels in each of two runs of 8.
+    // Two groups of 64 rows of 6 taps of 32 channels, float16; the images of 16 channels in each of two runs
+    // of 8.
     size_t const weight = 2 * 64 * 6 * 32 * 2, images = (2 * 9 * 12 * 16 * 2 + 255) / 256 * 256;
     CHECK(workspace(*plugin, deform_tensors(DataType::kHALF)) == weight + images);
     CHECK(workspace(*plugin, deform_tensors(DataType::kHALF, TensorFormat::kHWC8)) == weight);
@@ -214,8 +226,11 @@ void workspaces_hold_packed_weights_and_images() {
     DataType const type = DataType::kFLOAT;
     CHECK(workspace(*volume, {{type, shape}, {type, shape}, {type, {1, 9, 5, 6}}}) == 0);
     // 64 channels at 4320x7680 are more than 2^32 bytes.
-    auto const large = create("EdgeflowDeformConv2d", {{"strides", {1, 1}}, {"pads", {1, 1, 1, 1}},
-                                                       {"dilations", {1, 1}}, {"group", {1}}, {"offset_group", {1}}});
+    auto const large = create("EdgeflowDeformConv2d", {{"strides", {1, 1}},
+                                                       {"pads", {1, 1, 1, 1}},
+                                                       {"dilations", {1, 1}},
+                                                       {"group", {1}},
+                                                       {"offset_group", {1}}});
     DataType const half = DataType::kHALF;
     size_t const bytes = workspace(*large, {{half, {1, 64, 4320, 7680}},
                                             {half, {64, 64, 3, 3}},
@@ -244,8 +259,8 @@ void deform_conv_runs() {
     unmasked.erase(unmasked.begin() + 4);
     EdgeflowDeformConv2d const sizes = deform_sizes(false, false);
     runs_like(*plugin, unmasked, [&](Pointers const& in, void* output, void* scratch) {
-        return edgeflow_deform_conv2d(&sizes, in[0], in[1], static_cast<float const*>(in[2]), in[3], nullptr, output,
-                                      scratch, nullptr);
+        return edgeflow_deform_conv2d(&sizes, in[0], in[1], static_cast<float const*>(in[2]), in[3], nullptr,
+                                      output, scratch, nullptr);
     });
 }
 

@@ -1,9 +1,9 @@
 """Every kernel against the definition of what it computes, and the definition against ONNX Runtime."""
 
+import definitions
 import numpy as np
 import onnx
 import onnxruntime
-import plugin_references as references
 import pytest
 import torch
 from hypothesis import given, settings
@@ -73,7 +73,7 @@ def test_deform_conv2d(kernels, dtype, shape, outputs, kernel, geometry):
     inputs = deform_inputs(0, dtype, shape, outputs, kernel, **geometry)
     found = kernels.deform_conv2d(*inputs, **geometry)
     terms = shape[1] // geometry["groups"] * kernel[0] * kernel[1]
-    assert_close(found, references.deform_conv2d(*inputs, **geometry), dtype, terms)
+    assert_close(found, definitions.deform_conv2d(*inputs, **geometry), dtype, terms)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
@@ -81,7 +81,7 @@ def test_deform_conv2d_of_channels_last(kernels, groups):
     geometry = {**PLAIN, "groups": groups, "offset_groups": 2, "strides": (1, 2)}
     inputs = deform_inputs(1, np.float16, (2, 48, 6, 35), 72, (3, 3), **geometry)
     found = kernels.deform_conv2d(*inputs, channels_last=True, **geometry)
-    assert_close(found, references.deform_conv2d(*inputs, **geometry), np.float16, 9 * 48)
+    assert_close(found, definitions.deform_conv2d(*inputs, **geometry), np.float16, 9 * 48)
     assert np.array_equal(found, kernels.deform_conv2d(*inputs, **geometry))
 
 
@@ -89,7 +89,7 @@ def test_deform_conv2d_of_channels_last(kernels, groups):
 def test_deform_conv2d_without_a_mask(kernels, dtype):
     x, weight, offset, bias, _ = deform_inputs(2, dtype, (1, 8, 6, 9), 5, (3, 3), **PLAIN)
     found = kernels.deform_conv2d(x, weight, offset, bias, None, **PLAIN)
-    assert_close(found, references.deform_conv2d(x, weight, offset, bias, None, **PLAIN), dtype, 72)
+    assert_close(found, definitions.deform_conv2d(x, weight, offset, bias, None, **PLAIN), dtype, 72)
 
 
 def test_deform_conv2d_without_offsets_is_a_convolution(kernels):
@@ -115,7 +115,7 @@ def test_borders(kernels, place, axis):
     offset = np.zeros((1, 2, 4, 4), np.float32)
     offset[:, axis] = place - np.mgrid[:4, :4][axis]
     arguments = (x, np.ones((1, 1, 1, 1), np.float32), offset, np.zeros(1, np.float32), None)
-    wanted = references.deform_conv2d(*arguments, **geometry)
+    wanted = definitions.deform_conv2d(*arguments, **geometry)
     np.testing.assert_allclose(kernels.deform_conv2d(*arguments, **geometry), wanted, atol=2e-6)
 
 
@@ -163,7 +163,7 @@ def test_any_deform_conv2d(kernels, data):
     inputs = deform_inputs(draw(st.integers(0, 99)), dtype, shape, groups * 3, kernel, reach, **geometry)
     found = kernels.deform_conv2d(*inputs, **geometry)
     assert_close(
-        found, references.deform_conv2d(*inputs, **geometry), dtype, channels * kernel[0] * kernel[1]
+        found, definitions.deform_conv2d(*inputs, **geometry), dtype, channels * kernel[0] * kernel[1]
     )
 
 
@@ -173,7 +173,7 @@ def test_any_deform_conv2d(kernels, data):
 )
 def test_adabd(kernels, dtype, shape, outputs):
     inputs = adabd_inputs(0, dtype, shape, outputs)
-    assert_close(kernels.adabd(*inputs), references.adabd(*inputs), dtype, 2 * 9 * shape[1])
+    assert_close(kernels.adabd(*inputs), definitions.adabd(*inputs), dtype, 2 * 9 * shape[1])
 
 
 def test_adabd_of_channels_last(kernels):
@@ -197,7 +197,7 @@ def test_cost_volume(kernels, dtype, radius, shape):
     found = kernels.cost_volume(first, second, radius)
     np.testing.assert_allclose(
         found.astype(np.float64),
-        references.cost_volume(first, second, radius),
+        definitions.cost_volume(first, second, radius),
         **({"atol": 1e-6} if dtype == np.float32 else {"atol": 1e-5, "rtol": 6e-4}),
     )
 
@@ -253,10 +253,10 @@ def test_the_reference_is_what_onnx_runtime_computes(geometry):
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=10)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (wanted,) = session.run(None, dict(zip(names, inputs, strict=True)))
-    np.testing.assert_allclose(references.deform_conv2d(*inputs, **geometry), wanted, atol=2e-5)
+    np.testing.assert_allclose(definitions.deform_conv2d(*inputs, **geometry), wanted, atol=2e-5)
 
 
 def test_the_reference_is_what_the_operator_computes():
     first, second = np.random.default_rng(8).standard_normal((2, 2, 5, 6, 7)).astype(np.float32)
     wanted = cost_volume(torch.from_numpy(first), torch.from_numpy(second), 3)
-    np.testing.assert_allclose(references.cost_volume(first, second, 3), wanted, atol=1e-6)
+    np.testing.assert_allclose(definitions.cost_volume(first, second, 3), wanted, atol=1e-6)
