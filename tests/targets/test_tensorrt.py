@@ -202,3 +202,18 @@ def test_a_full_device_is_told(machine, bundle):
     machine.cudart.total = 1000
     with pytest.raises(BackendError, match="out of memory"):
         Session(path).run(np.zeros((16, 24, 3), np.uint8))
+
+
+def test_the_command_builds_checks_and_times(machine, bundle, capsys, monkeypatch):
+    from edgeflow.cli import main
+
+    monkeypatch.setattr("edgeflow.runtime.profile.RUNS", 2)
+    path = bundle()
+    for found in (False, True):
+        with pytest.raises(SystemExit) as stopped:
+            main(["build", str(path), "--json"])
+        said = json.loads(capsys.readouterr().out)
+        assert stopped.value.code == 0 and said["check"]["passed"]
+        assert {one["found"] for one in said["engines"]} == {found}
+    (costs,) = (path / "profile").glob("*tensorrt*.json")
+    assert json.loads(costs.read_text())["ms"]

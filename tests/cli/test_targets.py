@@ -1,0 +1,107 @@
+"""`targets`, `export --dry-run`, `--deform-conv` and `sys` for devices that are not here."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+MODEL = "tests/plugin_model.py:Deforming"
+
+
+def test_targets_are_listed_and_explained(edgeflow):
+    said = edgeflow("targets")
+    names = ("cpu", "jetson-orin", "jetson-orin-nano", "jetson-thor", "desktop-gpu", "desktop-gpu-ort")
+    assert said.code == 0 and all(name in said.out for name in (*names, "openvino-gpu", "openvino-npu"))
+    shown = edgeflow("targets", "show", "jetson-orin")
+    assert "JetPack 6.1 to 6.2.2" in shown.out and "204.8 GB/s" in shown.out and "data sheet" in shown.out
+    facts = json.loads(edgeflow("targets", "show", "jetson-thor", "--json").out)
+    assert facts["compute_capability"] == "11.0" and facts["sources"]["roofline.gbytes"]
+
+
+def test_every_fact_of_a_device_has_a_source():
+    from edgeflow.targets import load, names
+
+    for target in map(load, names()):
+        if target.library in ("onnxruntime", "openvino"):
+            continue  # measured, as their files say
+        wanted = {"memory_gb", "roofline.gflops", "roofline.gbytes", "roofline.launch_ms"}
+        wanted |= {"compute_capability"} if target.compute_capability else set()
+        assert wanted <= set(target.sources), target.name
+
+
+def test_a_target_of_ones_own(edgeflow, tmp_path):
+    from edgeflow.targets.target import _FOLDER
+
+    mine = tmp_path / "mine.toml"
+    text = (_FOLDER / "jetson-orin.toml").read_text()
+    mine.write_text(text.replace('name = "jetson-orin"', 'name = "my-board"').replace("42500.0", "20000.0"))
+    assert "my-board" in edgeflow("targets", "show", mine).out
+
+
+def test_a_dry_run_shows_what_would_be_made_and_makes_nothing(edgeflow, tmp_path):
+    out = tmp_path / "mine.edgeflow"
+    said = edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out, "--dry-run", "--json")
+    assert said.code == 0, said.err
+    shown = json.loads(said.out)
+    assert not list(tmp_path.iterdir())
+    (engine,) = shown["engines"]
+    assert engine["precision"] == "fp16" and engine["ms"] > 0 and shown["build_seconds"] > 0
+    assert shown["unique_bytes"] > 0 and list(shown["frame_ms"]) == ["any"]
+    assert {gap["operator"] for gap in shown["support"]["gaps"]} == {"EdgeflowAdaBD", "EdgeflowDeformConv2d"}
+    text = edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out, "--dry-run")
+    assert (
+        "very roughly" in text.out and "not measured" in text.out and "TensorRT 10.3, 10.16, 11.4" in text.out
+    )
+
+
+@pytest.mark.parametrize(
+    ("form", "held"), [("plugin", {"EdgeflowAdaBD", "EdgeflowDeformConv2d"}), ("standard", {"GridSample"})]
+)
+def test_forms_of_deformable_convolution(edgeflow, tmp_path, form, held):
+    out = tmp_path / "mine.edgeflow"
+    said = edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out, "--deform-conv", form, "--json")
+    assert said.code == 0, said.err
+    operators = set(json.loads(said.out)["support"]["operators"])
+    assert held <= operators or form == "standard"
+    assert "DeformConv" not in operators
+    assert (out / "plugins").is_dir() == (form == "plugin")
+
+
+def test_plugins_are_tensorrts_alone(edgeflow, tmp_path):
+    said = edgeflow("export", MODEL, "-o", tmp_path / "x.edgeflow", "--deform-conv", "plugin")
+    assert said.code == 1 and "plugins are TensorRT's: use --deform-conv native or standard" in said.err
+
+
+def test_int8_with_plugins_says_what_to_do(edgeflow, tmp_path, clip):
+    arguments = (
+        "--target",
+        "jetson-orin",
+        "--precision",
+        "int8",
+        "--clip",
+        clip,
+        "-o",
+        tmp_path / "x.edgeflow",
+    )
+    said = edgeflow("export", MODEL, *arguments)
+    assert said.code == 1 and "export with --deform-conv standard" in said.err
+
+
+def test_build_without_tensorrt_says_how_to_get_it(edgeflow, bundle_for_orin):
+    said = edgeflow("build", bundle_for_orin)
+    assert said.code == 1 and "TensorRT is not installed" in said.err and "JetPack" in said.err
+    assert len(said.err.strip().splitlines()) == 1
+
+
+def test_sys_says_of_every_target_why_it_cannot_run(edgeflow):
+    states = json.loads(edgeflow("sys", "--json").out)["targets"]
+    assert states["cpu"] == "ready"
+    assert "JetPack" in states["jetson-orin"] and "onnxruntime-gpu" in states["desktop-gpu-ort"]
+
+
+@pytest.fixture
+def bundle_for_orin(edgeflow, tmp_path):
+    out = tmp_path / "orin.edgeflow"
+    assert edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out).code == 0
+    return out
