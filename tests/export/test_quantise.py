@@ -189,3 +189,19 @@ def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
             small("Levels"), INT8, tmp_path / "l.edgeflow", reference={}, frames=[moving_picture(16, 24, 0)]
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_tensorrt_gets_symmetric_int8_beside_half(export_tiny, int8_clip):
+    compiled = export_tiny("trt-int8", load("desktop-gpu").at("int8"), strategy="chained", frames=int8_clip)
+    bundle = open_bundle(compiled.path)
+    support = bundle.manifest.provenance["support"]
+    assert support["operators"]["QuantizeLinear"] and not [gap for gap in support["gaps"] if gap["fatal"]]
+    quantised = [e for e in bundle.manifest.graphs.values() if e.precision == "int8"]
+    assert len(quantised) >= 15
+    for entry in quantised:
+        graph = onnx.shape_inference.infer_shapes(onnx.load(bundle.path / entry.file)).graph
+        types = {info.name: info.type.tensor_type.elem_type for info in graph.value_info}
+        convs = [node for node in graph.node if node.op_type == "Conv" and node.input[0] in types]
+        assert {types[node.input[0]] for node in convs} == {onnx.TensorProto.FLOAT16}
+    report = check(bundle, library="onnxruntime")
+    assert all(clip.flips == 0 and clip.psnr_db > 35 for clip in report.clips)
