@@ -110,6 +110,11 @@ def export(
         wanted = wanted.at(precision)
     if deform_conv:
         wanted = wanted.with_deform_conv(deform_conv.value)
+    if wanted.library == "torch-tensorrt":
+        raise ExportError(
+            f"target {wanted.name} stays in PyTorch and has no bundle: run the model by "
+            "edgeflow.export.torch_tensorrt.TorchTensorRt(model, folder), or export for desktop-gpu"
+        )
     sizes = [parse_size(text) for text in size or []]
     frames = first_frames(clip, MIX_FRAMES + 1) if clip else []
     if not output.absolute().parent.is_dir():

@@ -44,12 +44,7 @@ def open_backend(library: str, threads: int | None = None, *, timed: bool = Fals
         BackendError: an unknown library, or it is not installed.
     """
     if library not in _MODULES:
-        hint = (
-            "; a Torch-TensorRT bundle is opened by edgeflow.export.torch_tensorrt"
-            if "torch" in library
-            else ""
-        )
-        raise BackendError(f"unknown engine library {library!r}: known are {', '.join(_MODULES)}{hint}")
+        raise BackendError(f"unknown engine library {library!r}: known are {', '.join(_MODULES)}")
     module, name = _MODULES[library]
     try:
         backend = getattr(import_module(f"edgeflow.runtime.backends.{module}"), name)
