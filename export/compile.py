@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import edgeflow
 from edgeflow.export.auto import Pricing, choose
 from edgeflow.export.golden import Arrays, GoldenMaker, golden_clip
+from edgeflow.export.kernels import KernelDraft, kernel_of
 from edgeflow.export.link import EXACT, link
 from edgeflow.export.lower import lower
 from edgeflow.export.mix import Mix, of_clip, region_counts, uniform
@@ -221,6 +222,10 @@ class _Planner:
         self._ms[graph.key] = prices
         return replace(graph, batches=tuple(sorted(prices)))
 
+    def kernel(self, program: Program, variant: Variant) -> KernelDraft | None:
+        """The kernel to run in place of a graph of the plan, unless it was timed to be slower."""
+        return self._pricer(program).kernel(variant)
+
     def _pricer(self, program: Program) -> Pricer:
         if program.frame not in self._pricers:
             height, width = self._size(program)
@@ -231,6 +236,7 @@ class _Planner:
                 sizes = (dims[d] if isinstance(d, str) else d for d in found.shape)
                 return replace(found, shape=tuple(sizes))
 
+            shared = next(iter(self._pricers.values()), None)
             self._pricers[program.frame] = Pricer(
                 program,
                 self.target,
@@ -238,7 +244,8 @@ class _Planner:
                 _call_flops(self.model, program),
                 port,
                 self._backend,
-                self._pricers[next(iter(self._pricers))].known if self._pricers else {},
+                lambda links: kernel_of(self.model, links),
+                *((shared.known, shared.slower) if shared else ()),
             )
         return self._pricers[program.frame]
 
@@ -309,7 +316,9 @@ class _Packer:
         (self.folder / "graphs").mkdir()
         (self.folder / "golden").mkdir()
 
-    def add_graph(self, stage: str, model: onnx.ModelProto, segments: tuple[str, ...]) -> str:
+    def add_graph(
+        self, stage: str, model: onnx.ModelProto, segments: tuple[str, ...], kernel: KernelDraft | None
+    ) -> str:
         """Write a graph unless the same one is there; returns its id."""
         graph = onnx.ModelProto()
         graph.CopyFrom(model)
@@ -319,8 +328,8 @@ class _Packer:
         if name not in self.graphs:
             file = f"graphs/{name}.onnx"
             (self.folder / file).write_bytes(data)
-            entry = GraphEntry(file, segments, len(graph.graph.node), moved)
-            self.graphs[name] = entry
+            placed = self.weights.add_kernel(kernel) if kernel else None
+            self.graphs[name] = GraphEntry(file, segments, len(graph.graph.node), moved, kernel=placed)
         return name
 
     def add_golden(self, graph: StageGraph, make: Callable[[], Arrays]) -> None:
@@ -422,7 +431,8 @@ def _pack_stage(
     # Engines at int8 are calibrated each with its own inputs, so they share nothing but weights.
     models = linked if planner.target.precision == "int8" else share(linked)
     for variant, model in zip(stage.variants, models, strict=True):
-        name = packer.add_graph(stage.name, model, tuple(part.call.segment for part in variant.links))
+        segments = tuple(part.call.segment for part in variant.links)
+        name = packer.add_graph(stage.name, model, segments, planner.kernel(program, variant))
         batches = planner.target.batches if stage.regions != FRAME else (1,)
         total = sum(flops[part.call.outputs[0], part.variant] for part in variant.links)
         graph = planner.price(program, variant, _stage_graph(program, variant, name, total, batches))
