@@ -31,6 +31,7 @@ from edgeflow.export.precision import at_bf16
 from edgeflow.export.pricing import Pricer
 from edgeflow.export.sample import sample_calls
 from edgeflow.export.share import share
+from edgeflow.export.trials import faster_form
 from edgeflow.export.weights import WeightFile
 from edgeflow.flow import cost, trace
 from edgeflow.flow.module import RoutedModule
@@ -78,6 +79,7 @@ class _Lowering:
     deform_conv: str
     progress: Progress
     total: int = 0
+    better: Callable[[Program, Link, onnx.ModelProto], onnx.ModelProto] = lambda program, part, graph: graph
     done: dict[str, onnx.ModelProto] = field(default_factory=dict)
     resumed: int = 0
 
@@ -90,7 +92,8 @@ class _Lowering:
                 self.done[key] = onnx.load(file)
                 self.resumed += 1
             else:
-                self.done[key] = lower(self.model, program, part, self.rewrites, self.deform_conv)
+                lowered = lower(self.model, program, part, self.rewrites, self.deform_conv)
+                self.done[key] = self.better(program, part, lowered)
                 write_atomically(file, self.done[key].SerializeToString())
             self.progress(f"lower {part.call.segment}", len(self.done), self.total)
         return self.done[key]
@@ -153,6 +156,7 @@ def compile_model(
         }
     )
     planner = _Planner(model, lowering, target, frames, mix)
+    lowering.better = planner.faster_form
     drafts = {kind: planner.draft(program, strategy) for kind, program in programs.items()}
     with folder_written_whole(output) as folder:
         packer = _Packer(folder, progress)
@@ -221,6 +225,16 @@ class _Planner:
             return graph
         self._ms[graph.key] = prices
         return replace(graph, batches=tuple(sorted(prices)))
+
+    def faster_form(self, program: Program, part: Link, graph: onnx.ModelProto) -> onnx.ModelProto:
+        """A lowered segment in the form that was timed to be the fastest, if engines can be timed."""
+        if self._backend is None:
+            return graph
+        port, values = self._pricer(program).port, dict(part.variant)
+        inputs, outputs = (
+            [port(n, values) for n in names] for names in (part.call.inputs, part.call.outputs)
+        )
+        return faster_form(graph, inputs, outputs, self._backend, f"segment {part.call.segment}")
 
     def kernel(self, program: Program, variant: Variant) -> KernelDraft | None:
         """The kernel to run in place of a graph of the plan, unless it was timed to be slower."""
