@@ -163,7 +163,7 @@ def compile_model(
         plans = {
             kind: _pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
         }
-        provenance = _provenance(strategy) | {"decisions": planner.decisions}
+        provenance = _provenance(strategy) | {"deform_conv": deform_conv, "decisions": planner.decisions}
         if target.precision == "bf16":
             packer.graphs = at_bf16(packer.graphs, plans)
         packer.finish(plans, dict(reference), target, provenance)
