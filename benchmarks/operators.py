@@ -10,6 +10,7 @@ each run, and a kernel with threads of its own feels that.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -247,6 +248,7 @@ def measure(library: str, rounds: int, threads: int | None) -> None:
             record(
                 **fields,
                 rounds=rounds,
+                load=os.getloadavg()[0],
                 median_ms=middle,
                 p10_ms=low,
                 p90_ms=high,
@@ -254,9 +256,7 @@ def measure(library: str, rounds: int, threads: int | None) -> None:
                 product_flops=counts.flops if operator == "adabd" else None,
             )
         )
-        print(
-            f"{library} {operator} {size} {form}: {middle:.2f} ms ({low:.2f} to {high:.2f})"
-        )
+        print(f"{library} {operator} {size} {form}: {middle:.2f} ms ({low:.2f} to {high:.2f})")
     save("operators", records, ("operator", "shape", "form", "backend"))
 
 
