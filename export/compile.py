@@ -100,6 +100,7 @@ def compile_model(
         }
     )
     planner = Planner(model, lowering, target, frames, mix)
+    lowering.better = planner.faster_form
     drafts = {kind: planner.draft(program, strategy) for kind, program in programs.items()}
     with folder_written_whole(output) as folder:
         packer = Packer(folder, progress)

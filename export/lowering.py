@@ -33,6 +33,7 @@ class Lowering:
     deform_conv: str
     progress: Progress
     total: int = 0
+    better: Callable[[Program, Link, onnx.ModelProto], onnx.ModelProto] = lambda program, part, graph: graph
     done: dict[str, onnx.ModelProto] = field(default_factory=dict)
     resumed: int = 0
 
@@ -45,7 +46,8 @@ class Lowering:
                 self.done[key] = onnx.load(file)
                 self.resumed += 1
             else:
-                self.done[key] = lower(self.model, program, part, self.rewrites, self.deform_conv)
+                lowered = lower(self.model, program, part, self.rewrites, self.deform_conv)
+                self.done[key] = self.better(program, part, lowered)
                 write_atomically(file, self.done[key].SerializeToString())
             self.progress(f"lower {part.call.segment}", len(self.done), self.total)
         return self.done[key]

@@ -16,6 +16,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgeflow.export.golden import Arrays, GoldenMaker, golden_clip
+from edgeflow.export.kernels import KernelDraft
 from edgeflow.export.link import EXACT, link
 from edgeflow.export.lowering import Progress
 from edgeflow.export.plan import PlanDraft, StageDraft, Variant
@@ -51,7 +52,9 @@ class Packer:
         (self.folder / "graphs").mkdir()
         (self.folder / "golden").mkdir()
 
-    def add_graph(self, stage: str, model: onnx.ModelProto, segments: tuple[str, ...]) -> str:
+    def add_graph(
+        self, stage: str, model: onnx.ModelProto, segments: tuple[str, ...], kernel: KernelDraft | None
+    ) -> str:
         """Write a graph unless the same one is there; returns its id."""
         graph = onnx.ModelProto()
         graph.CopyFrom(model)
@@ -63,7 +66,8 @@ class Packer:
             (self.folder / file).write_bytes(data)
             types = {node.op_type for node in graph.graph.node}
             plugins = tuple(sorted(types & set(PLUGIN_OPS)))
-            entry = GraphEntry(file, segments, len(graph.graph.node), moved, plugins=plugins)
+            placed = self.weights.add_kernel(kernel) if kernel else None
+            entry = GraphEntry(file, segments, len(graph.graph.node), moved, plugins=plugins, kernel=placed)
             self.graphs[name] = entry
         return name
 
@@ -169,7 +173,8 @@ def _pack_stage(
     # Engines at int8 are calibrated each with its own inputs, so they share nothing but weights.
     models = linked if planner.target.precision == "int8" else share(linked)
     for variant, model in zip(stage.variants, models, strict=True):
-        name = packer.add_graph(stage.name, model, tuple(part.call.segment for part in variant.links))
+        segments = tuple(part.call.segment for part in variant.links)
+        name = packer.add_graph(stage.name, model, segments, planner.kernel(program, variant))
         batches = planner.target.batches if stage.regions != FRAME else (1,)
         total = sum(flops[part.call.outputs[0], part.variant] for part in variant.links)
         graph = planner.price(program, variant, _stage_graph(program, variant, name, total, batches))

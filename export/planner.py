@@ -7,13 +7,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from edgeflow.export.auto import Pricing, choose
+from edgeflow.export.kernels import KernelDraft, kernel_of
 from edgeflow.export.lowering import Lowering
 from edgeflow.export.mix import Mix, of_clip, region_counts, uniform
-from edgeflow.export.plan import PlanDraft, Variant, plan
+from edgeflow.export.plan import Link, PlanDraft, Variant, plan
 from edgeflow.export.pricing import Pricer
+from edgeflow.export.trials import faster_form
 from edgeflow.flow import cost
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.costs import Costs, Device
@@ -76,6 +79,24 @@ class Planner:
         self._ms[graph.key] = prices
         return replace(graph, batches=tuple(sorted(prices)))
 
+    def faster_form(self, program: Program, part: Link, graph: onnx.ModelProto) -> onnx.ModelProto:
+        """A lowered segment in the form that was timed to be the fastest, if engines can be timed."""
+        if self._backend is None:
+            return graph
+        port, values = self._pricer(program).port, dict(part.variant)
+        inputs, outputs = (
+            [port(n, values) for n in names] for names in (part.call.inputs, part.call.outputs)
+        )
+        return faster_form(graph, inputs, outputs, self._backend, f"segment {part.call.segment}")
+
+    def kernel(self, program: Program, variant: Variant) -> KernelDraft | None:
+        """The kernel to run in place of a graph of the plan, unless it was timed to be slower."""
+        return self._pricer(program).kernel(variant)
+
+    def _kernel_of(self, links: tuple[Link, ...]) -> KernelDraft | None:
+        """Kernels run on processors, in single precision."""
+        return kernel_of(self.model, links) if self.target.library in ("onnxruntime", "openvino") else None
+
     def _pricer(self, program: Program) -> Pricer:
         if program.frame not in self._pricers:
             height, width = self._size(program)
@@ -86,6 +107,7 @@ class Planner:
                 sizes = (dims[d] if isinstance(d, str) else d for d in found.shape)
                 return replace(found, shape=tuple(sizes))
 
+            shared = next(iter(self._pricers.values()), None)
             self._pricers[program.frame] = Pricer(
                 program,
                 self.target,
@@ -93,7 +115,8 @@ class Planner:
                 call_flops(self.model, program),
                 port,
                 self._backend,
-                self._pricers[next(iter(self._pricers))].known if self._pricers else {},
+                self._kernel_of,
+                *((shared.known, shared.slower) if shared else ()),
             )
         return self._pricers[program.frame]
 

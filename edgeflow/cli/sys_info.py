@@ -28,6 +28,7 @@ LIBRARIES = (
     "onnx",
     "onnxscript",
     "onnx-graphsurgeon",
+    "numba",
 )
 PACKAGES = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
