@@ -93,7 +93,7 @@ def test_the_planner_takes_what_was_timed_fastest(compiled, frames, monkeypatch)
     pytest.importorskip("numba")
     prices = {"AdaBDEngine": 9.0}
 
-    def measured(engine, inputs, outputs, batches):
+    def measured(engine, memory, inputs, outputs, batches):
         return {batch: prices.get(type(engine).__name__, 5.0) * batch for batch in batches}
 
     monkeypatch.setattr("edgeflow.export.pricing.measure", measured)

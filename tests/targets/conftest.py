@@ -39,8 +39,7 @@ def tensorrt_bundle(tmp_path_factory):
 @pytest.fixture
 def machine(monkeypatch):
     """The double of a machine: its CUDA runtime, and a way to set faults."""
-    for name in [n for n in sys.modules if n == "tensorrt" or "tensorrt_b" in n]:
-        monkeypatch.delitem(sys.modules, name)
+    _forget()
     monkeypatch.syspath_prepend(str(DOUBLES))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(DOUBLES), *sys.path]))
     tensorrt = import_module("tensorrt")
@@ -53,5 +52,13 @@ def machine(monkeypatch):
         tensorrt=tensorrt,
     )
     tensorrt.STREAMS.queues.clear()
+    _forget()
+
+
+def _forget():
+    """Drop the double, and the modules that imported it, also from the packages that hold them."""
     for name in [n for n in sys.modules if n == "tensorrt" or "tensorrt_b" in n]:
-        sys.modules.pop(name)
+        parent, _, own = name.rpartition(".")
+        if parent in sys.modules:
+            vars(sys.modules[parent]).pop(own, None)
+        del sys.modules[name]
