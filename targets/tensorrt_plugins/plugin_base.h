@@ -3,19 +3,22 @@
 // An operator is one file: a struct as below, and `static Registered<MyOperator> const registered;`.
 //
 //   struct MyOperator {
-//       static constexpr char const* kName = "EdgeflowMyOperator";   // the ONNX node's op type
-//       int32_t radius;                                              // its attributes, all int32
+//       static constexpr char const* kName = "EdgeflowMyOperator";  // the ONNX node's op type
+//       int32_t radius;                                             // its attributes, all int32
 //       std::array<Field, 1> fields() { return {{{"radius", &radius, 1}}}; }
-//       bool accepts(int32_t position, Tensors const& tensors) const;      // type and format, inputs then
-//       output std::string problem(Tensors const& tensors) const;                 // why it cannot take them,
-//       or "" void outputShape(DimsExprs const* inputs, DimsExprs& output, IExprBuilder& builder) const;
-//       size_t workspace(Tensors const& tensors) const;                    // bytes
+//
+//       // Whether it takes the type and format of a tensor, counted over inputs and output.
+//       bool accepts(int32_t position, Tensors const& tensors) const;
+//       // Why it cannot take tensors of these shapes, or "".
+//       std::string problem(Tensors const& tensors) const;
+//       void outputShape(DimsExprs const* inputs, DimsExprs& output, IExprBuilder& builder) const;
+//       size_t workspace(Tensors const& tensors) const;  // bytes
+//       // A CUDA error, of which 0 is none.
 //       int enqueue(Tensors const& tensors, void const* const* inputs, void* output, void* workspace,
-//                   cudaStream_t stream) const;                            // a CUDA error, 0 is none
+//                   cudaStream_t stream) const;
 //   };
 //
-// There is one output, of the first input's type. Needs TensorRT 10.1 to 11.x headers; no symbol of its
-// libraries.
+// There is one output, of the first input's type. Needs headers of TensorRT 10.1 to 11.x, and no library.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -30,8 +33,7 @@
 namespace edgeflow {
 
 constexpr char const* kNamespace = "edgeflow";
-// The attributes of every operator, and what they mean: a plan keeps them, so either's change is a new
-// version.
+// A plan keeps an operator's attributes: others, or ones that mean something else, are a new version.
 constexpr char const* kVersion = "1";
 
 // An attribute: where its values lie in the operator.
@@ -53,8 +55,7 @@ public:
         for (int32_t i = 0; i < inputs_; ++i) all_[i] = inputs[i];
         all_[inputs_] = *output;
     }
-    // At build time: dimensions that are free there count as the profile's largest, for which memory must
-    // suffice.
+    // At build time: free dimensions count as the profile's largest, for which memory must suffice.
     Tensors(nvinfer1::DynamicPluginTensorDesc const* inputs, int32_t count,
             nvinfer1::DynamicPluginTensorDesc const* output)
         : inputs_(count < kMost ? count : kMost - 1) {
@@ -64,7 +65,6 @@ public:
 
     int32_t inputs() const { return inputs_; }
     nvinfer1::PluginTensorDesc const& operator[](int32_t position) const { return all_[position]; }
-    nvinfer1::PluginTensorDesc const& output() const { return all_[inputs_]; }
     int32_t size(int32_t position, int32_t dimension) const {
         return static_cast<int32_t>(all_[position].dims.d[dimension]);
     }
@@ -122,8 +122,8 @@ inline void logError(std::string const& text) {
     }
 }
 
-// Attributes into an operator; what is wrong with them, or "". Fields of other names are left alone: releases
-// of the parser differ in whether they pass on the attributes that only name the plugin.
+// Attributes into an operator; what is wrong with them, or "". Fields of other names are left alone, should
+// a parser pass on the attributes that only name the plugin.
 template <typename Operator>
 std::string read(nvinfer1::PluginFieldCollection const& collection, Operator& into) {
     for (Field const& wanted : into.fields()) {

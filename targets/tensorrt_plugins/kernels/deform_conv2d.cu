@@ -1,5 +1,4 @@
-// Modulated deformable convolution (DCNv2: Zhu et al., Deformable ConvNets v2, 2018; semantics of ONNX
-// DeformConv 19).
+// Modulated deformable convolution (Zhu et al., Deformable ConvNets v2, 2018), as ONNX DeformConv 19 has it.
 #include "operators.h"
 #include "sampled_product.cuh"
 

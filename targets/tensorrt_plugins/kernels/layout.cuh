@@ -2,8 +2,7 @@
 //
 // Channels are cut into *runs*: channels of one group and one offset group, which therefore share their taps.
 // Images are channels-last, each run padded to whole 16-byte vectors. The weight is packed so that what a
-// block multiplies next lies next: group, output channel, run, tap, channel of the run; padded with zeros in
-// both directions.
+// block multiplies next lies next: group, output channel, run, tap, channel of the run. Padding is zeros.
 #pragma once
 
 #include <numeric>

@@ -24,12 +24,11 @@ extern "C" {
 //   x       (batch, channels, height, width)
 //   weight  (outputs, channels / groups, kernel_height, kernel_width)
 //   offset  (batch, offset_groups * taps * 2, output_height, output_width) float32: y, then x, of each tap
-//   bias    (outputs)
+//   bias    (outputs), or null for zeros
 //   mask    (batch, offset_groups * taps, output_height, output_width) float32, or null for ones
 //   output  (batch, outputs, output_height, output_width)
 // x, weight, bias and output are float16 where `half` is 1, else float32. `channels_last` (of x and output)
-// needs `half`, and both outputs and the channels that share a group and an offset group to be multiples
-// of 8.
+// needs `half`, and multiples of 8: of outputs, and of channels that share a group and an offset group.
 typedef struct {
     int32_t batch, channels, height, width;
     int32_t outputs, kernel_height, kernel_width;

@@ -11,8 +11,7 @@
 //   Tap   tap(shape, image, offset_group, tap, y, x)             at an output position
 //   Reads read(shape, tap, image, slot)                          the loads for one vector of channels
 //   void  blend(sum, reads, tap)                                 their weighted sum, in float32
-// where a default Tap samples nothing, `image` counts in the batch and `slot` is the vector's place in a
-// pixel.
+// where a default Tap samples nothing, `image` counts in the batch, `slot` is the vector's place in a pixel.
 #pragma once
 
 #include "product.cuh"

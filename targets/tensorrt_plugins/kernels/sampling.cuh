@@ -18,8 +18,7 @@ __host__ __device__ inline int32_t corner_offset(int corner, int32_t width) {
     return (corner & 1) + (corner >> 1) * width;
 }
 
-// Zeros lie around the image; each weight is scaled by `scale`. A position that is not a number samples
-// nothing.
+// Zeros lie around the image. `scale` multiplies each weight. What is not a number samples nothing.
 __host__ __device__ inline Corners corners_at(float y, float x, int32_t height, int32_t width, float scale) {
     Corners corners{};
     bool const near =

@@ -1,9 +1,8 @@
 // The part of CUDA that the kernels use, run on a CPU: `g++ -x c++ -DEDGEFLOW_CUDA_ON_CPU kernel.cu` runs the
-// very kernels, thread by thread. Blocks run one after the other. A block's threads are fibers; each runs up
-// to the next
-// __syncthreads(), then the next one does, first to last or, in every other block, last to first, so that a
-// missing barrier shows. Shared memory begins as NaNs. Threads of a warp do not run in step, so warp shuffles
-// would not work.
+// very kernels, thread by thread. Blocks run one after the other. A block's threads are fibers: one after the
+// other runs up to the next barrier, first to last or, in every other block, last to first, so that a missing
+// barrier shows. Shared memory begins as NaNs. Threads of a warp do not run in step, so warp shuffles would
+// not work.
 #pragma once
 
 #include <ucontext.h>
