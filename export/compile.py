@@ -286,7 +286,9 @@ def _quantiser(frames: Sequence[NDArray[np.uint8]]) -> Any:
 
 
 def trace_all(model: RoutedModule, sizes: Sequence[tuple[int, int]]) -> dict[str, Program]:
-    """One program per kind of frame: `any`, `landscape` and `portrait`, or one per given size."""
+    """One program per kind of frame: `any`, `landscape` and `portrait`, or one per size, given or the model's."""
+    if not sizes and model.size:
+        sizes = [model.size]
     programs = [trace(model, {"height": h, "width": w}) for h, w in sizes]
     if not programs:
         programs = [trace(model), trace(model, portrait=True)]
@@ -359,7 +361,7 @@ def _pack_plan(
     flops = _call_flops(model, program)
     size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
     calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames)
-    maker = GoldenMaker(model, program, calls[0])
+    maker = GoldenMaker(model, program, calls)
     steps: list[Any] = []
     for step in draft.steps:
         if not isinstance(step, StageDraft):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import product
 
@@ -12,9 +12,14 @@ from edgeflow.ir.route import ALWAYS, Choice
 from edgeflow.ir.tiles import TileGrid
 
 
-def working_stages(plan: Plan) -> frozenset[str]:
-    """Names of the stages that results or states come from; the others only decide (the router)."""
-    needed, sampled, working = set(plan.results), set(), set()
+def working_stages(plan: Plan, read: Collection[str] = ()) -> frozenset[str]:
+    """Names of the stages that results or states come from; the others only decide (the router).
+
+    Args:
+        plan: what to execute.
+        read: values that are needed besides.
+    """
+    needed, sampled, working = {*plan.results, *read}, set(), set()
     for step in reversed(plan.steps):
         match step:
             case Stage() if needed & {name for name, _ in step.otherwise}:
