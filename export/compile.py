@@ -74,6 +74,7 @@ class _Lowering:
     folder: Path
     digest: str
     rewrites: tuple[str, ...]
+    deform_conv: str
     progress: Progress
     total: int = 0
     done: dict[str, onnx.ModelProto] = field(default_factory=dict)
@@ -81,14 +82,14 @@ class _Lowering:
 
     def graph(self, program: Program, part: Link) -> onnx.ModelProto:
         """The graph of one link; from memory or disk if it was made before."""
-        key = _link_key(program, part, f"{self.rewrites}{self.digest}")
+        key = _link_key(program, part, f"{self.rewrites}{self.deform_conv}{self.digest}")
         if key not in self.done:
             file = self.folder / f"{key}.onnx"
             if file.is_file():
                 self.done[key] = onnx.load(file)
                 self.resumed += 1
             else:
-                self.done[key] = lower(self.model, program, part, self.rewrites)
+                self.done[key] = lower(self.model, program, part, self.rewrites, self.deform_conv)
                 write_atomically(file, self.done[key].SerializeToString())
             self.progress(f"lower {part.call.segment}", len(self.done), self.total)
         return self.done[key]
@@ -104,6 +105,7 @@ def compile_model(
     sizes: Sequence[tuple[int, int]] = (),
     frames: Sequence[NDArray[np.uint8]] = (),
     mix: Mix | None = None,
+    deform_conv: str = "native",
     progress: Progress = lambda what, done, total: None,
 ) -> Compiled:
     """Compile a routed model into a bundle.
@@ -122,6 +124,7 @@ def compile_model(
             and, where the target's engine library is on this machine, times engines; without frames it
             plans for all routes alike by the target's roofline.
         mix: the routes that `auto` plans for, if not those of the frames.
+        deform_conv: `native`, or `standard` for an engine library without ONNX's `DeformConv`.
         progress: told of every step.
 
     Raises:
@@ -138,7 +141,7 @@ def compile_model(
         partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
-    lowering = _Lowering(model, partial, _model_digest(model), target.rewrites, progress)
+    lowering = _Lowering(model, partial, _model_digest(model), target.rewrites, deform_conv, progress)
     lowering.total = len(
         {
             _link_key(program, part, "")

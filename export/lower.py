@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from edgeflow.export.link import EXACT
+from edgeflow.export.onnx_forms import translations
 from edgeflow.export.passes import run_passes
 from edgeflow.export.plan import Link
 from edgeflow.flow.flow import leaves
@@ -59,11 +60,18 @@ class SegmentModule(nn.Module):
         return (*plain, *encoded, *exact)
 
 
-def lower(model: RoutedModule, program: Program, link: Link, rewrites: Sequence[str] = ()) -> onnx.ModelProto:
+def lower(
+    model: RoutedModule,
+    program: Program,
+    link: Link,
+    rewrites: Sequence[str] = (),
+    deform_conv: str = "native",
+) -> onnx.ModelProto:
     """The ONNX graph of one segment variant, after the named rewrite passes.
 
     Inputs are `in.0`, ...; outputs `out.0`, ... and, for images, `out.0.exact` before rounding.
-    Values per tile have a symbolic batch; free dimensions of the frame stay symbolic.
+    Values per tile have a symbolic batch; free dimensions of the frame stay symbolic. `deform_conv` is the
+    form of deformable operators, one of `edgeflow.export.onnx_forms.DEFORM_CONV`.
 
     Raises:
         ExportError: the segment cannot be exported; names segment, variant and operator.
@@ -84,8 +92,23 @@ def lower(model: RoutedModule, program: Program, link: Link, rewrites: Sequence[
     order = [i for i, v in enumerate(outs) if not v.image] + [i for i, v in enumerate(outs) if v.image]
     names = [f"out.{i}" for i in order] + [f"out.{i}{EXACT}" for i, v in enumerate(outs) if v.image]
     where = f"segment {call.segment}" + (f" ({describe(link.variant)})" if link.variant else "")
-    exported = _export(module, tensors, dynamic, names, where)
-    return _clean(run_passes(exported, rewrites, where))
+    exported = to_onnx(module, tensors, dynamic, names, where, deform_conv)
+    lowered = _clean(run_passes(exported, rewrites, where))
+    _refuse_misread(lowered, where)
+    return lowered
+
+
+def _refuse_misread(model: onnx.ModelProto, where: str) -> None:
+    """No `GridSample` may leave at opset 20 or later, whose `linear` TensorRT reads as `nearest`.
+
+    Raises:
+        ExportError: one would.
+    """
+    opset = max(o.version for o in model.opset_import if o.domain == "")
+    if opset >= 20 and any(node.op_type == "GridSample" for node in model.graph.node):
+        raise ExportError(
+            f"{where}: GridSample at opset {opset}, which TensorRT misreads; lower it at {OPSET}"
+        )
 
 
 def _example(
@@ -105,13 +128,28 @@ def _example(
     return (torch.zeros(concrete, dtype=torch.uint8) if image else torch.zeros(concrete)), dynamic
 
 
-def _export(
+def to_onnx(
     module: nn.Module,
-    tensors: list[torch.Tensor],
-    dynamic: list[dict[int, Any]],
-    names: list[str],
+    tensors: Sequence[torch.Tensor],
+    dynamic: Sequence[dict[int, Any]],
+    names: Sequence[str],
     where: str,
+    deform_conv: str = "native",
 ) -> onnx.ModelProto:
+    """A module as torch.onnx exports it, with edgeflow's operators in the form asked for.
+
+    Args:
+        module: tensors in, tensors out.
+        tensors: example inputs; in the graph they are `in.0`, ...
+        dynamic: per input its symbolic dimensions.
+        names: of the outputs.
+        where: what is exported, for messages.
+        deform_conv: form of deformable operators.
+
+    Raises:
+        ExportError: an operator has no ONNX form, or another opset came out.
+    """
+    table = translations(deform_conv)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
@@ -121,7 +159,8 @@ def _export(
                 opset_version=OPSET,
                 dynamic_shapes=(tuple(dynamic),),
                 input_names=[f"in.{i}" for i in range(len(tensors))],
-                output_names=names,
+                output_names=list(names),
+                custom_translation_table=table,
                 verbose=False,
                 optimize=True,
             )

@@ -21,6 +21,7 @@ from edgeflow.flow.trace import FREE_SIZES, TraceFlow
 from edgeflow.flow.train import condition_mask
 from edgeflow.ir.program import FRAME, Call
 from edgeflow.ir.route import Assignment, Choice, Condition, Variable, assignments, describe
+from edgeflow.ops.deform_conv import torchvision_formulas
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class _CostFlow(TraceFlow):
         variant: Assignment,
         when: Condition,
     ) -> Any:
-        with FlopCounterMode(display=False) as counter:
+        with FlopCounterMode(display=False, custom_mapping=torchvision_formulas()) as counter:
             made = super().run_segment(name, segment, tensors, keywords, variant, when)
         batch = tensors[0].shape[0]
         flops = counter.get_total_flops() // batch

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeflow.ir.errors import FlowError
-from edgeflow.ops.custom_op import Counts, custom_op
+from edgeflow.ops import deform_conv_onnx
+from edgeflow.ops.custom_op import Counts, OnnxForms, custom_op
 from edgeflow.ops.deform_conv import product, sampled_columns
 
 TAPS = 9
@@ -64,7 +66,42 @@ def adabd_counts(
     return Counts(2 * pixels * prod(weight), 10 * pixels * current[1] * TAPS, moved)
 
 
-@custom_op("edgeflow::adabd", plain, adabd_counts)
+def onnx_native(op: Any, current: Any, reference: Any, offset: Any, mask: Any, weight: Any) -> Any:
+    """Eq. 6: two `DeformConv`, one of them with offsets of zero.
+
+    No form of standard operators was faster; the blend of Eq. 5 before one product is the native kernel's.
+    """
+    still = op.Expand(op.Constant(value_float=0.0), op.Shape(offset))
+    rest = op.Sub(op.Constant(value_float=1.0), mask)
+    bias = op.Constant(value_floats=[0.0] * weight.shape[0])
+    plain_half = deform_conv_onnx.node(op, current, weight, still, bias, mask, padding=(1, 1))
+    moved_half = deform_conv_onnx.node(op, reference, weight, offset, bias, rest, padding=(1, 1))
+    return op.Add(plain_half, moved_half)
+
+
+def onnx_standard(op: Any, current: Any, reference: Any, offset: Any, mask: Any, weight: Any) -> Any:
+    """Eq. 5: the sampled taps are blended, then meet one 1x1 convolution."""
+    c, height, width = current.shape[1:]
+    sampled = deform_conv_onnx.sampled_columns(op, reference, offset, (3, 3), (1, 1), (1, 1), (1, 1))
+    padded = op.Pad(current, op.Constant(value_ints=[0, 0, 1, 1, 0, 0, 1, 1]))
+    taps = [
+        op.Slice(
+            padded,
+            op.Constant(value_ints=[dy, dx]),
+            op.Constant(value_ints=[dy + height, dx + width]),
+            op.Constant(value_ints=[2, 3]),
+        )
+        for dy in range(3)
+        for dx in range(3)
+    ]
+    straight = op.Concat(*(op.Unsqueeze(tap, op.Constant(value_ints=[1, 3])) for tap in taps), axis=3)
+    share = op.Unsqueeze(mask, op.Constant(value_ints=[1, 2]))
+    blended = op.Add(sampled, op.Mul(share, op.Sub(straight, sampled)))
+    columns = op.Reshape(blended, op.Constant(value_ints=[-1, c * TAPS, height, width]))
+    return op.Conv(columns, op.Reshape(weight, op.Constant(value_ints=[weight.shape[0], -1, 1, 1])))
+
+
+@custom_op("edgeflow::adabd", plain, adabd_counts, OnnxForms(onnx_native, onnx_standard))
 def _op(current: Tensor, reference: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:
     return current.new_empty(current.shape[0], weight.shape[0], *current.shape[2:])
 

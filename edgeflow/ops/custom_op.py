@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch.utils.flop_counter import register_flop_formula
@@ -26,8 +26,34 @@ class Counts:
     bytes: int
 
 
+OnnxForm: TypeAlias = Callable[..., Any]
+"""An operator in ONNX: from the namespace of the opset (onnxscript's), then the operator's own arguments.
+
+Shapes are known but for the batch."""
+
+
+@dataclass(frozen=True)
+class OnnxForms:
+    """How an operator leaves for ONNX.
+
+    Attributes:
+        native: around `DeformConv` (opset 19), which engine libraries have a kernel for.
+        standard: without, for those that lack it.
+    """
+
+    native: OnnxForm
+    standard: OnnxForm
+
+
+FORMS: dict[str, OnnxForms] = {}
+"""Of every custom operator, by its name."""
+
+
 def custom_op(
-    name: str, reference: Callable[..., torch.Tensor], counts: Callable[..., Counts]
+    name: str,
+    reference: Callable[..., torch.Tensor],
+    counts: Callable[..., Counts],
+    forms: OnnxForms,
 ) -> Callable[[Callable[..., torch.Tensor]], Any]:
     """Decorates the shape function of an operator, whose annotations are its schema.
 
@@ -38,7 +64,9 @@ def custom_op(
         name: `edgeflow::...`.
         reference: the operator in plain, differentiable torch.
         counts: from the operator's arguments, with shapes for tensors.
+        forms: in ONNX.
     """
+    FORMS[name] = forms
 
     def register(shape: Callable[..., torch.Tensor]) -> Any:
         def forward(*arguments: Any) -> torch.Tensor:

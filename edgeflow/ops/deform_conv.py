@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from edgeflow.ir.errors import FlowError
-from edgeflow.ops.custom_op import Counts, custom_op
+from edgeflow.ops import deform_conv_onnx
+from edgeflow.ops.custom_op import Counts, OnnxForms, custom_op
 
 Pair: TypeAlias = int | tuple[int, int]
 
@@ -144,7 +145,12 @@ def deform_conv_counts(
     return Counts(2 * pixels * prod(weight), values * (8 if mask is not None else 7), moved)
 
 
-@custom_op("edgeflow::deform_conv2d", reference, deform_conv_counts)
+@custom_op(
+    "edgeflow::deform_conv2d",
+    reference,
+    deform_conv_counts,
+    OnnxForms(deform_conv_onnx.native, deform_conv_onnx.standard),
+)
 def _op(
     input: Tensor,
     offset: Tensor,
@@ -156,6 +162,39 @@ def _op(
     mask: Tensor | None,
 ) -> Tensor:
     return input.new_empty(input.shape[0], weight.shape[0], offset.shape[2], offset.shape[3])
+
+
+def from_torchvision(
+    function: Callable[..., Any],
+    input: Any,
+    weight: Any,
+    offset: Any,
+    mask: Any,
+    bias: Any,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    dilation_h: int,
+    dilation_w: int,
+    groups: int,
+    offset_groups: int,
+    use_mask: bool,
+) -> Any:
+    """Call a function of `edgeflow::deform_conv2d`'s arguments with those of `torchvision::deform_conv2d`."""
+    pairs = ((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
+    return function(input, offset, weight, bias, *pairs, mask if use_mask else None)
+
+
+def torchvision_formulas() -> dict[Any, Callable[..., int]]:
+    """How `FlopCounterMode` counts torchvision's operator, if torchvision was imported."""
+    if not hasattr(torch.ops.torchvision, "deform_conv2d"):
+        return {}
+
+    def flops(*shapes: Any, out_shape: Any = None, **_: Any) -> int:
+        return from_torchvision(deform_conv_counts, *shapes).flops  # type: ignore[no-any-return]
+
+    return {torch.ops.torchvision.deform_conv2d: flops}
 
 
 def _grid(

@@ -12,6 +12,7 @@ import openvino as ov
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
+from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
 _BUILT = {"fp32": {"f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}}
@@ -32,6 +33,7 @@ class OpenVinoBackend:
     def __init__(self, threads: int, timed: bool = False) -> None:
         self.threads = threads
         self._core = ov.Core()
+        self._core.add_extension(EXTENSIONS)
         self._config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,

@@ -1,0 +1,37 @@
+"""Operators that OpenVINO has and its ONNX frontend does not know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openvino import opset8
+from openvino.frontend.onnx import ConversionExtension
+
+
+def deform_conv(node: Any) -> list[Any]:
+    """ONNX `DeformConv`-19 as `DeformableConvolution`-8.
+
+    A sample less than one pixel outside blends with zero (`bilinear_interpolation_pad`), as ONNX has it;
+    by default OpenVINO would take it for zero. Its operator has no bias: that is added.
+    """
+    data, filters, offsets, bias, mask = (node.get_input(i) for i in range(5))
+    strides, dilations = node.get_attribute("strides", [1, 1]), node.get_attribute("dilations", [1, 1])
+    pads = node.get_attribute("pads", [0, 0, 0, 0])
+    made = opset8.deformable_convolution(
+        data,
+        offsets,
+        filters,
+        list(strides),
+        list(pads[:2]),
+        list(pads[2:]),
+        list(dilations),
+        mask,
+        group=node.get_attribute("group", 1),
+        deformable_group=node.get_attribute("offset_group", 1),
+        bilinear_interpolation_pad=True,
+    )
+    channels_first = opset8.unsqueeze(bias, opset8.constant([0, 2, 3]))
+    return [opset8.add(made, channels_first).output(0)]
+
+
+EXTENSIONS = [ConversionExtension("DeformConv", deform_conv)]

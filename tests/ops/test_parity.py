@@ -1,0 +1,131 @@
+"""Every operator on every backend that runs here, against a loop in numpy."""
+
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from operator_cases import DRAWN, OPERATORS
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functional_call
+
+from edgeflow.export.lower import SegmentModule, to_onnx
+from edgeflow.ir.plan import Port
+from edgeflow.runtime.backends import open_backend
+
+CASES = [
+    pytest.param(make, id=f"{name}-{i}") for name, all in OPERATORS.items() for i, make in enumerate(all)
+]
+FORMS = [
+    pytest.param(make, form, id=f"{name}-{i}-{form}")
+    for name, all in OPERATORS.items()
+    for i, make in enumerate(all)
+    for form in (("native", "standard") if make().standard else ("native",))
+]
+LIBRARIES = ("onnxruntime", "openvino")
+CLOSE = 1e-5
+
+
+def close(found, wanted):
+    """Largest difference, relative to the largest value."""
+    assert found.shape == wanted.shape
+    assert np.abs(found - wanted).max() <= CLOSE * max(1.0, np.abs(wanted).max())
+
+
+def inputs_of(case, kind, batch):
+    return case.draw(np.random.default_rng(crc32(f"{kind} {batch}".encode())), kind, batch)
+
+
+@pytest.mark.parametrize("make", CASES)
+def test_eager_is_the_loop(make):
+    case = make()
+    for kind in case.kinds:
+        drawn = inputs_of(case, kind, 2)
+        with torch.no_grad():
+            found = case.module(*(torch.tensor(x, dtype=torch.float32) for x in drawn))
+        close(found.numpy(), case.loop(*(x.astype(np.float32).astype(float) for x in drawn)))
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_eager_is_the_loop_at_drawn_shapes(name):
+    @given(DRAWN[name], st.sampled_from(("plain", "random", "border", "far", "still")), st.integers(1, 2))
+    @settings(max_examples=25)
+    def holds(case, kind, batch):
+        drawn = inputs_of(case, kind if kind in case.kinds else "plain", batch)
+        with torch.no_grad():
+            found = case.module.double()(*map(torch.tensor, drawn))
+        close(found.numpy(), case.loop(*drawn))
+
+    holds()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The graph file of a case in a form, exported once."""
+    folder, made = tmp_path_factory.mktemp("operators"), {}
+
+    def get(make, case, form) -> Path:
+        if (make, form) not in made:
+            inputs = [torch.tensor(x, dtype=torch.float32) for x in inputs_of(case, "plain", 2)]
+            dynamic = [{0: torch.export.Dim("batch", min=1, max=64)}] * len(inputs)
+            module = SegmentModule(case.module.eval(), {}, (False,) * len(inputs), (False,))
+            model = to_onnx(module, inputs, dynamic, ["out.0"], "case", form)
+            path = folder / f"{len(made)}.onnx"
+            path.write_bytes(model.SerializeToString())
+            made[make, form] = path, {node.op_type for node in model.graph.node}
+        return made[make, form]
+
+    return get
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(("make", "form"), FORMS)
+def test_engines_are_the_loop(make, form, library, exported):
+    case = make()
+    path, nodes = exported(make, case, form)
+    assert ("DeformConv" in nodes) == (case.standard and form == "native")
+    names = [f"in.{i}" for i in range(len(inputs_of(case, "plain", 1)))]
+    engine = None
+    for kind in case.kinds:
+        for batch in (1, 3):
+            drawn = [x.astype(np.float32) for x in inputs_of(case, kind, batch)]
+            wanted = case.loop(*(x.astype(float) for x in drawn))
+            if engine is None:
+                ports = [
+                    Port(name, name, x.shape[1:], "float32") for name, x in zip(names, drawn, strict=True)
+                ]
+                out = Port("out.0", "out.0", wanted.shape[1:], "float32")
+                engine = open_backend(library).load(path, ports, [out], {})
+            found = np.full(wanted.shape, np.nan, np.float32)
+            engine.run(drawn, [found])
+            close(found, wanted)
+
+
+@pytest.mark.parametrize("make", CASES)
+def test_gradients_are_those_of_finite_differences(make):
+    case = make()
+    module = case.module.double()
+    inputs = [torch.tensor(x, requires_grad=True) for x in inputs_of(case, "plain", 1)]
+    names = [name for name, _ in module.named_parameters()]
+    parameters = [p.detach().clone().requires_grad_() for _, p in module.named_parameters()]
+
+    def function(*values):
+        own = dict(zip(names, values[len(inputs) :], strict=True))
+        return functional_call(module, own, tuple(values[: len(inputs)]))
+
+    assert torch.autograd.gradcheck(function, (*inputs, *parameters), fast_mode=True)
+
+
+@pytest.mark.parametrize("make", CASES)
+def test_shapes_are_known_without_values(make):
+    case = make()
+    inputs = [torch.tensor(x, dtype=torch.float32) for x in inputs_of(case, "plain", 3)]
+    with torch.no_grad():
+        wanted = case.module(*inputs)
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with mode, torch.no_grad():
+        found = case.module(*(mode.from_tensor(x) for x in inputs))
+    assert (found.shape, found.dtype, found.stride()) == (wanted.shape, wanted.dtype, wanted.stride())
