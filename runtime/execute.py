@@ -23,7 +23,7 @@ from edgeflow.runtime.batching import cover
 from edgeflow.runtime.device import device_of
 from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.rows import Array, Rows
-from edgeflow.runtime.static import working_stages
+from edgeflow.runtime.static import dearest_route, route_flops, working_stages
 from edgeflow.runtime.trace import EngineTrace, RegionTrace, Result, Span, Trace
 
 
@@ -162,11 +162,9 @@ class Executor:
         return Result(outputs, trace)
 
     def dearest_flops(self) -> int:
-        """FLOPs of a frame whose every region takes the dearest variant of every stage."""
-        return sum(
-            max(graph.flops for graph in stage.graphs) * self._count(stage.regions)
-            for stage in self.plan.stages
-        )
+        """FLOPs of a frame whose every region takes the dearest route."""
+        size = self._dims["height"], self._dims["width"]
+        return route_flops(self.plan, size, dearest_route(self.plan, size))
 
     # Loading --------------------------------------------------------------------------------
 

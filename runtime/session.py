@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import log
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -140,6 +141,17 @@ def select_plan(plans: Mapping[str, Plan], height: int, width: int) -> Plan:
         f"this bundle is for {', '.join(plans)} frames, got {width}x{height}: "
         f"export it with --size {width}x{height}, or without --size for any"
     )
+
+
+def fitting_size(plans: Mapping[str, Plan], height: int, width: int) -> tuple[int, int]:
+    """(height, width) that frames of a size have to be resized to: their own if a plan is for it.
+
+    Of several fixed sizes, the one whose shape is nearest.
+    """
+    sizes = [size for plan in plans.values() if (size := _declared_size(plan.inputs))]
+    if not sizes or (height, width) in sizes:
+        return height, width
+    return min(sizes, key=lambda size: abs(log(size[1] / size[0] * height / width)))
 
 
 def _given_size(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -130,7 +131,7 @@ def _prepare(
     return model, Run(curriculum, curriculum.stages(), length, folder, rng, identity)
 
 
-def _keep(model: ShortcutV2V, folder: Path, identity: dict[str, str], steps: int) -> Path:
+def _keep(model: ShortcutV2V, folder: Path, identity: Mapping[str, str], steps: int) -> Path:
     from edgeflow import __version__
     from edgeflow.models.shortcut_v2v.weights import save_weights
 
