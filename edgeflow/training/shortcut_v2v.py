@@ -41,7 +41,7 @@ class Recipe:
     width: int
 
 
-RECIPES = {"full": Recipe(batch=16, rate=2e-4, width=64), "tiny": Recipe(batch=1, rate=1e-3, width=32)}
+RECIPES = {"full": Recipe(batch=16, rate=2e-4, width=64), "tiny": Recipe(batch=1, rate=4e-3, width=8)}
 """By preset. The full one's numbers are the paper's; the tiny one's suit an hour on one core."""
 
 
@@ -66,7 +66,7 @@ class Curriculum(nn.Module):
         """The perceptual network, the teacher if there is none yet, and the block."""
         model = self.model
         critics = (self.picture_critic, self.pair_critic)
-        stages = [Stage("perceptual", 0.05, 1e-3, (self.features,), self.turns, gradient_norm=1.0)]
+        stages = [Stage("perceptual", 0.02, 1e-3, (self.features,), self.turns, gradient_norm=1.0)]
         if self.teach:
             teacher = (model.encode, model.middle, model.decode)
             stages.append(Stage("teacher", 0.45, 1e-3, teacher, self.paint, gradient_norm=1.0))

@@ -93,37 +93,60 @@ class Teacher(RoutedModule):
 
 
 @dataclass(frozen=True)
+class Dependence:
+    """Where a teacher is cut, by how much of it a shortcut frame runs.
+
+    Attributes:
+        encoder_cut: name of the module whose output is a.
+        decoder_cut: name of the module whose output is f.
+        channels: of the Shortcut block.
+    """
+
+    encoder_cut: str
+    decoder_cut: str
+    channels: int
+
+
+@dataclass(frozen=True)
 class Preset:
     """A teacher, and how it is cut.
 
     Attributes:
         generator: makes the teacher.
-        channels: of the Shortcut block, by dependence.
+        dependences: by name.
         interval: frames from one key frame to the next.
         size: (height, width) of the frames it is meant for.
     """
 
     generator: Callable[[], nn.Module]
-    channels: dict[str, int]
+    dependences: dict[str, Dependence]
     interval: int
     size: tuple[int, int]
 
 
+CUTS = {
+    "low": Dependence("1", "19", 64),
+    "medium": Dependence("4", "16", 64),
+    "high": Dependence("7", "15", 64),
+}
+"""Of the paper's teacher."""
+
 PRESETS = {
-    "full": Preset(
-        lambda: frame_to_frame(resnet_generator()), {"low": 64, "medium": 64, "high": 64}, 3, (256, 512)
-    ),
+    "full": Preset(lambda: frame_to_frame(resnet_generator()), CUTS, 3, (256, 512)),
     "tiny": Preset(
         lambda: edges_to_frame(resnet_generator(16, channels=1)),
-        {"low": 8, "medium": 16, "high": 32},
+        # Its transposed convolutions leave a checkerboard in f, which no aligned feature can follow: all but `low`
+        # cut before them.
+        {
+            "low": Dependence("4", "16", 16),
+            "medium": Dependence("7", "15", 32),
+            "high": Dependence("7", "12", 32),
+        },
         6,
         (192, 320),
     ),
 }
 """`full` is Unsupervised RecycleGAN on Viper to Cityscapes; `tiny` paints frames from their edges."""
-
-CUTS = {"low": ("1", "19"), "medium": ("4", "16"), "high": ("7", "15")}
-"""Where both are cut, by how much of the teacher a shortcut frame depends on."""
 
 
 def build(preset: str = "tiny", variant: str = "medium") -> ShortcutV2V:
@@ -138,9 +161,12 @@ def build(preset: str = "tiny", variant: str = "medium") -> ShortcutV2V:
     """
     if preset not in PRESETS:
         raise FlowError(f"Shortcut-V2V has the presets {', '.join(PRESETS)}, got {preset!r}")
-    if variant not in CUTS:
-        raise FlowError(f"Shortcut-V2V has the variants {', '.join(CUTS)}, got {variant!r}")
     made = PRESETS[preset]
-    model = ShortcutV2V(made.generator(), *CUTS[variant], made.channels[variant], made.interval)
+    if variant not in made.dependences:
+        raise FlowError(f"Shortcut-V2V has the variants {', '.join(made.dependences)}, got {variant!r}")
+    cut_at = made.dependences[variant]
+    model = ShortcutV2V(
+        made.generator(), cut_at.encoder_cut, cut_at.decoder_cut, cut_at.channels, made.interval
+    )
     model.size = made.size
     return model.eval()

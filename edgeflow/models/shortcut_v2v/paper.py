@@ -103,7 +103,8 @@ def _frame(parts: Sequence[Part]) -> Frame:
 
 def _recycle_gan(case: Case) -> tuple[list[Part], list[Part]]:
     generator, frame = resnet_generator().eval(), torch.empty(1, 3, *SIZES[case.task])
-    first, second = (int(name) + 1 for name in CUTS[case.dependence])
+    cut = CUTS[case.dependence]
+    first, second = (int(name) + 1 for name in (cut.encoder_cut, cut.decoder_cut))
     return [(generator, (frame,))], _shortcut(case, generator, first, second, frame)
 
 
