@@ -13,7 +13,7 @@ from edgeflow.runtime.profile import machine
 
 RESULTS = Path(os.environ.get("EDGEFLOW_RESULTS", Path(__file__).parent / "results"))
 """Where results are kept; EDGEFLOW_RESULTS names another folder, for trying things out."""
-PACKAGES = ("edgeflow", "numpy", "torch", "onnx", "onnxruntime", "openvino")
+PACKAGES = ("edgeflow", "numpy", "torch", "onnx", "onnxruntime", "openvino", "numba")
 
 
 def record(**fields: Any) -> dict[str, Any]:

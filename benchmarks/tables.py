@@ -68,6 +68,20 @@ SECTIONS: list[Section] = [
         ],
     ),
     (
+        "operators",
+        "Operators: each form on each engine library",
+        "`python benchmarks/operators.py`. All forms of a library in turn, round by round, in one process; medians, in "
+        "brackets the 10th and 90th percentile. The kernel is Numba's, with the library's number of threads; "
+        "between two convolutions it meets the library's own workers, which may still be spinning.",
+        [
+            ("operator", lambda r: r["operator"]),
+            ("shape", lambda r: r["shape"]),
+            ("form", lambda r: r["form"]),
+            ("library", lambda r: r["backend"]),
+            ("ms", lambda r: f"{r['median_ms']:.1f} ({r['p10_ms']:.1f} to {r['p90_ms']:.1f})"),
+        ],
+    ),
+    (
         "bundle_size",
         "Bundle size and export time",
         "`python benchmarks/bundle_size.py --preset PRESET`. All 15 routes, landscape and portrait frames.",

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 import edgeflow
 from edgeflow.export.auto import Pricing, choose
 from edgeflow.export.golden import Arrays, GoldenMaker, golden_clip
+from edgeflow.export.kernels import KernelDraft, kernel_of
 from edgeflow.export.link import EXACT, link
 from edgeflow.export.lower import lower
 from edgeflow.export.mix import Mix, of_clip, region_counts, uniform
@@ -30,6 +31,7 @@ from edgeflow.export.precision import at_bf16
 from edgeflow.export.pricing import Pricer
 from edgeflow.export.sample import sample_calls
 from edgeflow.export.share import share
+from edgeflow.export.trials import faster_form
 from edgeflow.export.weights import WeightFile
 from edgeflow.flow import cost, trace
 from edgeflow.flow.module import RoutedModule
@@ -77,6 +79,7 @@ class _Lowering:
     deform_conv: str
     progress: Progress
     total: int = 0
+    better: Callable[[Program, Link, onnx.ModelProto], onnx.ModelProto] = lambda program, part, graph: graph
     done: dict[str, onnx.ModelProto] = field(default_factory=dict)
     resumed: int = 0
 
@@ -89,7 +92,8 @@ class _Lowering:
                 self.done[key] = onnx.load(file)
                 self.resumed += 1
             else:
-                self.done[key] = lower(self.model, program, part, self.rewrites, self.deform_conv)
+                lowered = lower(self.model, program, part, self.rewrites, self.deform_conv)
+                self.done[key] = self.better(program, part, lowered)
                 write_atomically(file, self.done[key].SerializeToString())
             self.progress(f"lower {part.call.segment}", len(self.done), self.total)
         return self.done[key]
@@ -152,13 +156,14 @@ def compile_model(
         }
     )
     planner = _Planner(model, lowering, target, frames, mix)
+    lowering.better = planner.faster_form
     drafts = {kind: planner.draft(program, strategy) for kind, program in programs.items()}
     with folder_written_whole(output) as folder:
         packer = _Packer(folder, progress)
         plans = {
             kind: _pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
         }
-        provenance = _provenance(strategy) | {"decisions": planner.decisions}
+        provenance = _provenance(strategy) | {"deform_conv": deform_conv, "decisions": planner.decisions}
         if target.precision == "bf16":
             packer.graphs = at_bf16(packer.graphs, plans)
         packer.finish(plans, dict(reference), target, provenance)
@@ -221,6 +226,20 @@ class _Planner:
         self._ms[graph.key] = prices
         return replace(graph, batches=tuple(sorted(prices)))
 
+    def faster_form(self, program: Program, part: Link, graph: onnx.ModelProto) -> onnx.ModelProto:
+        """A lowered segment in the form that was timed to be the fastest, if engines can be timed."""
+        if self._backend is None:
+            return graph
+        port, values = self._pricer(program).port, dict(part.variant)
+        inputs, outputs = (
+            [port(n, values) for n in names] for names in (part.call.inputs, part.call.outputs)
+        )
+        return faster_form(graph, inputs, outputs, self._backend, f"segment {part.call.segment}")
+
+    def kernel(self, program: Program, variant: Variant) -> KernelDraft | None:
+        """The kernel to run in place of a graph of the plan, unless it was timed to be slower."""
+        return self._pricer(program).kernel(variant)
+
     def _pricer(self, program: Program) -> Pricer:
         if program.frame not in self._pricers:
             height, width = self._size(program)
@@ -231,6 +250,7 @@ class _Planner:
                 sizes = (dims[d] if isinstance(d, str) else d for d in found.shape)
                 return replace(found, shape=tuple(sizes))
 
+            shared = next(iter(self._pricers.values()), None)
             self._pricers[program.frame] = Pricer(
                 program,
                 self.target,
@@ -238,7 +258,8 @@ class _Planner:
                 _call_flops(self.model, program),
                 port,
                 self._backend,
-                self._pricers[next(iter(self._pricers))].known if self._pricers else {},
+                lambda links: kernel_of(self.model, links),
+                *((shared.known, shared.slower) if shared else ()),
             )
         return self._pricers[program.frame]
 
@@ -311,7 +332,9 @@ class _Packer:
         (self.folder / "graphs").mkdir()
         (self.folder / "golden").mkdir()
 
-    def add_graph(self, stage: str, model: onnx.ModelProto, segments: tuple[str, ...]) -> str:
+    def add_graph(
+        self, stage: str, model: onnx.ModelProto, segments: tuple[str, ...], kernel: KernelDraft | None
+    ) -> str:
         """Write a graph unless the same one is there; returns its id."""
         graph = onnx.ModelProto()
         graph.CopyFrom(model)
@@ -321,8 +344,8 @@ class _Packer:
         if name not in self.graphs:
             file = f"graphs/{name}.onnx"
             (self.folder / file).write_bytes(data)
-            entry = GraphEntry(file, segments, len(graph.graph.node), moved)
-            self.graphs[name] = entry
+            placed = self.weights.add_kernel(kernel) if kernel else None
+            self.graphs[name] = GraphEntry(file, segments, len(graph.graph.node), moved, kernel=placed)
         return name
 
     def add_golden(self, graph: StageGraph, make: Callable[[], Arrays]) -> None:
@@ -424,7 +447,8 @@ def _pack_stage(
     # Engines at int8 are calibrated each with its own inputs, so they share nothing but weights.
     models = linked if planner.target.precision == "int8" else share(linked)
     for variant, model in zip(stage.variants, models, strict=True):
-        name = packer.add_graph(stage.name, model, tuple(part.call.segment for part in variant.links))
+        segments = tuple(part.call.segment for part in variant.links)
+        name = packer.add_graph(stage.name, model, segments, planner.kernel(program, variant))
         batches = planner.target.batches if stage.regions != FRAME else (1,)
         total = sum(flops[part.call.outputs[0], part.variant] for part in variant.links)
         graph = planner.price(program, variant, _stage_graph(program, variant, name, total, batches))

@@ -10,6 +10,8 @@ from edgeflow.ir.plan import Plan
 
 DECIDES = "decides routes, which precision must not change"
 
+HAS_KERNEL = "runs as a native kernel, which computes in fp32"
+
 
 def deciding(plans: Mapping[str, Plan]) -> frozenset[str]:
     """Graphs that stay fp32 at any precision: those whose outputs a route reads.
@@ -24,6 +26,13 @@ def at_bf16(graphs: Mapping[str, GraphEntry], plans: Mapping[str, Plan]) -> dict
     """The same fp32 graphs, to be computed in bfloat16, but for those that decide."""
     kept = deciding(plans)
     return {
-        name: replace(entry, note=DECIDES) if name in kept else replace(entry, precision="bf16")
+        name: replace(entry, note=note)
+        if (note := fp32_note(entry, name in kept))
+        else replace(entry, precision="bf16")
         for name, entry in graphs.items()
     }
+
+
+def fp32_note(entry: GraphEntry, decides: bool) -> str:
+    """Why an engine stays fp32 at any precision; empty if it need not."""
+    return DECIDES if decides else HAS_KERNEL if entry.kernel else ""

@@ -11,13 +11,17 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from edgeflow.export.kernels import KernelDraft
 from edgeflow.export.link import link
 from edgeflow.export.plan import Link, StageDraft, Variant
+from edgeflow.export.weights import WeightFile
+from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.plan import Port
 from edgeflow.ir.program import FRAME, Program
 from edgeflow.ir.route import Assignment
-from edgeflow.runtime.backends import Backend
+from edgeflow.runtime.backends import Backend, Engine
 from edgeflow.runtime.device import measure
+from edgeflow.runtime.kernels import open_kernel
 from edgeflow.targets import Target
 
 WORTH = 0.98
@@ -37,7 +41,9 @@ class Pricer:
         flops: of one region, by a call's first output and the variant.
         port: an input or output of an engine, all dimensions known.
         backend: times engines; None to go by the roofline alone.
+        kernel_of: the native kernel that could run a stage of these calls in place of its graph.
         known: prices found so far.
+        slower: kernels that took longer than the graph.
     """
 
     program: Program
@@ -46,7 +52,9 @@ class Pricer:
     flops: Mapping[tuple[str, Assignment], int]
     port: Callable[[str, Mapping[str, object]], Port]
     backend: Backend | None
+    kernel_of: Callable[[tuple[Link, ...]], KernelDraft | None]
     known: dict[tuple[object, ...], Mapping[int, float]] = field(default_factory=dict)
+    slower: set[tuple[object, ...]] = field(default_factory=set)
 
     def exact(self, variant: Variant) -> Mapping[int, float]:
         """Milliseconds of a run per batch size worth running: timed once, if there is a backend."""
@@ -75,6 +83,10 @@ class Pricer:
         """What its engine was timed to take, if it was."""
         return self.known.get(self._key(variant.links)) if self.backend else None
 
+    def kernel(self, variant: Variant) -> KernelDraft | None:
+        """The kernel to run in place of a variant's graph, unless it was timed to be slower."""
+        return None if self._key(variant.links) in self.slower else self.kernel_of(variant.links)
+
     def weight_bytes(self, stage: StageDraft) -> int:
         """Of a stage's engines, those once that differ in nothing but shapes."""
         engines: dict[tuple[object, ...], int] = {}
@@ -92,22 +104,50 @@ class Pricer:
             path = Path(folder) / "engine.onnx"
             path.write_bytes(model.SerializeToString())
             engine = self.backend.load(path, inputs, outputs, {})
-            prices: dict[int, float] = {}
-            for batch in self._batches(variant):
-                ms = measure(engine, inputs, outputs, [batch])[batch]
-                if not prices or ms / batch < WORTH * min(t / b for b, t in prices.items()):
-                    prices[batch] = ms
-                elif ms > LONG_MS:
-                    break
+            prices = self._measured(engine, variant)
+        kernel = self._open_kernel(variant)
+        if kernel is None:
+            return prices
+        native = self._measured(kernel, variant)
+        if native[1] < prices[1]:
+            return native
+        self.slower.add(self._key(variant.links))
         return prices
+
+    def _measured(self, engine: Engine, variant: Variant) -> dict[int, float]:
+        inputs, outputs = self._ports(variant)
+        prices: dict[int, float] = {}
+        for batch in self._batches(variant):
+            ms = measure(engine, inputs, outputs, [batch])[batch]
+            if not prices or ms / batch < WORTH * min(t / b for b, t in prices.items()):
+                prices[batch] = ms
+            elif ms > LONG_MS:
+                break
+        return prices
+
+    def _open_kernel(self, variant: Variant) -> Engine | None:
+        draft = self.kernel_of(variant.links)
+        if draft is None:
+            return None
+        assert self.backend is not None
+        weights = WeightFile(Path(WEIGHTS).name)
+        with tempfile.TemporaryDirectory() as folder:
+            kernel = weights.add_kernel(draft)
+            weights.write(Path(folder) / weights.name)
+            return open_kernel(kernel, Path(folder) / weights.name, self.backend.threads)
 
     def _estimated(self, variant: Variant) -> Mapping[int, float]:
         ports = [port for ports in self._ports(variant) for port in ports]
         row = sum(prod(map(int, port.shape)) * np.dtype(port.dtype).itemsize for port in ports)
         weights = sum(_initialiser_bytes(self.graph(part)) for part in variant.links)
-        flops = sum(self.flops[part.call.outputs[0], part.variant] for part in variant.links)
+        flops = sum(self._work(part, alone=len(variant.links) == 1) for part in variant.links)
         roofline = self.target.roofline
         return {b: roofline.ms(flops * b, row * b + weights) for b in self._batches(variant)}
+
+    def _work(self, part: Link, alone: bool) -> int:
+        """FLOPs of a call: inside a larger engine an operator with a kernel is its graph, of two products."""
+        flops = self.flops[part.call.outputs[0], part.variant]
+        return flops if alone or self.kernel_of((part,)) is None else 2 * flops
 
     def _inside(self, variant: Variant) -> int:
         """Bytes of one region's values that are made and read inside, and not handed on."""

@@ -24,7 +24,8 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
 from edgeflow.export.calibrate import Array, Seen, watch
-from edgeflow.export.precision import DECIDES, deciding
+from edgeflow.export.kernels import KernelDraft
+from edgeflow.export.precision import deciding, fp32_note
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.errors import BackendError
@@ -71,14 +72,21 @@ def quantise(
     for name, entry in manifest.graphs.items():
         path = bundle.path / entry.file
         graph = onnx.load(path)
-        if name in kept:
-            entry = replace(entry, note=DECIDES)
+        if note := fp32_note(entry, name in kept):
+            entry = replace(entry, note=note)
         elif name not in seen:
             entry = replace(entry, note="no route of the clip reaches it")
         else:
             rows = [*seen[name].rows, *_at_start(bundle, name, seen[name])]
             graph, entry = _best(graph, entry, seen[name], rows, backend)
         moved = weights.externalise(graph)
+        if entry.kernel:
+            entry = replace(
+                entry,
+                kernel=weights.add_kernel(
+                    KernelDraft(entry.kernel.name, entry.kernel.read(bundle.path / WEIGHTS))
+                ),
+            )
         path.write_bytes(graph.SerializeToString(deterministic=True))
         entries[name] = replace(entry, nodes=len(graph.graph.node), weight_bytes=moved)
         progress(f"quantise {name}", len(entries), total)

@@ -6,7 +6,11 @@ import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import onnx
+
+from edgeflow.export.kernels import KernelDraft
+from edgeflow.ir.bundle import Constant, Kernel
 
 EXTERNAL_BYTES = 1024
 """Smaller tensors stay in the graph file: shape inference reads them there."""
@@ -41,6 +45,16 @@ class WeightFile:
                 for key, value in (("location", self.name), ("offset", offset), ("length", length)):
                     tensor.external_data.add(key=key, value=str(value))
         return moved
+
+    def add_kernel(self, draft: KernelDraft) -> Kernel:
+        """A kernel whose constants lie in this file."""
+        return Kernel(
+            draft.name,
+            tuple(
+                Constant(name, self._place(np.ascontiguousarray(value, np.float32).tobytes())[0], value.shape)
+                for name, value in draft.constants.items()
+            ),
+        )
 
     def write(self, path: Path) -> None:
         """Write the file anew: an engine may still hold an older one of this name in its memory map."""

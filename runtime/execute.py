@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.ir.bundle import Bundle, GraphEntry
+from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.costs import Roofline, load_costs
 from edgeflow.ir.errors import BackendError, InputError
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
@@ -21,6 +21,7 @@ from edgeflow.ir.tiles import Region, TileGrid, pool_map
 from edgeflow.runtime.backends import Backend, Engine
 from edgeflow.runtime.batching import cover
 from edgeflow.runtime.device import device_of
+from edgeflow.runtime.kernels import open_kernel
 from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.rows import Array, Rows
 from edgeflow.runtime.static import dearest_route, route_flops, working_stages
@@ -184,9 +185,12 @@ class Executor:
             inputs = _common([graph.inputs for graph in graphs])
             outputs = _common([self._outputs(graph) for graph in graphs])
             batch = 1 if all(graph.batches == (1,) for graph in graphs) else None
-            engine = backend.load(
-                bundle.path / entry.file, inputs, outputs, self._dims, entry.precision, batch
-            )
+            engine = None
+            if entry.kernel:
+                engine = open_kernel(entry.kernel, bundle.path / WEIGHTS, backend.threads)
+            if engine is None:
+                file = bundle.path / entry.file
+                engine = backend.load(file, inputs, outputs, self._dims, entry.precision, batch)
             for graph in graphs:
                 costs = self._costs.get(graph.key, {})
                 if set(costs) < set(graph.batches):

@@ -31,7 +31,7 @@ Call = Sequence[Array]
 _Backends = tuple[Backend, Backend]
 """One for plain engines, one for engines that time their operators."""
 
-_FLOPS = re.compile(r"Conv(?!ert)|Deconvolution|MatMul|Gemm|FullyConnected|Attention")
+_FLOPS = re.compile(r"Conv(?!ert)|Deconvolution|MatMul|Gemm|FullyConnected|Attention|AdaBD")
 """Operators that count FLOPs, by both libraries' names; `Convert` is a change of type."""
 
 

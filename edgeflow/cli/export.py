@@ -32,6 +32,13 @@ class Strategy(str, Enum):
     routes = "routes"
 
 
+class DeformConv(str, Enum):
+    """How deformable operators leave for ONNX."""
+
+    native = "native"
+    standard = "standard"
+
+
 def export(
     model: Annotated[
         str,
@@ -68,6 +75,12 @@ def export(
             "them, from engines timed here if there is a --clip."
         ),
     ] = Strategy.auto,
+    deform_conv: Annotated[
+        DeformConv,
+        typer.Option(
+            help="native: as ONNX's DeformConv; standard: of operators that every engine library has."
+        ),
+    ] = DeformConv.native,
     size: Annotated[
         list[str] | None,
         typer.Option(
@@ -121,6 +134,7 @@ def export(
                 strategy=plan.value,
                 sizes=sizes,
                 frames=frames,
+                deform_conv=deform_conv.value,
                 progress=lambda what, done, total: bar.update(
                     task, description=what, completed=done, total=total
                 ),

@@ -93,7 +93,7 @@ def _print_plan(bundle: Bundle, plan: Plan) -> None:
                         entry.precision,
                         f"{graph.flops / 1e6:.1f}",
                         ", ".join(map(str, graph.batches)),
-                        str(entry.nodes),
+                        f"{entry.nodes}, or kernel {entry.kernel.name}" if entry.kernel else str(entry.nodes),
                     )
             case Tile():
                 table.add_row(f"tile {step.size} px, halo {step.halo}", "", "", "", "", "")

@@ -8,7 +8,7 @@
 
 Schema versions: 1.0 (2026-11): the first. 1.1 (2026-11): FLOPs, batch sizes and goldens belong to a plan's graphs,
 since variants share a graph that differs in nothing but shapes; a graph's `precision`, `sqnr_db` and
-`note`. A reader takes its own minor version and older ones of the same major version.
+`note`. 1.2 (2026-11): a graph's `kernel`. A reader takes its own minor version and older ones of the same major version.
 """
 
 from __future__ import annotations
@@ -16,8 +16,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeflow.ir.errors import BundleError, EdgeflowError
 from edgeflow.ir.files import sha256_of
@@ -25,9 +29,38 @@ from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
 from edgeflow.ir.program import FRAME
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 1)
+SCHEMA = (1, 2)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A float32 tensor of a kernel: its name, its first byte in the weight file, its shape."""
+
+    name: str
+    offset: int
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A native kernel that computes what a graph computes, faster, where the runtime has it.
+
+    Attributes:
+        name: of the operator, such as `adabd`.
+        constants: what it reads beside the graph's inputs.
+    """
+
+    name: str
+    constants: tuple[Constant, ...]
+
+    def read(self, weights: Path) -> dict[str, NDArray[np.float32]]:
+        """Its constants, by name, from a bundle's weight file."""
+        return {
+            c.name: np.fromfile(weights, np.float32, prod(c.shape), offset=c.offset).reshape(c.shape)
+            for c in self.constants
+        }
 
 
 @dataclass(frozen=True)
@@ -42,6 +75,7 @@ class GraphEntry:
         precision: its engine is to be built at: `fp32`, `bf16` or `int8`.
         sqnr_db: of its outputs at int8 against fp32 on the calibration inputs, if that was tried.
         note: why it has another precision than the bundle, or how it was calibrated; mostly empty.
+        kernel: what runs instead of the graph where it can be loaded.
     """
 
     file: str
@@ -51,6 +85,7 @@ class GraphEntry:
     precision: str = "fp32"
     sqnr_db: float | None = None
     note: str = ""
+    kernel: Kernel | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +184,13 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
         if (major, minor) == (1, 0):
             _bring_up_to_date(data)
         graphs = {
-            name: GraphEntry(**{**entry, "segments": tuple(entry["segments"])})
+            name: GraphEntry(
+                **{
+                    **entry,
+                    "segments": tuple(entry["segments"]),
+                    "kernel": _kernel_from_json(entry.get("kernel")),
+                }
+            )
             for name, entry in data["graphs"].items()
         }
         plans = {kind: plan_from_json(plan) for kind, plan in data["plans"].items()}
@@ -171,6 +212,15 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
         for golden in (graph.golden for stage in plan.stages for graph in stage.graphs):
             _require(golden, manifest, folder)
     return manifest
+
+
+def _kernel_from_json(data: dict[str, Any] | None) -> Kernel | None:
+    if data is None:
+        return None
+    return Kernel(
+        data["name"],
+        tuple(Constant(c["name"], c["offset"], tuple(c["shape"])) for c in data["constants"]),
+    )
 
 
 def _require(name: str, manifest: Manifest, folder: Path) -> None:

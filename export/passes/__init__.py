@@ -11,10 +11,11 @@ from collections.abc import Callable, Sequence
 import onnx
 import onnx_graphsurgeon as gs
 
-from edgeflow.export.passes import polyphase_resize, unshuffle_conv
+from edgeflow.export.passes import fold_parallel_conv, polyphase_resize, unshuffle_conv
 from edgeflow.ir.errors import ExportError
 
 PASSES: dict[str, Callable[[gs.Graph], int]] = {
+    "fold-parallel-conv": fold_parallel_conv.rewrite,
     "polyphase-resize": polyphase_resize.rewrite,
     "unshuffle-conv": unshuffle_conv.rewrite,
 }

@@ -81,11 +81,23 @@ def test_a_manifest_of_something_else(bundle, text):
     refused(bundle, r"manifest\.json is not an edgeflow manifest; export the bundle again")
 
 
-@pytest.mark.parametrize("version", [[1, 2], [2, 0], [0, 9]])
+@pytest.mark.parametrize("version", [[1, 3], [2, 0], [0, 9]])
 def test_another_schema(bundle, version):
     rewrite(bundle, lambda data: data.update(schema_version=version))
     number = ".".join(map(str, version))
-    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.1: update edgeflow, or export")
+    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.2: update edgeflow, or export")
+
+
+def test_a_bundle_without_kernels_is_read(bundle):
+    """Schema 1.1 has no such field."""
+
+    def older(data):
+        data["schema_version"] = [1, 1]
+        for graph in data["graphs"].values():
+            del graph["kernel"]
+
+    rewrite(bundle, older)
+    assert all(graph.kernel is None for graph in open_bundle(bundle).manifest.graphs.values())
 
 
 @pytest.mark.parametrize("version", ["1.0", [1], 1, None, ["a", "b"]])

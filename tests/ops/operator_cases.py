@@ -37,6 +37,7 @@ class Case:
         draw: its inputs, from random numbers, a kind of offsets, and a batch.
         kinds: of offsets that it has.
         standard: whether it also leaves without `DeformConv`.
+        kernel: its native kernel's name and constants, if it has one.
     """
 
     module: nn.Module
@@ -44,6 +45,7 @@ class Case:
     draw: Callable[[np.random.Generator, str, int], tuple[Any, ...]]
     kinds: tuple[str, ...] = ("plain",)
     standard: bool = False
+    kernel: tuple[str, dict[str, Any]] | None = None
 
 
 class Apply(nn.Module):
@@ -124,7 +126,8 @@ def adabd_case(size=(5, 7), channels=4, out=6):
     def loop(*arrays):
         return loops.adabd(*arrays, values(module.weight))
 
-    return Case(module, loop, draw, tuple(KINDS), standard=True)
+    kernel = ("adabd", {"weight": module.weight.detach().numpy()})
+    return Case(module, loop, draw, tuple(KINDS), standard=True, kernel=kernel)
 
 
 def hetconv_case(size=(5, 6), channels=8, out=4, parts=4, folded=False):
@@ -169,7 +172,7 @@ OPERATORS: dict[str, tuple[Callable[[], Case], ...]] = {
         lambda: deform_case((1, 1), channels=2, out=1, offset_groups=2, bias=False),
         lambda: deform_case((8, 3), kernel=(1, 1), padding=(0, 0), dilation=(3, 3)),
     ),
-    "adabd": (adabd_case, lambda: adabd_case((1, 5), 3, 2), lambda: adabd_case((9, 4), 17, 1)),
+    "adabd": (adabd_case, lambda: adabd_case((1, 5), 3, 2), lambda: adabd_case((2, 50), 17, 70)),
     "hetconv": (
         hetconv_case,
         lambda: hetconv_case(folded=True),

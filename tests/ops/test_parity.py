@@ -12,9 +12,12 @@ from operator_cases import DRAWN, OPERATORS
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
+from edgeflow.export.kernels import KernelDraft
 from edgeflow.export.lower import SegmentModule, to_onnx
+from edgeflow.export.weights import WeightFile
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import open_backend
+from edgeflow.runtime.kernels import open_kernel
 
 CASES = [
     pytest.param(make, id=f"{name}-{i}") for name, all in OPERATORS.items() for i, make in enumerate(all)
@@ -24,6 +27,12 @@ FORMS = [
     for name, all in OPERATORS.items()
     for i, make in enumerate(all)
     for form in (("native", "standard") if make().standard else ("native",))
+]
+KERNELS = [
+    pytest.param(make, id=f"{name}-{i}")
+    for name, all in OPERATORS.items()
+    for i, make in enumerate(all)
+    if make().kernel
 ]
 LIBRARIES = ("onnxruntime", "openvino")
 CLOSE = 1e-5
@@ -99,6 +108,24 @@ def test_engines_are_the_loop(make, form, library, exported):
                 ]
                 out = Port("out.0", "out.0", wanted.shape[1:], "float32")
                 engine = open_backend(library).load(path, ports, [out], {})
+            found = np.full(wanted.shape, np.nan, np.float32)
+            engine.run(drawn, [found])
+            close(found, wanted)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("make", KERNELS)
+def test_kernels_are_the_loop(make, threads, tmp_path):
+    pytest.importorskip("numba")
+    case = make()
+    weights = WeightFile("weights.bin")
+    kernel = weights.add_kernel(KernelDraft(*case.kernel))
+    weights.write(tmp_path / weights.name)
+    engine = open_kernel(kernel, tmp_path / weights.name, threads)
+    for kind in case.kinds:
+        for batch in (1, 3):
+            drawn = [x.astype(np.float32) for x in inputs_of(case, kind, batch)]
+            wanted = case.loop(*(x.astype(float) for x in drawn))
             found = np.full(wanted.shape, np.nan, np.float32)
             engine.run(drawn, [found])
             close(found, wanted)
