@@ -12,7 +12,17 @@ from edgeflow.cli.console import out, print_json
 from edgeflow.runtime.profile import machine
 from edgeflow.targets import Target, load, names
 
-LIBRARIES = ("numpy", "av", "onnxruntime", "openvino", "torch", "onnx", "onnxscript", "onnx-graphsurgeon", "numba")
+LIBRARIES = (
+    "numpy",
+    "av",
+    "onnxruntime",
+    "openvino",
+    "torch",
+    "onnx",
+    "onnxscript",
+    "onnx-graphsurgeon",
+    "numba",
+)
 
 
 def sys_info(

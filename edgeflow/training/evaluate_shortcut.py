@@ -72,7 +72,10 @@ def evaluate(model: ShortcutV2V, clip: Clip, whole: bool, most: int = 48) -> Sho
     if len(pictures) <= model.interval:
         raise TrainError(f"cannot score {clip.name}: only {len(pictures)} of its frames lie in one scene")
     routed, teacher = Eager(model), Eager(Teacher(model))
-    wanted, made, copied, shortcut = [], [], [], []
+    wanted: list[torch.Tensor] = []
+    made: list[torch.Tensor] = []
+    copied: list[torch.Tensor] = []
+    shortcut: list[bool] = []
     for picture in pictures:
         wanted.append(teacher(picture).outputs[0].clamp(0, 1))
         result = routed(picture)
@@ -107,11 +110,11 @@ def _likeness(
 ) -> Likeness:
     chosen = [i for i, count in enumerate(counted) if count]
     changes = [(made[i] - made[i - 1], wanted[i] - wanted[i - 1]) for i in range(1, len(made))]
-    own, teachers = (np.mean([float(pair[k].abs().mean()) for pair in changes]) for k in (0, 1))
+    own, teachers = (sum(float(pair[k].abs().mean()) for pair in changes) for k in (0, 1))
     return Likeness(
         psnr=float(np.mean([psnr(made[i], wanted[i]) for i in chosen])),
         ssim=float(np.mean([_ssim(made[i], wanted[i]) for i in chosen])),
-        change=float(own / max(teachers, 1e-9)),
+        change=own / max(teachers, 1e-9),
         flicker=float(np.mean([255 * float((a - b).abs().mean()) for a, b in changes])),
     )
 

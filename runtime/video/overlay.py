@@ -99,7 +99,8 @@ def _colours(routes: Sequence[Route]) -> dict[str, _Rgb]:
     distinct = {route_name(route): route for route in routes}
     names = sorted(reversed(distinct), key=lambda name: _expense(distinct[name]))
     last = max(1, len(names) - 1)
-    return {name: _shade(index / last) for index, name in enumerate(names)}
+    behind = len(names) - 1
+    return {name: _shade(1 - (behind - index) / last) for index, name in enumerate(names)}
 
 
 def _expense(route: Route) -> float:

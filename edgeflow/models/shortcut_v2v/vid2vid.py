@@ -153,7 +153,8 @@ class Vid2Vid(nn.Module):
             return picture
         if foreground is None:
             foreground = torch.zeros_like(mask)
-        return self.foreground(conditions) * foreground + picture * (1 - foreground)
+        whole: torch.Tensor = self.foreground(conditions) * foreground + picture * (1 - foreground)
+        return whole
 
 
 def _entry(inputs: int, outputs: int) -> nn.Sequential:
