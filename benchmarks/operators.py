@@ -254,9 +254,7 @@ def measure(library: str, rounds: int, threads: int | None) -> None:
                 product_flops=counts.flops if operator == "adabd" else None,
             )
         )
-        print(
-            f"{library} {operator} {size} {form}: {middle:.2f} ms ({low:.2f} to {high:.2f})"
-        )
+        print(f"{library} {operator} {size} {form}: {middle:.2f} ms ({low:.2f} to {high:.2f})")
     save("operators", records, ("operator", "shape", "form", "backend"))
 
 
