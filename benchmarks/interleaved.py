@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from time import perf_counter, sleep
 from typing import Any, Generic, TypeVar
 
@@ -27,22 +26,22 @@ class Timed(Generic[Made]):
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[Any, Any], Made]], pictures: Sequence[Any], warm: int, pause: float = 0.0
+    runs: Mapping[str, Callable[..., Made]], calls: Sequence[Sequence[Any]], warm: int, pause: float = 0.0
 ) -> dict[str, Timed[Made]]:
-    """Call every run on every pair of pictures; the first `warm` pairs are not kept.
+    """Call every run with every call's inputs; the first `warm` calls are not kept.
 
     Args:
         runs: by name.
-        pictures: successive frames.
-        warm: pairs that are run but not kept.
+        calls: inputs of each, in order.
+        warm: calls that are run but not kept.
         pause: seconds before every call, so that threads of the last one that still spin are asleep.
     """
     timed: dict[str, Timed[Made]] = {name: Timed([], []) for name in runs}
-    for number, pair in enumerate(pairwise(pictures)):
+    for number, call in enumerate(calls):
         for name, run in runs.items():
             sleep(pause)
             start = perf_counter()
-            made = run(*pair)
+            made = run(*call)
             ms = (perf_counter() - start) * 1e3
             if number >= warm:
                 timed[name].ms.append(ms)

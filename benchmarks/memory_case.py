@@ -23,7 +23,7 @@ from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.session import select_plan
 
 
-class Steering:
+class Steering(Policy):
     """A policy that can be exchanged while the engines stay loaded."""
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ def compare(
             for name, path in routed.items()
         },
     }
-    timed = interleaved({name: session.run for name, session in sessions.items()}, pictures, warm)
+    timed = interleaved(
+        {name: session.run for name, session in sessions.items()}, list(pairwise(pictures)), warm
+    )
     form = min(full, key=lambda name: timed[name].median)
     return [
         {

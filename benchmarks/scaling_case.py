@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -61,7 +62,7 @@ def by_routes(task: dict[str, Any], pictures: Any) -> list[dict[str, Any]]:
     start = perf_counter()
     session.prepare(*size)
     load = perf_counter() - start
-    timed = interleaved({"routed": session.run}, pictures, WARM)["routed"]
+    timed = interleaved({"routed": session.run}, list(pairwise(pictures)), WARM)["routed"]
     traces = [result.trace for result in timed.made]
     engines = np.array([trace.engines_ms for trace in traces])
     return [

@@ -84,6 +84,103 @@ SECTIONS: list[Section] = [
         ],
     ),
     (
+        "shortcut_costs",
+        "Shortcut-V2V: what a frame costs (the paper's Tables 1 and 4)",
+        "`python benchmarks/shortcut_costs.py`. Counted, nothing is run. In the paper's rule (thop's) deformable "
+        "convolutions are free and a transposed convolution costs four times its work; the true counts are all "
+        "multiply-accumulates of convolutions and matrix products. The mean is over a key interval.",
+        [
+            ("task", lambda r: r["task"]),
+            ("dependence", lambda r: r["dependence"]),
+            ("teacher GMAC, paper", lambda r: f"{r['published']['teacher_gmacs']:.2f}"),
+            ("counted", lambda r: f"{r['paper_teacher_gmacs']:.2f}"),
+            ("shortcut GMAC, paper", lambda r: f"{r['published']['shortcut_gmacs']:.2f}"),
+            ("counted", lambda r: f"{r['paper_shortcut_gmacs']:.2f}"),
+            ("M parameters, paper", lambda r: f"{r['published']['shortcut_mparams']:.2f}"),
+            ("counted", lambda r: f"{r['paper_shortcut_mparams']:.2f}"),
+            ("true teacher", lambda r: f"{r['teacher_gmacs']:.2f}"),
+            ("true shortcut", lambda r: f"{r['shortcut_gmacs']:.2f}"),
+            ("true mean", lambda r: f"{r['mean_gmacs']:.2f} (every {r['interval']})"),
+            ("saved", lambda r: f"{r['saved']:.2f}x"),
+        ],
+    ),
+    (
+        "shortcut_realisation",
+        "Shortcut-V2V: time of a frame, realisation, parity of a stream",
+        "`python benchmarks/shortcut_realisation.py --clip CLIP`. The full model is the teacher alone on every frame, in "
+        "its faster form; times of the routed model are medians over whole key intervals. Realisation as above, in "
+        "brackets over single intervals. Error: the worst of a stream's pictures against eager, before rounding; "
+        "in brackets of its first and its last third.",
+        [
+            ("model", lambda r: f"{r['family']} {r['preset']} {r['variant']}"),
+            ("clip", lambda r: f"{r['clip']} {r['size']}"),
+            ("library", lambda r: r["backend"]),
+            ("plan", lambda r: r["plan"]),
+            ("threads", lambda r: str(r["threads"])),
+            ("teacher ms", lambda r: f"{r['full_ms']:.1f}"),
+            ("key / shortcut ms", lambda r: f"{r['key_ms']:.1f} / {r['shortcut_ms']:.1f}"),
+            ("mean ms", lambda r: f"{r['routed_ms']:.1f}"),
+            ("eager ms", lambda r: f"{r['eager_ms']:.1f}"),
+            ("FLOPs saved", lambda r: f"{r['flops_saved']:.2f}x"),
+            ("time saved", lambda r: f"{r['speedup']:.2f}x"),
+            ("realisation", lambda r: f"**{r['realisation']:.2f}**{_spread(r)}"),
+            (
+                "error",
+                lambda r: (
+                    f"{r['stream_error']:.1e} in {r['frames']} frames "
+                    f"({r['stream_error_first']:.1e}, {r['stream_error_last']:.1e})"
+                ),
+            ),
+        ],
+    ),
+    (
+        "shortcut_quality",
+        "Shortcut-V2V: quality of shortcut frames",
+        "`python benchmarks/shortcut_quality.py --data FOLDER`. Shortcut frames against the teacher's frames, beside copying "
+        "the last key frame's picture (which decoding its feature again gives too). Change: from frame to frame, over the "
+        "teacher's; flicker: what differs from the teacher's change, in levels of 255. Clips that training saw are scored on "
+        "their last fifth.",
+        [
+            ("clip", lambda r: r["clip"] + (" (held out)" if r["held_out"] else "")),
+            ("frames", lambda r: str(r["frames"])),
+            ("shortcut PSNR / SSIM", lambda r: _likeness(r["shortcut"])),
+            ("copied PSNR / SSIM", lambda r: _likeness(r["copied"])),
+            ("change", lambda r: f"{r['shortcut']['change']:.2f}, copied {r['copied']['change']:.2f}"),
+            ("flicker", lambda r: f"{r['shortcut']['flicker']:.2f}, copied {r['copied']['flicker']:.2f}"),
+            ("teacher to clip", lambda r: f"{r['teacher_psnr']:.2f} dB"),
+        ],
+    ),
+    (
+        "shortcut_policy:measure",
+        "Shortcut-V2V: what predicts the error of a shortcut frame",
+        "`python benchmarks/shortcut_policy.py --data FOLDER`. Rank correlation (Spearman's) with the squared error against "
+        "the teacher's frame, over key frames 1 to 12 frames old.",
+        [
+            ("measure", lambda r: r["measure"]),
+            ("over all clips", lambda r: f"{r['together']:.2f}"),
+            ("within a clip (median)", lambda r: f"{r['within']:.2f}"),
+        ],
+    ),
+    (
+        "shortcut_policy:policy",
+        "Shortcut-V2V: fixed key intervals against key frames on drift, at equal cost",
+        "`python benchmarks/shortcut_policy.py --data FOLDER`. One threshold for all clips, such that all together take no "
+        "more key frames than the fixed interval does. PSNR of all frames against the teacher's, key frames included.",
+        [
+            ("interval", lambda r: str(r["interval"])),
+            ("measure", lambda r: r["measure"]),
+            ("threshold", lambda r: f"{r['threshold']:.3f}"),
+            (
+                "key frames fixed / adaptive",
+                lambda r: f"{r['keys_fixed']} / {r['keys_adaptive']} of {r['frames']}",
+            ),
+            ("PSNR fixed", lambda r: f"{r['psnr_fixed']:.2f} dB"),
+            ("PSNR adaptive", lambda r: f"{r['psnr_adaptive']:.2f} dB"),
+            ("worst frame", lambda r: f"{r['worst_fixed']:.1f}, adaptive {r['worst_adaptive']:.1f} dB"),
+            ("clips it is better on", lambda r: f"{r['better_clips']} of {len(r['clips'])}"),
+        ],
+    ),
+    (
         "bundle_size",
         "Bundle size and export time",
         "`python benchmarks/bundle_size.py --preset PRESET`. All 15 routes, landscape and portrait frames.",
@@ -200,6 +297,10 @@ def _spread(record: Record) -> str:
     if "realisation_p10" not in record:
         return ""
     return f" ({record['realisation_p10']:.2f} to {record['realisation_p90']:.2f})"
+
+
+def _likeness(score: Record) -> str:
+    return f"{score['psnr']:.2f} / {score['ssim']:.4f}"
 
 
 def _memory(record: Record, reading: str) -> str:

@@ -18,6 +18,7 @@ from edgeflow.ir.program import Image, Interface
 from edgeflow.ir.route import Axis, Choice, Variable
 from edgeflow.runtime import Session
 from edgeflow.runtime.backends import Engine, OperatorTime
+from edgeflow.runtime.policy import Policy
 
 Array = NDArray[Any]
 
@@ -77,7 +78,7 @@ class _Watched:
 
 
 @dataclass
-class _Forced:
+class _Forced(Policy):
     """The model's own decisions, but for the variables of `route`."""
 
     route: Mapping[str, Choice] = field(default_factory=dict)

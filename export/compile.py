@@ -153,7 +153,9 @@ def _refuse_plugins(graphs: Mapping[str, GraphEntry]) -> None:
 
 
 def trace_all(model: RoutedModule, sizes: Sequence[tuple[int, int]]) -> dict[str, Program]:
-    """One program per kind of frame: `any`, `landscape` and `portrait`, or one per given size."""
+    """One program per kind of frame: `any`, `landscape` and `portrait`, or one per size, given or the model's."""
+    if not sizes and model.size:
+        sizes = [model.size]
     programs = [trace(model, {"height": h, "width": w}) for h, w in sizes]
     if not programs:
         programs = [trace(model), trace(model, portrait=True)]

@@ -42,15 +42,20 @@ class _Recording(EagerFlow):
 
 @dataclass
 class GoldenMaker:
-    """Makes golden vectors of graphs from one sample frame, with the eager segments.
+    """Makes golden vectors of graphs from sample frames, with the eager segments.
 
-    What a graph reads is taken from an eager run on the graph's route, rounded to float16;
-    the segments are then run on exactly that.
+    What a graph reads is taken from an eager run on the graph's route, rounded to float16; the segments
+    are then run on exactly that. The frame before it fills the states.
+
+    Attributes:
+        model: whose segments are run.
+        program: its program.
+        samples: inputs of two successive calls.
     """
 
     model: RoutedModule
     program: Program
-    sample: Sequence[NDArray[Any]]
+    samples: Sequence[Sequence[NDArray[Any]]]
 
     def __post_init__(self) -> None:
         self._runs: dict[Assignment, dict[str, EagerValue]] = {}
@@ -83,14 +88,19 @@ class GoldenMaker:
     def _record(self, route: Assignment) -> dict[str, EagerValue]:
         """Every value that the eager flow makes on this route."""
         if route not in self._runs:
-            eager = Eager(self.model, dict(route), _Recording)
-            eager(*(to_tensor(array) for array in self.sample))
+            before, eager = Eager(self.model), Eager(self.model, dict(route), _Recording)
+            last, now = ([to_tensor(array) for array in call] for call in self.samples[:2])
+            if self.program.states:
+                before(*last)
+                eager.states = before.states
+            eager(*now)
             assert isinstance(eager.last, _Recording)
             calls = [op for op in self.program.operations if isinstance(op, Call)]
             found: dict[str, EagerValue] = {}
             for call, (read, made) in zip(calls, eager.last.calls, strict=True):
-                found.update(zip(call.inputs, read, strict=True))
-                found.update(zip(call.outputs, made, strict=True))
+                if len(read) == len(call.inputs) and len(made) == len(call.outputs):  # else it did not run
+                    found.update(zip(call.inputs, read, strict=True))
+                    found.update(zip(call.outputs, made, strict=True))
             self._runs[route] = found
         return self._runs[route]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from edgeflow.flow.eager import Eager, EagerResult
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.program import FRAME, Call, Program, Route, Tile
 from edgeflow.ir.route import Assignment, assignment
+from edgeflow.ir.rules import KeyFrameInterval
 from edgeflow.ir.tiles import TileGrid
 
 CLIP_FRAMES = 6
@@ -37,7 +39,7 @@ class Mix:
 
 
 def of_clip(model: RoutedModule, program: Program, frames: Sequence[NDArray[np.uint8]]) -> Mix:
-    """The routes that the eager flow takes on calls spread evenly over a clip.
+    """The routes that the eager flow takes on calls spread evenly over a clip, or, if it keeps states, on the first ones.
 
     Args:
         model: runs eagerly.
@@ -46,7 +48,10 @@ def of_clip(model: RoutedModule, program: Program, frames: Sequence[NDArray[np.u
             cropped where the program fixes a size.
     """
     width = len(program.inputs)
-    firsts = np.unique(np.linspace(0, len(frames) - width, CLIP_FRAMES).astype(int))
+    last = len(frames) - width
+    firsts = np.unique(
+        np.linspace(0, min(last, CLIP_FRAMES - 1) if program.states else last, CLIP_FRAMES).astype(int)
+    )
     eager, found = Eager(model), []
     for first in firsts:
         (call,) = sample_calls(program.inputs, frames[0].shape[:2], 1, frames[first:])
@@ -80,7 +85,7 @@ def _routes(program: Program, result: EagerResult) -> dict[str, Mapping[Assignme
 
 
 def uniform(program: Program, regions: Mapping[str, int]) -> Mix:
-    """Every route about alike, where nothing is known of them.
+    """Every route about alike, where nothing is known of them; key frames as often as their interval says.
 
     Args:
         program: whose routes they are.
@@ -88,6 +93,7 @@ def uniform(program: Program, regions: Mapping[str, int]) -> Mix:
 
     Source: Kronecker sequences, whose points lie evenly in any number of dimensions.
     """
+    upto = _shares(program)
     steps = [prime**0.5 % 1 for prime in _primes(len(program.variables))]
     frames: list[dict[str, Mapping[Assignment, int]]] = [{} for _ in range(UNIFORM_FRAMES)]
     for name, count in regions.items():
@@ -96,13 +102,27 @@ def uniform(program: Program, regions: Mapping[str, int]) -> Mix:
             for region in range(number * count, (number + 1) * count):
                 chosen = {
                     variable.name: variable.axis.values[
-                        int((region + 0.5) * step % 1 * len(variable.axis.values))
+                        bisect(upto[variable.name], (region + 0.5) * step % 1)
                     ]
                     for variable, step in zip(program.variables, steps, strict=True)
                 }
                 routes[assignment(chosen)] += 1
             frame[name] = routes
     return Mix(tuple(frames), "every route alike")
+
+
+def _shares(program: Program) -> dict[str, list[float]]:
+    """Per variable, up to which share of the regions each of its values but the last is taken."""
+    shares = {}
+    for step in program.operations:
+        for decision in step.decisions if isinstance(step, Route) else ():
+            count = len(decision.variable.axis.values)
+            even = [(i + 1) / count for i in range(count - 1)]
+            rule = decision.rule
+            shares[decision.variable.name] = (
+                [1 / rule.interval] if isinstance(rule, KeyFrameInterval) else even
+            )
+    return shares
 
 
 def _primes(count: int) -> list[int]:

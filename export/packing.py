@@ -113,7 +113,7 @@ def pack_plan(
     flops = call_flops(model, program)
     size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
     calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames)
-    maker = GoldenMaker(model, program, calls[0])
+    maker = GoldenMaker(model, program, calls)
     steps: list[Any] = []
     for step in draft.steps:
         if not isinstance(step, StageDraft):

@@ -4,6 +4,7 @@ from edgeflow.ir.bundle import open_bundle as open_bundle
 from edgeflow.runtime.policy import Argmax as Argmax
 from edgeflow.runtime.policy import Fixed as Fixed
 from edgeflow.runtime.policy import Mix as Mix
+from edgeflow.runtime.policy import Rules as Rules
 from edgeflow.runtime.session import Session as Session
 from edgeflow.runtime.trace import Result as Result
 from edgeflow.runtime.trace import Trace as Trace

@@ -12,17 +12,11 @@ from numpy.typing import NDArray
 
 from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.costs import Roofline, load_costs
-from edgeflow.ir.errors import BackendError
+from edgeflow.ir.errors import BackendError, InputError
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Decision, Keep, Route, Sample, Shape, State, Stitch, Tile
 from edgeflow.ir.route import Axis, Choice
-from edgeflow.ir.rules import (
-    Argmax,
-    ConfidenceBelow,
-    FirstNonZero,
-    StreamContext,
-    evenly,
-)
+from edgeflow.ir.rules import HostRule, StreamContext, evenly
 from edgeflow.ir.tiles import Region, TileGrid, pool_map
 from edgeflow.runtime.backends import Backend, Engine
 from edgeflow.runtime.batching import cover
@@ -30,6 +24,7 @@ from edgeflow.runtime.device import device_of
 from edgeflow.runtime.kernels import open_kernel
 from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.rows import Array, Rows
+from edgeflow.runtime.static import dearest_route, route_flops, working_stages
 from edgeflow.runtime.trace import EngineTrace, RegionTrace, Result, Span, Trace
 
 
@@ -108,6 +103,10 @@ class Executor:
         self._owners = {d.variable.name: step.regions for step in routes for d in step.decisions}
         self._axes: dict[str, Axis] = {variable.name: variable.axis for variable in plan.variables}
         policy.check(self._axes)
+        decisions = [decision for step in routes for decision in step.decisions]
+        self._rules = _frame_rules(decisions, policy)
+        read = {d.scores for d in decisions if d.scores and self._reads(d)}
+        self._working = working_stages(plan, read)
         self._grids = {s.regions: TileGrid(*size, s.size, s.halo) for s in plan.steps if isinstance(s, Tile)}
         measured = load_costs(bundle.path, device_of(bundle, backend))
         self._costs = measured.ms if measured else {}
@@ -139,7 +138,8 @@ class Executor:
                 case Route():
                     self._route(step, frame)
                 case Stage():
-                    self._run_stage(step, frame)
+                    if step.name in self._working:
+                        self._run_stage(step, frame)
                 case Stitch():
                     self._stitch(step, frame)
                 case Keep():
@@ -147,7 +147,7 @@ class Executor:
                 case Sample():
                     self._sample(step, frame)
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
-        self._context.frame += 1
+        self._context.advance(frame.routes)
         total = (perf_counter() - start) * 1e3
         choices = self._choices(frame)
         trace = Trace(
@@ -171,11 +171,9 @@ class Executor:
         return Rows.of(kept)
 
     def dearest_flops(self) -> int:
-        """FLOPs of a frame whose every region takes the dearest variant of every stage."""
-        return sum(
-            max(graph.flops for graph in stage.graphs) * self._count(stage.regions)
-            for stage in self.plan.stages
-        )
+        """FLOPs of a frame whose every region takes the dearest route."""
+        size = self._dims["height"], self._dims["width"]
+        return route_flops(self.plan, size, dearest_route(self.plan, size))
 
     # Loading --------------------------------------------------------------------------------
 
@@ -267,18 +265,25 @@ class Executor:
         frame.routes.update(found)
 
     def _own_choice(self, decision: Decision, regions: str, frame: _Frame) -> NDArray[np.intp]:
-        rule, axis = decision.rule, decision.variable.axis
-        if not isinstance(rule, Argmax | FirstNonZero | ConfidenceBelow):
-            lengths = {spec.name: len(frame.inputs[spec.name]) for spec in self.plan.inputs}
-            self._context.lengths = lengths
-            return np.array([rule.choose(self._context, axis)])
-        assert decision.scores is not None
-        rows = self._value(decision.scores, frame)
+        variable = decision.variable
+        rule = self._rules.get(variable.name, decision.rule)
+        measured = self._value(decision.scores, frame) if decision.scores and self._reads(decision) else None
+        if isinstance(rule, HostRule):
+            self._context.lengths = {spec.name: len(frame.inputs[spec.name]) for spec in self.plan.inputs}
+            number = None if measured is None else float(self._memory.download(measured.row(0)).ravel()[0])
+            return np.array([rule.choose(self._context, variable, number)])
+        assert measured is not None
         if decision.pooled:
-            scores = pool_map(self._memory.download(rows.row(0)), self._grids[regions])
-            return rule.decide(scores[frame.order[regions]] if regions in frame.order else scores, axis)
-        scores = np.stack([self._memory.download(rows.row(i)) for i in range(self._count(regions))])
-        return rule.decide(scores.reshape(len(scores), -1), axis)
+            scores = pool_map(self._memory.download(measured.row(0)), self._grids[regions])
+            found = scores[frame.order[regions]] if regions in frame.order else scores
+            return rule.decide(found, variable.axis)
+        scores = np.stack([self._memory.download(measured.row(i)) for i in range(self._count(regions))])
+        return rule.decide(scores.reshape(len(scores), -1), variable.axis)
+
+    def _reads(self, decision: Decision) -> bool:
+        """Whether a decision reads its scores: a rule that reads none may have come with a measure."""
+        rule = self._rules.get(decision.variable.name, decision.rule)
+        return not isinstance(rule, HostRule) or rule.measures
 
     def _run_stage(self, stage: Stage, frame: _Frame) -> None:
         count = self._count(stage.regions)
@@ -408,6 +413,26 @@ class Executor:
             RegionTrace(p.top, p.left, p.bottom, p.right, {name: choices[name][i] for name in own})
             for i, p in enumerate(patches)
         )
+
+
+def _frame_rules(decisions: Sequence[Decision], policy: Policy) -> dict[str, HostRule]:
+    """The rule of every variable that is decided per frame.
+
+    Raises:
+        InputError: a policy's rule reads a measure, and the model has none.
+    """
+    rules: dict[str, HostRule] = {}
+    for decision in decisions:
+        rule = policy.rule(decision.variable, decision.rule)
+        if not isinstance(rule, HostRule):
+            continue
+        rules[decision.variable.name] = rule
+        if rule.measures and decision.scores is None:
+            raise InputError(
+                f"{rule.kind} reads a measure of the frame, and this bundle has none for {decision.variable.name}: "
+                "use another rule, or give f.decide a measure and export again"
+            )
+    return rules
 
 
 def _common(variants: Sequence[tuple[Port, ...]]) -> tuple[Port, ...]:

@@ -1,4 +1,4 @@
-"""Policies: what the runtime makes of the model's own decisions."""
+"""Policies: what the runtime makes of the model's own decisions, and rules that replace the model's."""
 
 from __future__ import annotations
 
@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.route import Axis, Choice, Variable
+from edgeflow.ir.rules import DriftAbove, HostRule, KeyFrameInterval, Rule
 
 
 class Policy(Protocol):
     """Turns the model's decision for every region into the one that is taken."""
+
+    def rule(self, variable: Variable, own: Rule) -> Rule:
+        """The rule by which a variable is decided: the model's own unless a policy replaces it."""
+        return own
 
     def check(self, axes: Mapping[str, Axis]) -> None:
         """Refuse what these axes do not offer."""
@@ -23,7 +28,7 @@ class Policy(Protocol):
         """Chosen index per region: (regions,), from the model's own; tiles stand row by row."""
 
 
-class Argmax:
+class Argmax(Policy):
     """The model's own decision."""
 
     def check(self, axes: Mapping[str, Axis]) -> None:
@@ -34,7 +39,7 @@ class Argmax:
         return own
 
 
-class Fixed:
+class Fixed(Policy):
     """The same value for every region, for the axes named; the model decides the others.
 
     >>> Fixed(exit=3).choose(Variable("exit", Axis(1, 2, 3)), np.array([0, 1]))
@@ -61,7 +66,49 @@ class Fixed:
         return np.full_like(own, variable.axis.index(self._values[name]))
 
 
-class Mix:
+class Rules(Policy):
+    """Other rules for axes that are decided per frame; the model's own for the others.
+
+    Args:
+        rules: by axis.
+
+    >>> Rules(mode=KeyFrameInterval(5)).rule(Variable("mode", Axis("key", "shortcut")), KeyFrameInterval(3))
+    KeyFrameInterval(interval=5)
+    """
+
+    def __init__(self, **rules: HostRule) -> None:
+        self._rules = rules
+
+    def rule(self, variable: Variable, own: Rule) -> Rule:
+        """The rule given for the variable's axis, or the model's own.
+
+        Raises:
+            InputError: the axis is not decided per frame.
+        """
+        name = variable.name.split(".")[0]
+        if name in self._rules and not isinstance(own, HostRule):
+            raise InputError(f"{name} is decided by {own.kind} of scores: only a rule per frame is replaced")
+        return self._rules.get(name, own)
+
+    def check(self, axes: Mapping[str, Axis]) -> None:
+        """Refuse an axis that does not exist, or one of more values than the rule takes.
+
+        Raises:
+            InputError: the model has no such axis, or the rule is not for it.
+        """
+        own = {name.split(".")[0]: axis for name, axis in axes.items()}
+        for name, rule in self._rules.items():
+            if name not in own:
+                raise InputError(f"no axis {name!r} to rule: the bundle has {', '.join(own) or 'none'}")
+            if isinstance(rule, KeyFrameInterval | DriftAbove) and len(own[name].values) != 2:
+                raise InputError(f"{rule.kind} decides between two values, {name} has {own[name].values!r}")
+
+    def choose(self, variable: Variable, own: NDArray[np.intp]) -> NDArray[np.intp]:
+        """What the rule said."""
+        return own
+
+
+class Mix(Policy):
     """Fixed shares of the regions take fixed routes, whatever the frame shows.
 
     For measurements: which regions take which route depends only on how many regions there are,

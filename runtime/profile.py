@@ -73,7 +73,7 @@ class ClipProfile:
         overhead: mean call time over mean engine time.
         stages_ms: mean time per stage and call.
         flops: mean FLOPs per call, padding included.
-        dearest_flops: FLOPs if every region took the dearest variant of every stage.
+        dearest_flops: FLOPs if every region took the dearest route.
         routes: share of the regions that took each route.
         gathered_rows: mean rows copied per call to form batches.
         padding: share of the rows run that were padding.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import log
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,8 @@ from edgeflow.runtime.trace import Result
 class Session:
     """Runs a bundle, frame after frame, keeping its states.
 
-    The first frame fixes the frame size: engines are loaded for it then.
+    The first frame fixes the frame size: engines are loaded for it then. A session is one stream: it
+    serves one thread at a time.
 
     Args:
         bundle: an open bundle, or the path of one.
@@ -54,6 +57,7 @@ class Session:
         self._exact = exact
         self._executor: Executor | None = None
         self._size: tuple[int, ...] = ()
+        self._busy = Lock()
 
     def __call__(self, *inputs: Array) -> Any:
         """Run one frame and return its output, or a tuple of them."""
@@ -67,8 +71,19 @@ class Session:
             inputs: images (h, w, 3) uint8, tensors float32 without batch dimension.
 
         Raises:
-            InputError: an input's shape or type is wrong, or differs from the stream's.
+            InputError: an input's shape or type is wrong, or differs from the stream's; or another thread
+                is running a frame.
         """
+        if not self._busy.acquire(blocking=False):
+            raise InputError(
+                "another thread is running a frame in this session: a session is one stream, open one per thread"
+            )
+        try:
+            return self._run(inputs)
+        finally:
+            self._busy.release()
+
+    def _run(self, inputs: tuple[Array, ...]) -> Result:
         plans = self.bundle.manifest.plans
         plan = next(iter(plans.values()))
         frame = _given_size(plan.inputs, inputs)
@@ -126,6 +141,17 @@ def select_plan(plans: Mapping[str, Plan], height: int, width: int) -> Plan:
         f"this bundle is for {', '.join(plans)} frames, got {width}x{height}: "
         f"export it with --size {width}x{height}, or without --size for any"
     )
+
+
+def fitting_size(plans: Mapping[str, Plan], height: int, width: int) -> tuple[int, int]:
+    """(height, width) that frames of a size have to be resized to: their own if a plan is for it.
+
+    Of several fixed sizes, the one whose shape is nearest.
+    """
+    sizes = [size for plan in plans.values() if (size := _declared_size(plan.inputs))]
+    if not sizes or (height, width) in sizes:
+        return height, width
+    return min(sizes, key=lambda size: abs(log(size[1] / size[0] * height / width)))
 
 
 def _given_size(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> tuple[int, int]:

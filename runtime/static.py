@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import product
 
-from edgeflow.ir.plan import Plan, Stage, StageGraph
+from edgeflow.ir.plan import Plan, Stage, StageGraph, Step
 from edgeflow.ir.program import FRAME, Keep, Route, Sample, Stitch, Tile
 from edgeflow.ir.route import ALWAYS, Choice
 from edgeflow.ir.tiles import TileGrid
 
 
-def working_stages(plan: Plan) -> frozenset[str]:
-    """Names of the stages that results or states come from; the others only decide (the router)."""
-    needed, sampled, working = set(plan.results), set(), set()
+def working_stages(plan: Plan, read: Collection[str] = ()) -> frozenset[str]:
+    """Names of the stages that results or states come from; the others only decide (the router).
+
+    Args:
+        plan: what to execute.
+        read: values that are needed besides.
+    """
+    needed, sampled, working = {*plan.results, *read}, set(), set()
     for step in reversed(plan.steps):
         match step:
             case Stage() if needed & {name for name, _ in step.otherwise}:
@@ -40,19 +45,19 @@ def dearest_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
         plan: what to execute.
         size: (height, width) of the frames.
     """
-    counts = {s.regions: len(TileGrid(*size, s.size, s.halo)) for s in plan.steps if isinstance(s, Tile)}
-    counts[FRAME] = 1
     axes = {variable.name.split(".")[0]: variable.axis for variable in plan.variables}
     routes = [dict(zip(axes, values, strict=True)) for values in product(*(a.values for a in axes.values()))]
 
-    def cost(route: dict[str, Choice]) -> int:
-        return sum(
-            counts[stage.regions] * graph.flops
-            for stage in plan.stages
-            for graph in selected(plan, stage, route)
-        )
+    return max(routes, key=lambda route: route_flops(plan, size, route))
 
-    return max(routes, key=cost)
+
+def route_flops(plan: Plan, size: tuple[int, int], route: Mapping[str, Choice]) -> int:
+    """FLOPs of a frame (height, width) whose every region takes this route."""
+    counts = {s.regions: len(TileGrid(*size, s.size, s.halo)) for s in plan.steps if isinstance(s, Tile)}
+    counts[FRAME] = 1
+    return sum(
+        counts[stage.regions] * graph.flops for stage in plan.stages for graph in selected(plan, stage, route)
+    )
 
 
 def selected(plan: Plan, stage: Stage, route: Mapping[str, Choice]) -> tuple[StageGraph, ...]:
@@ -62,14 +67,14 @@ def selected(plan: Plan, stage: Stage, route: Mapping[str, Choice]) -> tuple[Sta
 
 
 def static_plan(plan: Plan, route: Mapping[str, Choice]) -> Plan:
-    """The plan of the model that takes this route everywhere: no decisions, no router.
+    """The plan of the model that takes this route everywhere: no decisions, no router, no state that is not read.
 
     Decisions whose value is sampled by stay; run it with the policy `Fixed(**route)` of those.
     """
     values = {variable.name: route[variable.name.split(".")[0]] for variable in plan.variables}
     sampled = {step.variable for step in plan.steps if isinstance(step, Sample)}
     working = working_stages(plan)
-    steps: list[Tile | Route | Stage | Stitch | Keep | Sample] = []
+    steps: list[Step] = []
     for step in plan.steps:
         match step:
             case Stage():
@@ -85,4 +90,6 @@ def static_plan(plan: Plan, route: Mapping[str, Choice]) -> Plan:
                     steps.append(replace(step, decisions=left))
             case _:
                 steps.append(step)
-    return replace(plan, steps=tuple(steps))
+    read = {port.value for s in steps if isinstance(s, Stage) for g in s.graphs for port in g.inputs}
+    kept = [step for step in steps if not isinstance(step, Keep) or step.state in read]
+    return replace(plan, steps=tuple(kept))

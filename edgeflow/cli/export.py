@@ -48,14 +48,24 @@ class Strategy(str, Enum):
 def export(
     model: Annotated[
         str,
-        typer.Argument(help="`cain-sd`, or your own: path/to/file.py:build or package.module:build."),
+        typer.Argument(
+            help="`cain-sd`, `shortcut-v2v`, or your own: path/to/file.py:build or package.module:build."
+        ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write (a folder).")],
     target: Annotated[
         str, typer.Option(help="What to compile for: a name from `edgeflow targets`, or a .toml file.")
     ] = "cpu",
-    preset: Annotated[str, typer.Option(help="Size of a built-in model: full, small or tiny.")] = "small",
-    variant: Annotated[str, typer.Option(help="Variant of a built-in model: SD, S or D.")] = "SD",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Size of a built-in model: full, small (cain-sd alone, its default) or tiny."),
+    ] = None,
+    variant: Annotated[
+        str | None,
+        typer.Option(
+            help="Variant of a built-in model: SD, S or D of cain-sd; low, medium or high dependence of shortcut-v2v."
+        ),
+    ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(help="Weights (.safetensors). Built-in models bring their own where they exist."),
@@ -74,7 +84,8 @@ def export(
     size: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="WIDTHxHEIGHT", help="Fix the frame size. Repeat for several; any size if not given."
+            metavar="WIDTHxHEIGHT",
+            help="Fix the frame size. Repeat for several; if not given any size, or the model's own.",
         ),
     ] = None,
     clip: Annotated[
@@ -116,17 +127,21 @@ def export(
             "edgeflow.export.torch_tensorrt.TorchTensorRt(model, folder), or export for desktop-gpu"
         )
     sizes = [parse_size(text) for text in size or []]
-    frames = first_frames(clip, MIX_FRAMES + 1) if clip else []
     if not output.absolute().parent.is_dir():
         raise BundleError(
             f"cannot write {output}: there is no folder {output.absolute().parent}; make it first"
         )
     compile_model = _compiler()
+    from edgeflow.models import seed_options
+
     built = find_model(model, preset, variant)
+    own_size = built.size if not sizes else None
+    resize = (lambda height, width: own_size) if own_size else None
+    frames = first_frames(clip, MIX_FRAMES + 1, resize) if clip else []
     used = _load_weights(built, model, preset, variant, weights)
     reference = {"reference": model, "class": type(built).__name__, "weights": used}
     if ":" not in model:
-        reference |= {"preset": preset, "variant": variant}
+        reference |= seed_options(model, preset, variant)
     start = perf_counter()
     with progress_bar() as bar, _place(output, dry_run) as written:
         task = bar.add_task("trace")
@@ -173,15 +188,18 @@ def _compiler() -> Any:
     return compile_model
 
 
-def _load_weights(built: RoutedModule, model: str, preset: str, variant: str, weights: Path | None) -> str:
+def _load_weights(
+    built: RoutedModule, model: str, preset: str | None, variant: str | None, weights: Path | None
+) -> str:
     """Load weights into the model; says which."""
-    from edgeflow.models import pretrained_seed
-    from edgeflow.models.cain_sd.weights import load_weights
+    from edgeflow.models import pretrained_seed, seed_options
+    from edgeflow.models.weights import load_weights
 
     if weights is None and ":" not in model:
         weights = pretrained_seed(model, preset, variant)
         if weights is None:
-            err.print(f"edgeflow: {model} {preset} {variant} comes without trained weights; these are random")
+            own = " ".join(seed_options(model, preset, variant).values())
+            err.print(f"edgeflow: {model} {own} comes without trained weights; these are random")
             return "random"
         load_weights(built, weights)
         return f"pretrained/{weights.name}"

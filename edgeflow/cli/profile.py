@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from json import dumps
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ from edgeflow.ir.errors import BundleError, InputError
 from edgeflow.ir.files import write_atomically
 from edgeflow.runtime.profile import ClipProfile, ProfileReport
 from edgeflow.runtime.profile import profile as profile_bundle
+from edgeflow.runtime.session import fitting_size
 from edgeflow.runtime.timeline import timeline
 from edgeflow.runtime.waterfall import Waterfall
 
@@ -57,7 +59,8 @@ def profile(
             raise InputError(f"{option} {given} needs frames to run: give --clip as well")
     opened = open_bundle(bundle)
     full = open_bundle(static) if static else None
-    pictures = first_frames(clip, frames) if clip else []
+    plans = opened.manifest.plans
+    pictures = first_frames(clip, frames, partial(fitting_size, plans)) if clip else []
     with err.status("profile") as status:
         report = profile_bundle(
             opened,

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from edgeflow.flow.module import RoutedModule
 
 
-def find_model(reference: str, preset: str, variant: str) -> RoutedModule:
-    """Build a model from `cain-sd`, `path/to/file.py:build` or `package.module:build`.
+def find_model(reference: str, preset: str | None, variant: str | None) -> RoutedModule:
+    """Build a model from `cain-sd`, `shortcut-v2v`, `path/to/file.py:build` or `package.module:build`.
 
     Raises:
         FlowError: it cannot be found, or is no routed module.

@@ -1,44 +1,13 @@
-"""`edgeflow train`: train a model of edgeflow on your own clips."""
+"""`edgeflow train`: train a model of edgeflow on your own clips, one command per family."""
 
 from __future__ import annotations
 
-import json
-import signal
-from enum import Enum
-from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
-
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from edgeflow.ir.errors import TrainError
-
-if TYPE_CHECKING:
-    from edgeflow.models.cain_sd import CAINSD
-    from edgeflow.training.checkpoint import Position
-    from edgeflow.training.loop import Length, Outcome, Run
+from edgeflow.cli.train_cain_sd import cain_sd
+from edgeflow.cli.train_shortcut_v2v import shortcut_v2v
 
 app = typer.Typer(help="Train a model on your own video clips.", no_args_is_help=True)
-
-INTERRUPTED = 130
-
-
-class PresetName(str, Enum):
-    """Sizes of CAIN-SD."""
-
-    full = "full"
-    small = "small"
-    tiny = "tiny"
-
-
-class Variant(str, Enum):
-    """What CAIN-SD chooses."""
-
-    S = "S"
-    D = "D"
-    SD = "SD"
 
 
 @app.callback()
@@ -46,147 +15,5 @@ def families() -> None:
     """Train a model on your own video clips."""
 
 
-@app.command("cain-sd")
-def cain_sd(
-    data: Annotated[Path, typer.Option(help="Folder of video files. Clips that move teach most.")],
-    run: Annotated[
-        Path,
-        typer.Option(
-            help="Folder for checkpoint, log, decoded frames and the trained weights. A run that was stopped "
-            "goes on from its checkpoint here."
-        ),
-    ],
-    preset: Annotated[
-        PresetName,
-        typer.Option(
-            help="Size: full is the paper's and wants a GPU; small can be trained on a CPU, in hours; tiny is for tests."
-        ),
-    ] = PresetName.small,
-    variant: Annotated[
-        Variant, typer.Option(help="What is chosen per patch: S scale, D depth, SD both.")
-    ] = Variant.SD,
-    minutes: Annotated[
-        float | None,
-        typer.Option(min=0.01, help="Length of the training; 60 if --steps is not given either."),
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Length in steps, instead of --minutes.")] = None,
-    hold_out: Annotated[
-        list[str] | None, typer.Option(help="File name of a clip that training must not see. Repeatable.")
-    ] = None,
-    lambda_scale: Annotated[
-        float | None,
-        typer.Option(min=0, help="Price of scale's FLOPs per pixel; higher is cheaper and blurrier."),
-    ] = None,
-    lambda_depth: Annotated[
-        float | None,
-        typer.Option(min=0, help="Price of depth's FLOPs per pixel; higher leaves earlier."),
-    ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if not given.")] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
-) -> None:
-    """Train CAIN-SD, frame interpolation that picks a scale and a depth for every patch.
-
-    Learns from a folder of clips: every middle frame of three is its own label. Ctrl-C keeps what
-    was learnt; the same command goes on from there.
-    """
-    if minutes is not None and steps is not None:
-        raise TrainError("a training has one length: give --minutes or --steps, not both")
-    from edgeflow.training.loop import Length
-
-    length = Length(steps, None if steps else minutes or 60.0)
-    notes = Console(stderr=True)
-    prices: dict[str, Any] = {"lambda_scale": lambda_scale, "lambda_depth": lambda_depth}
-    chosen = {name: price for name, price in prices.items() if price is not None}
-    model, job = _prepare(
-        data, run, preset.value, variant.value, length, hold_out or [], chosen, threads, seed, notes
-    )
-    outcome = _train(job, notes)
-    if not outcome.finished:
-        notes.print(f"stopped; the same command goes on from {run}", soft_wrap=True)
-        raise typer.Exit(INTERRUPTED)
-    weights = _keep(model, run, outcome.steps)
-    if as_json:
-        typer.echo(json.dumps({"weights": str(weights), "steps": outcome.steps, **job.identity}))
-    else:
-        typer.echo(f"trained {outcome.steps} steps; weights are in {weights}")
-
-
-def _prepare(
-    data: Path,
-    folder: Path,
-    preset: str,
-    variant: str,
-    length: Length,
-    hold_out: list[str],
-    prices: dict[str, Any],
-    threads: int | None,
-    seed: int,
-    notes: Console,
-) -> tuple[CAINSD, Run]:
-    from dataclasses import replace
-
-    import numpy as np
-    import torch
-
-    from edgeflow.models.cain_sd import build
-    from edgeflow.training.cain_sd import RECIPES, Curriculum
-    from edgeflow.training.data import load_clips
-    from edgeflow.training.loop import Run
-    from edgeflow.training.samples import Samples
-
-    if threads:
-        torch.set_num_threads(threads)
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    with notes.status("decoding clips"):
-        clips = load_clips(data, folder / "cache", hold_out)
-    for line in clips.skipped:
-        notes.print(line, soft_wrap=True)
-    recipe = replace(RECIPES[preset], **prices)
-    model = build(preset, variant).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    curriculum = Curriculum(model, Samples(clips.training, recipe.crop, rng), recipe)
-    curriculum.start()
-    return model, Run(model, curriculum.stages(), length, folder, rng, {"preset": preset, "variant": variant})
-
-
-def _train(job: Run, notes: Console) -> Outcome:
-    """Train under a progress bar until the end or Ctrl-C."""
-    asked_to_stop = False
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked_to_stop
-        asked_to_stop = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[said]}"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=notes) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def report(position: Position, done: float, loss: float) -> None:
-            if position.stage not in tasks:
-                tasks[position.stage] = bars.add_task(position.stage, total=1.0, said="")
-            bars.update(
-                tasks[position.stage], completed=min(done, 1.0), said=f"step {position.step}, loss {loss:.4f}"
-            )
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            return job.train(report, lambda: asked_to_stop)
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-def _keep(model: CAINSD, folder: Path, steps: int) -> Path:
-    from edgeflow import __version__
-    from edgeflow.models.cain_sd.weights import save_weights
-
-    path = folder / "weights.safetensors"
-    save_weights(model, path, facts={"steps": str(steps), "version": __version__})
-    return path
+app.command("cain-sd")(cain_sd)
+app.command("shortcut-v2v")(shortcut_v2v)

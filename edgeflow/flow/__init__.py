@@ -16,6 +16,7 @@ from edgeflow.ir.program import Tensor as Tensor
 from edgeflow.ir.route import Axis as Axis
 from edgeflow.ir.rules import Argmax as Argmax
 from edgeflow.ir.rules import ConfidenceBelow as ConfidenceBelow
+from edgeflow.ir.rules import DriftAbove as DriftAbove
 from edgeflow.ir.rules import FirstNonZero as FirstNonZero
 from edgeflow.ir.rules import KeyFrameInterval as KeyFrameInterval
 from edgeflow.ir.rules import Nearest as Nearest

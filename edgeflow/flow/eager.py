@@ -60,6 +60,10 @@ class Eager:
         model: the routed module; not put into eval mode here.
         fixed: values that replace the model's own decisions, by variable or axis name.
         interpreter: a subclass that watches the run.
+        rules: that replace the model's own for decisions per frame, by axis name.
+
+    Attributes:
+        states: what the next frame will read, by name; empty after a reset.
     """
 
     def __init__(
@@ -67,26 +71,28 @@ class Eager:
         model: RoutedModule,
         fixed: Mapping[str, Choice] | None = None,
         interpreter: type[EagerFlow] | None = None,
+        rules: Mapping[str, HostRule] | None = None,
     ) -> None:
         self._model = model
         self._interpreter = interpreter or EagerFlow
-        self._fixed = dict(fixed or {})
-        for name, value in self._fixed.items():
-            axis = model.axes.get(name.split(".")[0])
-            if axis is None:
+        self._fixed, self._rules = dict(fixed or {}), dict(rules or {})
+        for name in (*self._fixed, *self._rules):
+            if name.split(".")[0] not in model.axes:
                 raise FlowError(f"no axis {name!r} to fix: {type(model).__name__} has {sorted(model.axes)}")
-            axis.index(value)
+        for name, value in self._fixed.items():
+            model.axes[name.split(".")[0]].index(value)
         self.last: EagerFlow | None = None
         self.reset()
 
     def reset(self) -> None:
         """Forget all states, as at the start of a stream."""
+        self._shapes: tuple[torch.Size, ...] = ()
         self._context = StreamContext()
-        self._states: dict[str, torch.Tensor] = {}
+        self.states: dict[str, torch.Tensor] = {}
 
     @torch.no_grad()
     def __call__(self, *inputs: torch.Tensor) -> EagerResult:
-        """Run one frame; each input (1, ...) float32.
+        """Run one frame; each input (1, ...) float32. Inputs of other shapes begin a new stream.
 
         Raises:
             FlowError: the flow joins what does not fit, or an input's shape is wrong.
@@ -98,11 +104,15 @@ class Eager:
             free = [isinstance(d, str) or d == s for d, s in zip(spec.shape, tensor.shape[1:], strict=False)]
             if tensor.ndim != len(spec.shape) + 1 or not all(free):
                 raise FlowError(f"input {spec.name} is (1, {spec.shape}), got {tuple(tensor.shape)}")
-        frame = self._interpreter(self._model, self._fixed, self._context, self._states)
+        shapes = tuple(tensor.shape for tensor in inputs)
+        if self._shapes and shapes != self._shapes:
+            self.reset()
+        self._shapes = shapes
+        frame = self._interpreter(self._model, self._fixed, self._context, self.states, self._rules)
         result = self._model.flow(frame, *(EagerValue(FRAME, [tensor]) for tensor in inputs))
         outputs = tuple(value.known()[0] for value in flatten(leaves(result)))
-        self._states = {**self._states, **frame.kept}
-        self._context.frame += 1
+        self.states = {**self.states, **frame.kept}
+        self._context.advance(frame.chosen)
         routes = {
             variable.name: [variable.axis.values[i] for i in frame.chosen[variable.name]]
             for variable in frame.variables
@@ -120,9 +130,10 @@ class EagerFlow(Flow):
         fixed: Mapping[str, Choice],
         context: StreamContext,
         states: dict[str, torch.Tensor],
+        rules: Mapping[str, HostRule],
     ) -> None:
         super().__init__(model)
-        self._fixed, self._context, self._states = fixed, context, states
+        self._fixed, self._context, self._states, self._rules = fixed, context, states, rules
         self.kept: dict[str, torch.Tensor] = {}
         self.chosen: dict[str, NDArray[np.intp]] = {}
         self.grids: dict[str, TileGrid] = {}
@@ -221,9 +232,12 @@ class EagerFlow(Flow):
             flat = torch.cat(scores.known()).flatten(1).numpy()
             self.chosen[variable.name] = rule.decide(flat, variable.axis)
 
-    def _decide(self, variable: Variable, rule: HostRule) -> None:
-        fixed = self._override(variable)
-        chosen = rule.choose(self._context, variable.axis) if fixed is None else fixed
+    def _decide(self, variable: Variable, rule: HostRule, measured: EagerValue | None) -> None:
+        chosen = self._override(variable)
+        if chosen is None:
+            rule = self._rules.get(variable.name.split(".")[0], rule)
+            number = None if measured is None else float(measured.known()[0])
+            chosen = rule.choose(self._context, variable, number)
         self.chosen[variable.name] = np.array([chosen])
 
     def _override(self, variable: Variable) -> int | None:

@@ -10,7 +10,7 @@ from typing import Any
 from edgeflow.flow.module import RoutedModule, segment_name
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.route import ALWAYS, NEVER, Axis, Choice, Condition, Variable, as_condition
-from edgeflow.ir.rules import Argmax, HostRule, KeyFrameInterval, Nearest, Rule, ScoreRule
+from edgeflow.ir.rules import Argmax, HostRule, Rule, ScoreRule
 
 NOTHING: Any = object()
 """Stands for the value of a region where a call did not run and gave no other value."""
@@ -130,7 +130,9 @@ class Flow(ABC):
     def switch(self, selector: Selector, branches: Mapping[Choice, Any] | None = None, **named: Any) -> Any:
         """Run one of several segments: `key=(self.middle, a), shortcut=(self.block, b, a)`.
 
-        Branches are named by the axis's values; give a mapping where they are no words.
+        A branch may be a list: `[(self.align, b, a), self.blend, self.expand]` runs one segment after
+        another, each on what the one before made. Branches are named by the axis's values; give a mapping
+        where they are no words.
 
         Raises:
             FlowError: a value of the axis has no branch, or a branch no value.
@@ -144,7 +146,11 @@ class Flow(ABC):
             )
         result: Any = None
         for value in values:
-            segment, *inputs = given[value]
+            branch = given[value]
+            (segment, *inputs), *rest = branch if isinstance(branch, list) else [branch]
+            for following in rest:
+                made = self.call(segment, *inputs, when=selector == value, otherwise=None)
+                segment, inputs = following, [made]
             result = self.call(segment, *inputs, when=selector == value, otherwise=result)
         return result
 
@@ -172,12 +178,23 @@ class Flow(ABC):
             selectors[name] = Selector(variable)
         return Chosen(selectors)
 
-    def decide(self, **rules: KeyFrameInterval | Nearest) -> Chosen:
-        """Decide per frame by a host rule, which reads no tensors."""
+    def decide(self, measured: Any = None, /, **rules: HostRule) -> Chosen:
+        """Decide per frame by a host rule: `f.decide(mode=KeyFrameInterval(3))`.
+
+        Args:
+            measured: a value of one number per frame, (1, 1), for rules that read a measure. Give it even if
+                the rule here reads none: a policy may replace the rule at run time.
+            rules: by axis.
+
+        Raises:
+            FlowError: a rule reads a measure and none is given.
+        """
         selectors = {}
         for name, rule in rules.items():
+            if rule.measures and measured is None:
+                raise FlowError(f"{type(rule).__name__} reads a measure: use f.decide(measure, {name}=...)")
             variable = self._variable(name)
-            self._decide(variable, rule)
+            self._decide(variable, rule, measured)
             selectors[name] = Selector(variable)
         return Chosen(selectors)
 
@@ -221,7 +238,7 @@ class Flow(ABC):
     def _route(self, regions: Any, variable: Variable, rule: ScoreRule, scores: Any) -> None: ...
 
     @abstractmethod
-    def _decide(self, variable: Variable, rule: HostRule) -> None: ...
+    def _decide(self, variable: Variable, rule: HostRule, measured: Any) -> None: ...
 
     def _variable(self, axis: str) -> Variable:
         axes = self.model.axes

@@ -24,6 +24,8 @@ class RoutedModule(nn.Module):
 
     inputs: ClassVar[tuple[Interface, ...]]
     outputs: ClassVar[tuple[Interface, ...]]
+    size: tuple[int, int] | None = None
+    """(height, width) of the frames it is compiled for if its exporter names none."""
 
     def flow(self, f: Flow, *inputs: Any) -> Any:
         """State the routing in the primitives of `f`; return the output values."""

@@ -291,8 +291,10 @@ class TraceFlow(Flow):
                 raise FlowError(f"the axis {variable.name} has {wanted} values, its scores are {read}")
         self._add(own, Decision(variable, rule, read.name, pooled))
 
-    def _decide(self, variable: Variable, rule: HostRule) -> None:
-        self._add(FRAME, Decision(variable, rule))
+    def _decide(self, variable: Variable, rule: HostRule, measured: TraceValue | None) -> None:
+        if measured is not None and dict(measured.value.shapes) != {(): (1,)}:
+            raise FlowError(f"{variable.name} is decided by one number per frame, got {measured.value}")
+        self._add(FRAME, Decision(variable, rule, measured.value.name if measured else None))
 
     def _add(self, regions: str, decision: Decision) -> None:
         last = self._operations[-1] if self._operations else None

@@ -273,7 +273,7 @@ class _TrainFlow(Flow):
         count = regions.shape[0]
         if variable.name.split(".")[0] in self._fixed:
             index = variable.axis.index(self._fixed[variable.name.split(".")[0]])
-            self.masks[variable.name] = self._one_hot(index, variable, count)
+            self.masks[variable.name] = self._one_hot(torch.full((count,), index), variable)
             return
         logits = scores.tensor
         if scores.regions == FRAME and regions.regions != FRAME:
@@ -294,15 +294,18 @@ class _TrainFlow(Flow):
         hard = F.one_hot(logits.argmax(1), logits.shape[1]).to(soft)
         return hard + soft - soft.detach()
 
-    def _decide(self, variable: Variable, rule: HostRule) -> None:
+    def _decide(self, variable: Variable, rule: HostRule, measured: TrainValue | None) -> None:
         fixed = self._fixed.get(variable.name.split(".")[0])
-        index = rule.choose(self._context, variable.axis) if fixed is None else variable.axis.index(fixed)
-        self.masks[variable.name] = self._one_hot(index, variable, self._batch)
+        if fixed is not None:
+            index = torch.full((self._batch,), variable.axis.index(fixed))
+        else:
+            numbers = [None] * self._batch if measured is None else measured.tensor.flatten().tolist()
+            index = torch.tensor([rule.choose(self._context, variable, number) for number in numbers])
+        self.masks[variable.name] = self._one_hot(index, variable)
 
-    def _one_hot(self, index: int, variable: Variable, count: int) -> torch.Tensor:
-        mask = next(self.model.parameters()).new_zeros(count, len(variable.axis.values))
-        mask[:, index] = 1
-        return mask
+    def _one_hot(self, index: torch.Tensor, variable: Variable) -> torch.Tensor:
+        parameter = next(self.model.parameters())
+        return F.one_hot(index, len(variable.axis.values)).to(parameter)
 
     def _mask(self, condition: Condition, regions: str) -> torch.Tensor:
         taken = self.taken.get(regions)

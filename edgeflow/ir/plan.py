@@ -172,16 +172,21 @@ def _verify_stage(stage: Stage, values: set[str]) -> None:
     if not stage.graphs:
         raise BundleError(f"plan: stage {stage.name} has no graph; export again")
     outputs = {name for name, _ in stage.otherwise}
+    # A graph need not make what only other routes read.
+    made = {name for graph in stage.graphs for name in _graph_makes(graph)}
+    if missing := outputs - made:
+        raise BundleError(f"plan: no graph of stage {stage.name} makes {sorted(missing)}; export again")
     for graph in stage.graphs:
-        made = {port.value for port in graph.outputs} | {name for name, _ in graph.kept}
-        if not outputs <= made:
-            raise BundleError(f"plan: stage {stage.name}, graph {graph.graph} lacks {sorted(outputs - made)}")
         if graph.batches[:1] != (1,) or list(graph.batches) != sorted(set(graph.batches)):
             raise BundleError(
                 f"plan: stage {stage.name}: batch sizes ascend from 1, got {graph.batches}; export again"
             )
         if unknown := {port.value for port in (*graph.inputs, *graph.outputs)} - values:
             raise BundleError(f"plan: stage {stage.name} names unknown values {sorted(unknown)}")
+
+
+def _graph_makes(graph: StageGraph) -> set[str]:
+    return {port.value for port in graph.outputs} | {name for name, _ in graph.kept}
 
 
 def _step_reads(step: Step) -> set[str]:

@@ -6,6 +6,7 @@ differ where the logits differ.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.ir.errors import FlowError
-from edgeflow.ir.route import Axis
+from edgeflow.ir.route import Axis, Variable
 
 Scores: TypeAlias = NDArray[np.float32]
 
@@ -23,14 +24,26 @@ class StreamContext:
     """What the host knows when it decides for a frame.
 
     Attributes:
-        frame: frames since the last reset, 0 for the first.
-        since: per variable, frames since it last took its axis's first value.
+        since: per variable that is decided per frame, frames since it last took its axis's first value,
+            1 on the frame after; absent if it never did since the last reset.
         lengths: per program input, its run-time length where that is free.
     """
 
-    frame: int = 0
     since: dict[str, int] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
+
+    def advance(self, chosen: Mapping[str, NDArray[np.intp]]) -> None:
+        """Go on to the next frame.
+
+        Args:
+            chosen: per variable, the index that every region took on this frame; variables of several
+                regions are passed over.
+        """
+        for name, indices in chosen.items():
+            if len(indices) == 1 and indices[0] == 0:
+                self.since[name] = 1
+            elif name in self.since:
+                self.since[name] += 1
 
 
 @dataclass(frozen=True)
@@ -84,21 +97,53 @@ class ConfidenceBelow:
 
 @dataclass(frozen=True)
 class KeyFrameInterval:
-    """The axis's first value on every `interval`-th frame, its second value on the others.
+    """The axis's first value on the first frame and `interval` frames after it was last taken, else the second.
 
     Source: Shortcut-V2V, Algorithm 1 (a key frame every alpha frames).
     """
 
     interval: int
     kind: ClassVar[str] = "key-frame-interval"
+    measures: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.interval < 1:
             raise FlowError(f"a key-frame interval counts frames from 1 up, got {self.interval}")
 
-    def choose(self, context: StreamContext, axis: Axis) -> int:
+    def choose(self, context: StreamContext, variable: Variable, measured: float | None = None) -> int:
         """Chosen index for this frame."""
-        return 0 if context.frame % self.interval == 0 else 1
+        since = context.since.get(variable.name)
+        return 0 if since is None or since >= self.interval else 1
+
+
+@dataclass(frozen=True)
+class DriftAbove:
+    """The axis's first value where a measure of the frame exceeds a threshold, else the second.
+
+    The first value is also taken on the first frame, and `longest` frames after it was last taken, so
+    that nothing gets older than that. A measure that is no number exceeds every threshold.
+    """
+
+    threshold: float
+    longest: int
+    kind: ClassVar[str] = "drift-above"
+    measures: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.longest < 1:
+            raise FlowError(f"DriftAbove: the longest interval counts frames from 1 up, got {self.longest}")
+
+    def choose(self, context: StreamContext, variable: Variable, measured: float | None = None) -> int:
+        """Chosen index for this frame.
+
+        Raises:
+            FlowError: the flow measures nothing for this decision.
+        """
+        if measured is None:
+            raise FlowError(f"DriftAbove reads a measure: give f.decide(measure, {variable.name}=...) one")
+        since = context.since.get(variable.name)
+        fresh = since is not None and since < self.longest and measured <= self.threshold
+        return 1 if fresh else 0
 
 
 @dataclass(frozen=True)
@@ -118,13 +163,15 @@ class Nearest:
     length: int | Length
     ties: str = "higher"
     kind: ClassVar[str] = "nearest"
+    measures: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if self.ties not in ("higher", "lower"):
             raise FlowError(f"Nearest: ties go to the 'higher' or the 'lower' value, got {self.ties!r}")
 
-    def choose(self, context: StreamContext, axis: Axis) -> int:
+    def choose(self, context: StreamContext, variable: Variable, measured: float | None = None) -> int:
         """Chosen index for this clip."""
+        axis = variable.axis
         wanted = self.length if isinstance(self.length, int) else context.lengths[self.length.input]
         numbers = [float(v) for v in axis.values if not isinstance(v, str)]
         if len(numbers) != len(axis.values):
@@ -134,11 +181,11 @@ class Nearest:
 
 
 ScoreRule: TypeAlias = Argmax | FirstNonZero | ConfidenceBelow
-HostRule: TypeAlias = KeyFrameInterval | Nearest
+HostRule: TypeAlias = KeyFrameInterval | DriftAbove | Nearest
 Rule: TypeAlias = ScoreRule | HostRule
 
 _KINDS: dict[str, type[Any]] = {
-    rule.kind: rule for rule in (Argmax, FirstNonZero, ConfidenceBelow, KeyFrameInterval, Nearest)
+    rule.kind: rule for rule in (Argmax, FirstNonZero, ConfidenceBelow, KeyFrameInterval, DriftAbove, Nearest)
 }
 
 

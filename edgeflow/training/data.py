@@ -60,13 +60,16 @@ class Dataset:
     skipped: tuple[str, ...]
 
 
-def load_clips(folder: Path, cache: Path, hold_out: Collection[str] = ()) -> Dataset:
+def load_clips(
+    folder: Path, cache: Path, hold_out: Collection[str] = (), size: tuple[int, int] | None = None
+) -> Dataset:
     """Decode the clips of a folder, or find them decoded in the cache.
 
     Args:
         folder: holds the video files; its subfolders are not searched.
         cache: where decoded frames are kept; made if missing.
         hold_out: file names of clips that training must not see.
+        size: (height, width) to which frames are resized; each clip keeps its own if None.
 
     Raises:
         TrainError: no such folder, no usable clip in it, or a held-out name is not there.
@@ -83,7 +86,7 @@ def load_clips(folder: Path, cache: Path, hold_out: Collection[str] = ()) -> Dat
     clips, skipped = [], []
     for path in files:
         try:
-            clips.append(_load(path, cache))
+            clips.append(_load(path, cache, size))
         except TrainError as error:
             skipped.append(f"left out {path.name}: {error}")
     training = tuple(clip for clip in clips if clip.name not in hold_out)
@@ -93,11 +96,12 @@ def load_clips(folder: Path, cache: Path, hold_out: Collection[str] = ()) -> Dat
     return Dataset(training, tuple(clip for clip in clips if clip.name in hold_out), tuple(skipped))
 
 
-def _load(path: Path, cache: Path) -> Clip:
+def _load(path: Path, cache: Path, wanted: tuple[int, int] | None) -> Clip:
     stat = path.stat()
-    key = sha256(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    told = f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}" + (f" {wanted}" if wanted else "")
+    key = sha256(told.encode()).hexdigest()[:16]
     found = list(cache.glob(f"{key}-*.rgb"))
-    raw = found[0] if found else _decode(path, cache, key)
+    raw = found[0] if found else _decode(path, cache, key, wanted)
     width, height = (int(part) for part in raw.stem.split("-")[1].split("x"))
     frames = np.memmap(raw, np.uint8, "r").reshape(-1, height, width, 3)
     if len(frames) < FEWEST_FRAMES:
@@ -110,17 +114,18 @@ def _load(path: Path, cache: Path) -> Clip:
     return Clip(path.name, frames, np.load(known))
 
 
-def _decode(path: Path, cache: Path, key: str) -> Path:
-    """Write a clip's frames to `<key>-<width>x<height>.rgb`; all have the first one's size."""
+def _decode(path: Path, cache: Path, key: str, wanted: tuple[int, int] | None) -> Path:
+    """Write a clip's frames to `<key>-<width>x<height>.rgb`: of the wanted size, or all of the first one's."""
     partial = cache / f"{key}.partial"
-    size: tuple[int, int] | None = None
+    size = wanted and wanted[::-1]
     try:
         with av.open(str(path)) as container, partial.open("wb") as out:
             if not container.streams.video:
                 raise TrainError("it holds no video")
             for number, frame in enumerate(container.decode(video=0)):
                 size = size or (frame.width, frame.height)
-                out.write(frame.to_ndarray(format="rgb24", width=size[0], height=size[1]).tobytes())
+                made = frame.reformat(*size, "rgb24", interpolation="AREA" if wanted else None)
+                out.write(made.to_ndarray().tobytes())
                 if number + 1 == MOST_FRAMES:
                     break
     except (av.FFmpegError, OSError) as error:

@@ -18,8 +18,6 @@ from edgeflow.training.checkpoint import Position, RunLog, load_checkpoint, save
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_SECONDS = 60.0
 LOG_SECONDS = 10.0
-GRADIENT_NORM = 0.1
-"""Gradients are clipped to this norm, as CAIN's are."""
 SKIP_ABOVE = 10.0
 """A step whose loss is this many times the stage's first is skipped, as CAIN's are."""
 WARM_UP, LEAST_RATE = 0.02, 0.02
@@ -44,6 +42,8 @@ class Stage:
         rate: highest learning rate of Adam.
         trained: modules whose parameters learn.
         loss: draws samples and computes what to minimise.
+        betas: of Adam.
+        gradient_norm: to which gradients are clipped; CAIN's by default.
     """
 
     name: str
@@ -51,6 +51,8 @@ class Stage:
     rate: float
     trained: tuple[nn.Module, ...]
     loss: Callable[[], Loss]
+    betas: tuple[float, float] = (0.9, 0.99)
+    gradient_norm: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ class Run:
         if position.first_loss is None or value <= SKIP_ABOVE * position.first_loss:
             optimiser.zero_grad()
             loss.total.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], GRADIENT_NORM)
+            nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], stage.gradient_norm)
             optimiser.step()
         return {"loss": value, **{name: float(part.detach()) for name, part in loss.parts.items()}}
 
@@ -183,7 +185,7 @@ class Run:
         self.model.requires_grad_(False)
         for parameter in trained:
             parameter.requires_grad_(True)
-        return torch.optim.Adam(trained, lr=stage.rate, betas=(0.9, 0.99))
+        return torch.optim.Adam(trained, lr=stage.rate, betas=stage.betas)
 
     def _done(self, position: Position, stage: Stage) -> float:
         return self.length.done(position, stage.share / sum(each.share for each in self.stages))

@@ -118,6 +118,41 @@ class Samples:
         return 1 if self.rng.random() < 0.5 else -1
 
 
+class Pairs:
+    """Random pairs of whole frames of the training part of clips, all of one size.
+
+    Args:
+        clips: resized to one size.
+        rng: draws everything.
+    """
+
+    def __init__(self, clips: tuple[Clip, ...], rng: np.random.Generator) -> None:
+        self.clips, self.rng = clips, rng
+
+    def draw(self, count: int, farthest: int) -> torch.Tensor:
+        """Pairs 1 to `farthest` frames apart, some mirrored, some with time running backwards.
+
+        Returns:
+            (2, count, 3, height, width) float32 in [0, 1].
+
+        Raises:
+            TrainError: no pair without a scene cut was found.
+        """
+        return _pictures([self._pair(farthest) for _ in range(count)], 255)
+
+    def _pair(self, farthest: int) -> NDArray[np.uint8]:
+        """(2, height, width, 3)."""
+        for _ in range(1000):
+            clip = self.clips[self.rng.integers(len(self.clips))]
+            gap = int(self.rng.integers(1, farthest + 1))
+            first = int(self.rng.integers(clip.split - gap))
+            if clip.continuous(first, first + max(gap, 2)):
+                forth, mirrored = (1 if self.rng.random() < 0.5 else -1 for _ in range(2))
+                pair: NDArray[np.uint8] = clip.frames[[first, first + gap]][::forth, :, ::mirrored]
+                return pair
+        raise TrainError("the clips change scene all the time: train on steadier ones")
+
+
 def _pictures(triplets: Sequence[NDArray[np.unsignedinteger[Any]]], white: int) -> torch.Tensor:
     """Triplets of (3, height, width, 3) with `white` as 1: (3, triplets, 3, height, width) float32."""
     drawn = torch.from_numpy(np.stack(triplets, 1)).float()

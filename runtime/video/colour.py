@@ -78,16 +78,21 @@ class Rgb:
         # One object for each direction keeps its swscale tables from frame to frame.
         self._decode, self._encode = VideoReformatter(), VideoReformatter()
 
-    def from_picture(self, picture: VideoFrame) -> Frame:
-        """The picture as a contiguous (H, W, 3) uint8 array."""
+    def from_picture(self, picture: VideoFrame, size: tuple[int, int] | None = None) -> Frame:
+        """The picture as a contiguous (H, W, 3) uint8 array, resized to (height, width) if that is given."""
+        own = (picture.height, picture.width)
+        height, width = size or own
+        same = (height, width) == own
         rgb = self._decode.reformat(
             picture,
+            width,
+            height,
             format="rgb24",
             src_colorspace=self._matrix,
             src_color_range=self._range,
             dst_colorspace=self._rgb_matrix,
             dst_color_range=_FULL,
-            interpolation=_BILINEAR | _FULL_CHROMA | _ACCURATE,
+            interpolation=(_BILINEAR if same else _AREA) | _FULL_CHROMA | _ACCURATE,
         )
         return np.ascontiguousarray(rgb.to_ndarray(), dtype=np.uint8)
 

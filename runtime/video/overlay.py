@@ -87,15 +87,20 @@ def _outcome(value: int | float | str | bool) -> str:
 
 
 def _label(route: Route) -> str:
-    return _GAP.join(f"{name[:1]}{_outcome(value)}" for name, value in route.items())
+    words = (v if isinstance(v, str) else f"{name[:1]}{_outcome(v)}" for name, v in route.items())
+    return _GAP.join(words)
 
 
 def _colours(routes: Sequence[Route]) -> dict[str, _Rgb]:
-    """A colour for each distinct route, the cheapest first."""
+    """A colour for each distinct route, the cheapest first.
+
+    Of routes that cannot be compared, the first counts as the dearest: a film begins with a full frame.
+    """
     distinct = {route_name(route): route for route in routes}
-    names = sorted(distinct, key=lambda name: (_expense(distinct[name]), name))
+    names = sorted(reversed(distinct), key=lambda name: _expense(distinct[name]))
     last = max(1, len(names) - 1)
-    return {name: _shade(index / last) for index, name in enumerate(names)}
+    behind = len(names) - 1
+    return {name: _shade(1 - (behind - index) / last) for index, name in enumerate(names)}
 
 
 def _expense(route: Route) -> float:
@@ -136,7 +141,13 @@ def _draw_region(
     right, bottom = min(limits[0], region.right) - 1, min(limits[1], region.bottom) - 1
     if right < left or bottom < top:
         return
-    draw.rectangle((left, top, right, bottom), (*colour, _TINT_ALPHA), (*colour, _BORDER_ALPHA))
+    whole = (left, top, right + 1, bottom + 1) == (0, 0, *limits)
+    if whole:  # a tint would tell nothing that the frame around it does not
+        draw.rectangle(
+            (left, top, right, bottom), None, (*colour, _BORDER_ALPHA), width=max(3, limits[1] // 60)
+        )
+    else:
+        draw.rectangle((left, top, right, bottom), (*colour, _TINT_ALPHA), (*colour, _BORDER_ALPHA))
     label = _label(region.route)
     width, height = _extent(font, label)
     if left + width + 6 <= right and top + height + 6 <= bottom:  # else the label would hide the patch

@@ -11,7 +11,7 @@ last picture is visibly broken.
 from __future__ import annotations  # PyAV's Packet takes a type argument in its stubs only
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -43,8 +43,8 @@ class VideoInfo:
 
     Attributes:
         name: What messages call it: the path, or "stdin".
-        width: Width in pixels as stored; a rotation asked of the player is not applied.
-        height: Height in pixels as stored.
+        width: Width in pixels of the frames given; a rotation asked of the player is not applied.
+        height: Height in pixels of the frames given.
         fps: Frames per second.
         frames: Number of frames where the container states it.
         colour: Range and matrix.
@@ -71,6 +71,7 @@ class VideoReader:
 
     Args:
         source: A path, "-" for y4m on stdin, or a binary file object of any format.
+        resize: The (height, width) to give frames of this height and width at; as they are if None.
 
     Attributes:
         info: What the video says about itself.
@@ -81,7 +82,9 @@ class VideoReader:
         VideoError: The source is missing, empty, not a video, has sound only, or no picture that decodes.
     """
 
-    def __init__(self, source: str | Path | BinaryIO) -> None:
+    def __init__(
+        self, source: str | Path | BinaryIO, resize: Callable[[int, int], tuple[int, int]] | None = None
+    ) -> None:
         self._name, self._container = _open(source)
         try:
             self._stream = _video_stream(self._container, self._name)
@@ -94,7 +97,9 @@ class VideoReader:
             # The size counts that the first picture has: headers may already speak of a later part.
             self._rest = self._pictures()
             self._first = self._first_picture()
-            self.info = _describe(self._container, self._stream, self._first, self._name)
+            self._stored = self._first.height, self._first.width
+            size = resize(*self._stored) if resize else self._stored
+            self.info = _describe(self._container, self._stream, self._stored, size, self._name)
         except BaseException:
             self.close()
             raise
@@ -106,15 +111,15 @@ class VideoReader:
         Raises:
             VideoError: The video is damaged midway or changes its size.
         """
-        expected = (self.info.width, self.info.height)
+        height, width = self._stored
         for picture in chain((self._first,), self._rest):
-            if (picture.width, picture.height) != expected:
+            if (picture.height, picture.width) != self._stored:
                 raise VideoError(
                     f"{self._name}: frame {self._count} is {picture.width}x{picture.height}, the video "
-                    f"{expected[0]}x{expected[1]}; split it where the size changes"
+                    f"{width}x{height}; split it where the size changes"
                 )
             self._count += 1
-            yield self._rgb.from_picture(picture)
+            yield self._rgb.from_picture(picture, (self.info.height, self.info.width))
         self.truncated = self.truncated or self._ended_early()
 
     def take_audio(self) -> list[Packet[Stream]]:
@@ -234,21 +239,26 @@ def _is_cover(stream: VideoStream) -> bool:
     return disposition is not None and bool(disposition.value & _COVER)
 
 
-def _describe(container: InputContainer, stream: VideoStream, first: VideoFrame, name: str) -> VideoInfo:
+def _describe(
+    container: InputContainer, stream: VideoStream, stored: tuple[int, int], size: tuple[int, int], name: str
+) -> VideoInfo:
     context = stream.codec_context
     # A negative start is the encoder delay of the sound, which containers handle themselves.
     origin = Fraction(max(0, container.start_time or 0), av.time_base)
     start = Fraction(0)
     if stream.start_time is not None and stream.time_base is not None:
         start = max(start, stream.start_time * stream.time_base - origin)
+    aspect = context.sample_aspect_ratio
+    if size != stored:  # so that players show the shape that the source had
+        aspect = (aspect or Fraction(1)) * Fraction(stored[1] * size[0], stored[0] * size[1])
     return VideoInfo(
         name=name,
-        width=first.width,
-        height=first.height,
+        width=size[1],
+        height=size[0],
         fps=_frame_rate(stream),
         frames=stream.frames or None,
         colour=Colour.of(context),
-        pixel_aspect=context.sample_aspect_ratio,
+        pixel_aspect=aspect,
         origin=origin,
         start=start,
         audio=tuple(_codec_name(track) for track in container.streams.audio),

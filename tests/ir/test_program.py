@@ -92,7 +92,7 @@ def test_a_stage_has_graphs_that_make_its_outputs(plan):
     (graph,) = plan.stages[0].graphs
     for graphs, message in (
         ((), "stage look has no graph"),
-        ((replace(graph, outputs=()),), "lacks .'look.0'"),
+        ((replace(graph, outputs=()),), "no graph of stage .* makes .'look.0'"),
     ):
         broken = replace(plan.stages[0], graphs=graphs)
         with pytest.raises(BundleError, match=message):

@@ -5,10 +5,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edgeflow.ir.errors import FlowError
-from edgeflow.ir.route import Axis
+from edgeflow.ir.route import Axis, Variable
 from edgeflow.ir.rules import (
     Argmax,
     ConfidenceBelow,
+    DriftAbove,
     FirstNonZero,
     KeyFrameInterval,
     Length,
@@ -58,16 +59,56 @@ def test_scores_are_as_wide_as_the_axis(rule):
         rule.decide(np.zeros((2, 4), np.float32), THREE)
 
 
+MODE = Variable("mode", Axis("key", "shortcut"))
+
+
+def chosen_by(rule, measures, taken=None):
+    """What a rule chooses frame by frame; `taken` replaces its choice on some frames."""
+    context, found = StreamContext(), []
+    for frame, measure in enumerate(measures):
+        found.append((taken or {}).get(frame, rule.choose(context, MODE, measure)))
+        context.advance({"mode": np.array([found[-1]])})
+    return found
+
+
 def test_a_key_frame_comes_first_and_then_every_interval():
-    rule = KeyFrameInterval(3)
-    chosen = [rule.choose(StreamContext(frame=frame), Axis("key", "shortcut")) for frame in range(7)]
-    assert chosen == [0, 1, 1, 0, 1, 1, 0]
+    assert chosen_by(KeyFrameInterval(3), [None] * 7) == [0, 1, 1, 0, 1, 1, 0]
+
+
+def test_a_key_frame_taken_early_starts_the_interval_anew():
+    assert chosen_by(KeyFrameInterval(3), [None] * 7, taken={1: 0}) == [0, 0, 1, 1, 0, 1, 1]
 
 
 def test_a_key_frame_interval_counts_from_one():
-    assert KeyFrameInterval(1).choose(StreamContext(frame=5), Axis("key", "shortcut")) == 0
+    assert chosen_by(KeyFrameInterval(1), [None] * 3) == [0, 0, 0]
     with pytest.raises(FlowError, match="counts frames from 1 up, got 0"):
         KeyFrameInterval(0)
+
+
+def test_drift_takes_a_key_frame_at_once_and_never_lets_one_get_too_old():
+    measures = [9, 0.1, 0.4, 0.1, 0.1, 0.1, 0.1, float("nan"), 0.3]
+    assert chosen_by(DriftAbove(0.3, longest=4), measures) == [0, 1, 0, 1, 1, 1, 0, 0, 1]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 6), st.floats(0, 1))
+def test_no_frame_is_older_than_the_longest_interval_nor_drifted_too_far(measures, longest, threshold):
+    modes = chosen_by(DriftAbove(threshold, longest), measures)
+    assert modes[0] == 0
+    assert all(0 in modes[i : i + longest] for i in range(len(modes) - longest + 1))
+    assert all(measure <= threshold for measure, mode in zip(measures, modes, strict=True) if mode)
+
+
+def test_drift_wants_a_measure_and_a_frame_to_get_old():
+    with pytest.raises(FlowError, match=r"DriftAbove reads a measure: give f\.decide"):
+        DriftAbove(0.3, 4).choose(StreamContext(), MODE)
+    with pytest.raises(FlowError, match="counts frames from 1 up, got 0"):
+        DriftAbove(0.3, 0)
+
+
+def test_decisions_of_several_regions_have_no_age():
+    context = StreamContext()
+    context.advance({"exit": np.array([0, 1]), "mode": np.array([1])})
+    assert context.since == {}
 
 
 @pytest.mark.parametrize(
@@ -79,17 +120,17 @@ def test_a_key_frame_interval_counts_from_one():
 )
 @pytest.mark.parametrize("axis", [Axis(4, 8, 16), Axis(16, 4, 8)])
 def test_nearest_takes_the_closest_number_and_ties_go_as_asked(length, ties, wanted, axis):
-    assert axis.values[Nearest(length, ties).choose(StreamContext(), axis)] == wanted
+    assert axis.values[Nearest(length, ties).choose(StreamContext(), Variable("frames", axis))] == wanted
 
 
 def test_nearest_reads_the_length_of_an_input_at_run_time():
     rule = Nearest(Length("clip"), "higher")
-    assert rule.choose(StreamContext(lengths={"clip": 7}), Axis(4, 8, 16)) == 1
+    assert rule.choose(StreamContext(lengths={"clip": 7}), Variable("frames", Axis(4, 8, 16))) == 1
 
 
 def test_nearest_needs_numbers():
     with pytest.raises(FlowError, match="Nearest needs an axis of numbers"):
-        Nearest(3).choose(StreamContext(), THREE)
+        Nearest(3).choose(StreamContext(), Variable("frames", THREE))
 
 
 RULES = [
