@@ -60,6 +60,7 @@ class _Frame:
     tiles: dict[str, tuple[str, str]] = field(default_factory=dict)
     order: dict[str, NDArray[np.intp]] = field(default_factory=dict)
     outputs: dict[str, Array] = field(default_factory=dict)
+    kept: dict[str, Array] = field(default_factory=dict)
     engines: list[EngineTrace] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     flops: int = 0
@@ -118,16 +119,19 @@ class Executor:
     def reset(self) -> None:
         """Let every state hold its initial value."""
         self._context = StreamContext()
-        self._states = {
-            state.name: Rows.of(np.full((1, *self.sizes(state.shape)), state.fill, np.float32))
-            for state in self.plan.states
-        }
+        self._states, self._spare = (
+            {
+                state.name: np.full((1, *self.sizes(state.shape)), state.fill, np.float32)
+                for state in self.plan.states
+            }
+            for _ in range(2)
+        )
 
     def run(self, inputs: Sequence[Array]) -> Result:
         """Run one frame whose inputs were checked."""
         start = perf_counter()
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
-        frame = _Frame(named, start, dict(self._states))
+        frame = _Frame(named, start, {name: Rows.of(array) for name, array in self._states.items()})
         for name, array in named.items():
             # OpenVINO shares only writeable memory; a frame that is read-only is copied
             frame.values[name] = Rows.of(np.require(array, requirements=["C", "W"])[None])
@@ -147,6 +151,7 @@ class Executor:
                     self._keep(step, frame)
                 case Sample():
                     self._sample(step, frame)
+        self._write_states(frame)
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
         self._context.advance(frame.routes)
         total = (perf_counter() - start) * 1e3
@@ -360,7 +365,16 @@ class Executor:
 
     def _keep(self, step: Keep, frame: _Frame) -> None:
         if step.when.mask(frame.routes, self._axes, 1)[0]:
-            self._states[step.state] = Rows.of(self._value(step.input, frame).row(0)[None].copy())
+            frame.kept[step.state] = self._value(step.input, frame).row(0)
+
+    def _write_states(self, frame: _Frame) -> None:
+        """Copy what is kept, when nothing reads the old states any more; engines' arrays are written again."""
+        for name, row in frame.kept.items():
+            start = perf_counter()
+            spare = self._spare[name]
+            np.copyto(spare[0], row)
+            self._states[name], self._spare[name] = spare, self._states[name]
+            frame.spent("keep", name, start)
 
     def _sample(self, step: Sample, frame: _Frame) -> None:
         count = int(self._axes[step.variable].values[int(frame.routes[step.variable][0])])
