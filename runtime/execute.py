@@ -60,6 +60,7 @@ class _Frame:
     tiles: dict[str, tuple[str, str]] = field(default_factory=dict)
     order: dict[str, NDArray[np.intp]] = field(default_factory=dict)
     outputs: dict[str, Array] = field(default_factory=dict)
+    kept: dict[str, Array] = field(default_factory=dict)
     engines: list[EngineTrace] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     flops: int = 0
@@ -120,13 +121,15 @@ class Executor:
         """Let every state hold its initial value."""
         self._context = StreamContext()
         self._memory.begin_frame()
-        self._states = {state.name: self._initial(state) for state in self.plan.states}
+        self._states, self._spare = (
+            {state.name: self._initial(state) for state in self.plan.states} for _ in range(2)
+        )
 
     def run(self, inputs: Sequence[Array]) -> Result:
         """Run one frame whose inputs were checked."""
         start = perf_counter()
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
-        frame = _Frame(named, start, dict(self._states))
+        frame = _Frame(named, start, {name: Rows.of(array) for name, array in self._states.items()})
         self._memory.begin_frame()
         for name, array in named.items():
             frame.values[name] = Rows.of(self._memory.upload(array)[None])
@@ -146,6 +149,7 @@ class Executor:
                     self._keep(step, frame)
                 case Sample():
                     self._sample(step, frame)
+        self._write_states(frame)
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
         self._context.advance(frame.routes)
         total = (perf_counter() - start) * 1e3
@@ -161,14 +165,14 @@ class Executor:
         )
         return Result(outputs, trace)
 
-    def _initial(self, state: State) -> Rows:
+    def _initial(self, state: State) -> Array:
         """What a state holds after a reset, in the type that engines read it in."""
         graphs = [graph for stage in self.plan.stages for graph in stage.graphs]
         dtypes = {port.value: port.dtype for graph in graphs for port in graph.inputs}
         array = np.full((1, *self.sizes(state.shape)), state.fill, dtypes.get(state.name, "float32"))
         kept = self._memory.empty(array.shape, array.dtype)
         self._memory.copy_rows(self._memory.upload(array), np.zeros(1, np.intp), kept)
-        return Rows.of(kept)
+        return kept
 
     def dearest_flops(self) -> int:
         """FLOPs of a frame whose every region takes the dearest route."""
@@ -375,10 +379,16 @@ class Executor:
 
     def _keep(self, step: Keep, frame: _Frame) -> None:
         if step.when.mask(frame.routes, self._axes, 1)[0]:
-            array = self._value(step.input, frame).row(0)[None]
-            kept = self._memory.empty(array.shape, array.dtype)
-            self._memory.copy_rows(array, np.zeros(1, np.intp), kept)
-            self._states[step.state] = Rows.of(kept)
+            frame.kept[step.state] = self._value(step.input, frame).row(0)
+
+    def _write_states(self, frame: _Frame) -> None:
+        """Copy what is kept, when nothing reads the old states any more; engines' arrays are written again."""
+        for name, row in frame.kept.items():
+            start = perf_counter()
+            spare = self._spare[name]
+            self._memory.copy_rows(row[None], np.zeros(1, np.intp), spare)
+            self._states[name], self._spare[name] = spare, self._states[name]
+            frame.spent("keep", name, start)
 
     def _sample(self, step: Sample, frame: _Frame) -> None:
         count = int(self._axes[step.variable].values[int(frame.routes[step.variable][0])])

@@ -47,8 +47,8 @@ class Span:
     """A piece of a call's time.
 
     Attributes:
-        kind: `engine`, `gather` (a batch formed), `cut` (tiles) or `stitch`.
-        name: of the graph, the tiled value or the stitched one.
+        kind: `engine`, `gather` (a batch formed), `cut` (tiles), `stitch` or `keep` (a state written).
+        name: of the graph, the tiled value, the stitched one or the state.
         start_ms: since the call began.
         ms: how long it took.
     """
