@@ -10,6 +10,7 @@ each run, and a kernel with threads of its own feels that.
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -247,6 +248,7 @@ def measure(library: str, rounds: int, threads: int | None) -> None:
             record(
                 **fields,
                 rounds=rounds,
+                load=os.getloadavg()[0],
                 median_ms=middle,
                 p10_ms=low,
                 p90_ms=high,

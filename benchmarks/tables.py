@@ -72,13 +72,15 @@ SECTIONS: list[Section] = [
         "Operators: each form on each engine library",
         "`python benchmarks/operators.py`. All forms of a library in turn, round by round, in one process; medians, in "
         "brackets the 10th and 90th percentile. The kernel is Numba's, with the library's number of threads; "
-        "between two convolutions it meets the library's own workers, which may still be spinning.",
+        "between two convolutions it meets the library's own workers, which may still be spinning. Load is the "
+        "machine's load average: above its threads, other programs had a share, and only ratios mean something.",
         [
             ("operator", lambda r: r["operator"]),
             ("shape", lambda r: r["shape"]),
             ("form", lambda r: r["form"]),
             ("library", lambda r: r["backend"]),
             ("ms", lambda r: f"{r['median_ms']:.1f} ({r['p10_ms']:.1f} to {r['p90_ms']:.1f})"),
+            ("load", lambda r: f"{r['load']:.1f}"),
         ],
     ),
     (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from itertools import count
+from weakref import WeakValueDictionary
 
 
 class Team:
@@ -20,7 +20,7 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self._others = threads - 1
-        self._pool = ThreadPoolExecutor(self._others, "edgeflow-kernel") if self._others else None
+        self._pool = ThreadPoolExecutor(self._others, "native-kernel") if self._others else None
 
     def each(self, turns: int, work: Callable[[int, int], None]) -> None:
         """Call `work(turn, thread)` for every turn; the calls should release the GIL."""
@@ -36,7 +36,12 @@ class Team:
             other.result()
 
 
-@lru_cache
+_TEAMS: WeakValueDictionary[int, Team] = WeakValueDictionary()
+
+
 def team(threads: int) -> Team:
-    """The process's team of that size."""
-    return Team(threads)
+    """The process's team of that size; its threads end with the last engine that holds it."""
+    found = _TEAMS.get(threads)
+    if found is None:
+        found = _TEAMS[threads] = Team(threads)
+    return found

@@ -71,20 +71,44 @@ def test_eager_is_the_loop_at_drawn_shapes(name):
     holds()
 
 
+def graph_of(case, form, path) -> set[str]:
+    """Write a case's graph, batch symbolic; returns its operators."""
+    inputs = [torch.tensor(x, dtype=torch.float32) for x in inputs_of(case, "plain", 2)]
+    dynamic = [{0: torch.export.Dim("batch", min=1, max=64)}] * len(inputs)
+    module = SegmentModule(case.module.eval(), {}, (False,) * len(inputs), (False,))
+    model = to_onnx(module, inputs, dynamic, ["out.0"], "case", form)
+    path.write_bytes(model.SerializeToString())
+    return {node.op_type for node in model.graph.node}
+
+
+def engine_of(case, library, path):
+    """The engine of a case's graph file."""
+    drawn = inputs_of(case, "plain", 1)
+    ports = [Port(f"in.{i}", f"in.{i}", x.shape[1:], "float32") for i, x in enumerate(drawn)]
+    out = Port("out.0", "out.0", case.loop(*drawn).shape[1:], "float32")
+    return open_backend(library).load(path, ports, [out], {})
+
+
+def holds_for(engine, case, batches):
+    """Run offsets of every kind at several batches through one engine."""
+    for kind in case.kinds:
+        for batch in batches:
+            drawn = [x.astype(np.float32) for x in inputs_of(case, kind, batch)]
+            wanted = case.loop(*(x.astype(float) for x in drawn))
+            found = np.full(wanted.shape, np.nan, np.float32)
+            engine.run(drawn, [found])
+            close(found, wanted)
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The graph file of a case in a form, exported once."""
+    """The graph file of a case in a form, exported once, and its operators."""
     folder, made = tmp_path_factory.mktemp("operators"), {}
 
-    def get(make, case, form) -> Path:
+    def get(make, case, form) -> tuple[Path, set[str]]:
         if (make, form) not in made:
-            inputs = [torch.tensor(x, dtype=torch.float32) for x in inputs_of(case, "plain", 2)]
-            dynamic = [{0: torch.export.Dim("batch", min=1, max=64)}] * len(inputs)
-            module = SegmentModule(case.module.eval(), {}, (False,) * len(inputs), (False,))
-            model = to_onnx(module, inputs, dynamic, ["out.0"], "case", form)
             path = folder / f"{len(made)}.onnx"
-            path.write_bytes(model.SerializeToString())
-            made[make, form] = path, {node.op_type for node in model.graph.node}
+            made[make, form] = path, graph_of(case, form, path)
         return made[make, form]
 
     return get
@@ -96,21 +120,19 @@ def test_engines_are_the_loop(make, form, library, exported):
     case = make()
     path, nodes = exported(make, case, form)
     assert ("DeformConv" in nodes) == (case.standard and form == "native")
-    names = [f"in.{i}" for i in range(len(inputs_of(case, "plain", 1)))]
-    engine = None
-    for kind in case.kinds:
-        for batch in (1, 3):
-            drawn = [x.astype(np.float32) for x in inputs_of(case, kind, batch)]
-            wanted = case.loop(*(x.astype(float) for x in drawn))
-            if engine is None:
-                ports = [
-                    Port(name, name, x.shape[1:], "float32") for name, x in zip(names, drawn, strict=True)
-                ]
-                out = Port("out.0", "out.0", wanted.shape[1:], "float32")
-                engine = open_backend(library).load(path, ports, [out], {})
-            found = np.full(wanted.shape, np.nan, np.float32)
-            engine.run(drawn, [found])
-            close(found, wanted)
+    holds_for(engine_of(case, library, path), case, (1, 3))
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_engines_are_the_loop_at_drawn_shapes(name, tmp_path):
+    @given(DRAWN[name], st.sampled_from(["native", "standard"]))
+    @settings(max_examples=4)
+    def holds(case, form):
+        graph_of(case, form, tmp_path / "drawn.onnx")
+        for library in LIBRARIES:
+            holds_for(engine_of(case, library, tmp_path / "drawn.onnx"), case, (1, 2))
+
+    holds()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -121,14 +143,7 @@ def test_kernels_are_the_loop(make, threads, tmp_path):
     weights = WeightFile("weights.bin")
     kernel = weights.add_kernel(KernelDraft(*case.kernel))
     weights.write(tmp_path / weights.name)
-    engine = open_kernel(kernel, tmp_path / weights.name, threads)
-    for kind in case.kinds:
-        for batch in (1, 3):
-            drawn = [x.astype(np.float32) for x in inputs_of(case, kind, batch)]
-            wanted = case.loop(*(x.astype(float) for x in drawn))
-            found = np.full(wanted.shape, np.nan, np.float32)
-            engine.run(drawn, [found])
-            close(found, wanted)
+    holds_for(open_kernel(kernel, tmp_path / weights.name, threads), case, (1, 3))
 
 
 @pytest.mark.parametrize("make", CASES)

@@ -1,7 +1,10 @@
 """Native kernels: their threads, their product, and inputs that no network should make."""
 
+import gc
+import threading
 from collections import Counter
 from threading import Lock
+from time import sleep
 
 import numpy as np
 import pytest
@@ -31,6 +34,23 @@ def test_what_a_turn_raises_is_raised():
     for _ in range(5):
         with pytest.raises(ArithmeticError, match="seven"):
             team(2).each(20, work)
+
+
+def test_threads_end_with_the_team():
+    def alive():
+        return [thread for thread in threading.enumerate() if thread.name.startswith("native-kernel")]
+
+    gc.collect()
+    before = set(alive())
+    own = team(5)
+    assert team(5) is own
+    own.each(20, lambda turn, thread: sleep(0.001))
+    started = set(alive()) - before
+    assert started
+    del own
+    for thread in started:
+        thread.join(5)
+    assert not started & set(alive())
 
 
 @pytest.mark.parametrize(("rows", "k", "columns"), [(6, 1, 1), (12, 77, 64), (48, 9, 130)])
