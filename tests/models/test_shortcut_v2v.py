@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgeflow.flow import DriftAbove, Eager, Training, cost, trace
-from edgeflow.ir.errors import FlowError
+from edgeflow.ir.errors import FlowError, TrainError
 from edgeflow.ir.rules import StreamContext
 from edgeflow.models.shortcut_v2v import PRESETS, Teacher, build
 from edgeflow.models.shortcut_v2v.block import ShortcutBlock
@@ -12,6 +12,8 @@ from edgeflow.models.shortcut_v2v.counting import paper_count
 from edgeflow.models.shortcut_v2v.edges import Edges
 from edgeflow.models.shortcut_v2v.paper import CASES, count
 from edgeflow.models.shortcut_v2v.teachers import resnet_generator
+from edgeflow.models.shortcut_v2v.weights import pretrained
+from edgeflow.models.weights import load_weights
 from edgeflow.ops.deform_conv import deform_conv2d
 
 
@@ -196,3 +198,13 @@ def test_edges_are_where_the_picture_changes():
     assert edges[:, 5:7].min() > 0.5
     assert torch.cat([edges[:, :5], edges[:, 7:]], 1).max() < -0.9
     assert torch.allclose(Edges()(picture.transpose(2, 3))[0, 0], edges.T)
+
+
+def test_packaged_weights_fit_and_are_small():
+    path = pretrained("tiny")
+    assert path is not None and path.stat().st_size < 2e6
+    model = build("tiny")
+    assert load_weights(model, path)["preset"] == "tiny"
+    assert pretrained("full") is None
+    with pytest.raises(TrainError, match="not of this model"):
+        load_weights(build("tiny", "low"), path)
