@@ -8,6 +8,9 @@ image conversion included. Overhead is the call over the sum of its engines.
 
     python benchmarks/realisation.py --clip juggle.mp4
     python benchmarks/realisation.py --clip juggle.mp4 --preset full --bundles kept/
+    python benchmarks/realisation.py --clip juggle.mp4 --precision int8 --plans auto
+
+At bf16 and int8 the full static model is compiled at the same precision.
 
 Weights of `full` are random, so its router says nothing; it runs a fixed mix of routes that saves what
 the paper reports for Xiph-2K (mixes.py has the mix and the reasons), the router included but overruled.
@@ -44,6 +47,7 @@ def main(
     mix: Annotated[str, typer.Option(help="router, or paper: a fixed mix of routes.")] = "",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
     plans: Annotated[str, typer.Option(help="Of chained, routes, auto.")] = "chained,routes,auto",
+    precision: Annotated[str, typer.Option(help="fp32, bf16 (OpenVINO) or int8.")] = "fp32",
     frames: Annotated[int, typer.Option(help="Measured; by the preset if 0.")] = 0,
     eager_frames: Annotated[int, typer.Option(help="Measured on the eager model.")] = 2,
     threads: int = 2,
@@ -63,12 +67,13 @@ def main(
     eager_ms = _eager_ms(model, policy, pictures[: eager_frames + 2])
     with bundle_folder(bundles) as folder:
         for backend in library.split(","):
-            target = load(TARGETS[backend])
-            full = full_models(model, preset, (height, width), folder, target)
+            target = load(TARGETS[backend]).at(precision)
+            at = "" if precision == "fp32" else f"-{precision}"
+            full = full_models(model, preset, (height, width), folder, target, pictures)
             expected = mix_of(model, policy, (height, width)) if policy else None
             routed = {
                 plan: exported(
-                    folder / f"{preset}-{plan}-{target.name}.edgeflow",
+                    folder / f"{preset}-{plan}-{target.name}{at}.edgeflow",
                     model,
                     target,
                     plan,
@@ -85,7 +90,7 @@ def main(
                     trained=trained,
                     mix=mix,
                     backend=backend,
-                    precision="fp32",
+                    precision=precision,
                     clip=clip.stem,
                     size=f"{width}x{height}",
                     threads=threads,
@@ -96,7 +101,7 @@ def main(
             ]
             for own in records:
                 print(
-                    f"{backend:12} {own['plan']:8} full {own['full_ms']:.1f} ms ({own['full_form']}), routed "
+                    f"{backend:12} {precision} {own['plan']:8} full {own['full_ms']:.1f} ms ({own['full_form']}), routed "
                     f"{own['routed_ms']:.1f} ms, FLOPs saved {own['flops_saved']:.2f}x, time saved "
                     f"{own['speedup']:.2f}x, realisation {own['realisation']:.2f} "
                     f"({own['realisation_p10']:.2f} to {own['realisation_p90']:.2f}), "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -35,19 +35,30 @@ class FullModel:
 
 
 def full_models(
-    model: CAINSD, preset: str, size: tuple[int, int], folder: Path, target: Target
+    model: CAINSD,
+    preset: str,
+    size: tuple[int, int],
+    folder: Path,
+    target: Target,
+    pictures: Sequence[Any] = (),
 ) -> dict[str, FullModel]:
-    """The full static model of the frame as a whole, and of the same tiles as the routed model."""
+    """The full static model of the frame as a whole, and of the same tiles as the routed model.
+
+    Pictures are needed to calibrate int8 with.
+    """
+    at = "" if target.precision == "fp32" else f"-{target.precision}"
+    seen = pictures if target.precision == "int8" else ()
     height, width = size
     forms: dict[str, RoutedModule] = {"whole": WholeFrame(model).eval(), "tiles": FullTiles(model).eval()}
     counts = {"whole": 1, "tiles": len(TileGrid(height, width, model.preset.tile, model.preset.halo))}
     return {
         form: FullModel(
             exported(
-                folder / f"{preset}-{form}-{width}x{height}-{target.name}.edgeflow",
+                folder / f"{preset}-{form}-{width}x{height}-{target.name}{at}.edgeflow",
                 module,
                 target,
                 sizes=[size],
+                frames=seen,
             ),
             counts[form] * sum(call.flops for call in cost(module, {"height": height, "width": width}).calls),
         )

@@ -217,3 +217,51 @@ def test_the_command_builds_checks_and_times(machine, bundle, capsys, monkeypatc
         assert {one["found"] for one in said["engines"]} == {found}
     (costs,) = (path / "profile").glob("*tensorrt*.json")
     assert json.loads(costs.read_text())["ms"]
+
+
+@pytest.fixture
+def plugin_bundle(tmp_path):
+    from plugin_model import Deforming
+
+    from edgeflow.export.compile import compile_model
+    from edgeflow.targets import load
+
+    path = tmp_path / "plugin.edgeflow"
+    compile_model(Deforming().eval(), load("desktop-gpu"), path, reference={"model": "mine"})
+    return path
+
+
+def test_engines_with_plugins_are_built_again_with_another_library(machine, plugin_bundle, tmp_path):
+    first, second = (tmp_path / f"libedgeflow_plugins-{i}.so" for i in (1, 2))
+    assert [one.found for one in build(plugin_bundle, plugin_library=str(first))] == [False]
+    assert [one.found for one in build(plugin_bundle, plugin_library=str(first))] == [True]
+    assert [one.found for one in build(plugin_bundle, plugin_library=str(second))] == [False]
+    record = json.loads(next(plugin_bundle.glob("engines/*/*.engine.json")).read_text())
+    assert record["plugins"] == second.name
+
+
+def test_a_plugin_library_of_another_release_is_told(machine, plugin_bundle, tmp_path):
+    machine.fault("plugins")
+    with pytest.raises(
+        BackendError, match=r"cannot load the plugin library .*; delete it and run `edgeflow build`"
+    ):
+        build(plugin_bundle, plugin_library=str(tmp_path / "libedgeflow_plugins-1.so"))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(46, "another program holds the device"), (100, "is the GPU visible"), (719, "stopped answering")],
+)
+def test_a_device_that_is_busy_or_gone_says_what_to_do(code, message):
+    from edgeflow.targets.cudart import Cudart
+
+    class Gone:
+        """A CUDA runtime library whose every call fails."""
+
+        def __getattr__(self, name):
+            return lambda *_: b"gone" if name == "cudaGetErrorString" else code
+
+    cudart = object.__new__(Cudart)
+    cudart._library = Gone()
+    with pytest.raises(BackendError, match=rf"cudaStreamSynchronize failed: gone .{code}.; .*{message}"):
+        cudart.synchronise(1)
