@@ -17,6 +17,7 @@ from edgeflow.export.link import EXACT
 from edgeflow.export.onnx_forms import translations
 from edgeflow.export.passes import run_passes
 from edgeflow.export.plan import Link
+from edgeflow.export.torchlib_once import torchlib_once
 from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, find_segment
 from edgeflow.ir.errors import ExportError
@@ -151,7 +152,7 @@ def to_onnx(
     """
     table = translations(deform_conv)
     try:
-        with _quiet(), torch.no_grad():
+        with _quiet(), torchlib_once(), torch.no_grad():
             program = torch.onnx.export(
                 module,
                 tuple(tensors),
