@@ -210,7 +210,7 @@ def test_run_of_a_bundle_that_interpolates_nothing(edgeflow, tmp_path, clip):
     made = tmp_path / "classifier.edgeflow"
     edgeflow("export", f"{EXAMPLE}:build", "-o", made)
     said = edgeflow("run", made, clip, "-o", tmp_path / "out.mp4")
-    assert said.code == 1 and "not two frames to interpolate" in said.err
+    assert said.code == 1 and "not one frame to translate or two to interpolate" in said.err
 
 
 def test_debug_shows_the_traceback(edgeflow):
