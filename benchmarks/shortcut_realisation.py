@@ -13,7 +13,7 @@ rest goes is what `edgeflow profile` says (the waterfall), per plan.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -29,7 +29,7 @@ from subject import TARGETS, bundle_folder, exported
 from edgeflow.cli.clips import first_frames
 from edgeflow.export.golden import to_tensor
 from edgeflow.flow import Eager, RoutedModule, cost
-from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.bundle import WEIGHTS, Bundle, open_bundle
 from edgeflow.models.shortcut_v2v import ShortcutV2V, Teacher, build
 from edgeflow.models.shortcut_v2v.weights import pretrained
 from edgeflow.models.weights import load_weights
@@ -101,6 +101,7 @@ def main(
                         eager_ms=eager_ms,
                         **_saved(timed["teacher"], timed[f"key {plan}"], timed[plan], flops, model.interval),
                         **parity[plan],
+                        **_weights(bundle, model),
                         waterfall=asdict(fall) if fall else None,
                     )
                 )
@@ -160,6 +161,13 @@ def _parity(
     }
 
 
+def _weights(bundle: Bundle, model: ShortcutV2V) -> dict[str, Any]:
+    """Bytes of the weight file, and of every weight once."""
+    stored = (bundle.path / WEIGHTS).stat().st_size
+    unique = sum(p.numel() * p.element_size() for p in model.parameters())
+    return {"weight_file_bytes": stored, "unique_weight_bytes": unique, "weight_ratio": stored / unique}
+
+
 def _timed(
     teacher: Bundle,
     routed: dict[str, Bundle],
@@ -182,8 +190,6 @@ def _timed(
 
 
 def _with_plan(bundle: Bundle, plan: Any) -> Bundle:
-    from dataclasses import replace
-
     (kind,) = bundle.manifest.plans
     return replace(bundle, manifest=replace(bundle.manifest, plans={kind: plan}))
 

@@ -131,6 +131,7 @@ SECTIONS: list[Section] = [
                     f"({r['stream_error_first']:.1e}, {r['stream_error_last']:.1e})"
                 ),
             ),
+            ("weights", lambda r: f"{r['weight_file_bytes'] / 1e6:.2f} MB ({r['weight_ratio']:.3f}x)"),
         ],
     ),
     (
