@@ -175,7 +175,9 @@ class Pricer:
     def _key_alone(self, part: Link) -> tuple[object, ...]:
         """Of the call as a stage of its own, which hands on whatever is read elsewhere."""
         operations = self.program.operations
-        return self._key_of((part,), [*{n for op in operations for n in reads(op)} | set(self.program.results)])
+        return self._key_of(
+            (part,), [*{n for op in operations for n in reads(op)} | set(self.program.results)]
+        )
 
     def _key_of(self, links: tuple[Link, ...], handed_on: Sequence[str]) -> tuple[object, ...]:
         """Equal for engines that are equal: segments, what they are built for, and what is handed on."""
