@@ -6,8 +6,8 @@ influence one another, so the best cuts are a shortest path over the calls: here
 weight bytes, since the weights of all engines must fit the target's memory.
 
 Engines are timed only where they could be part of the best plan: until then a fused engine is taken
-to cost what its calls cost apart, less all traffic and launches that fusing can save. That bound is
-optimistic, so once every engine of the best plan was timed, no other plan is better.
+to cost what its calls cost apart, less all traffic and launches that fusing can save. Once every engine
+of the best plan was timed, no other plan is better, unless an engine never timed is faster than its bound.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Pricing:
 
     Attributes:
         exact: prices of a variant's engine; slow where it must be timed first.
-        bound: prices below which those cannot be.
+        bound: prices that exact ones do not fall below, batch by batch; the choice is optimal if this holds.
+            A variant of one call needs a bound too: of several in a stage, all others may be skipped.
         weight_bytes: of the weights that a stage's engines hold.
     """
 
@@ -91,7 +92,7 @@ class Decision:
 def choose(
     program: Program, mix: Mix, pricing: Pricing, budget: int | None = None
 ) -> tuple[set[int], list[Decision]]:
-    """Where stages start, so that the mix runs in the least time.
+    """Where stages start, so that the mix runs in the least time by these prices.
 
     Args:
         program: as traced.

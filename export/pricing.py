@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -17,7 +17,7 @@ from edgeflow.export.plan import Link, StageDraft, Variant
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.plan import Port
-from edgeflow.ir.program import FRAME, Program
+from edgeflow.ir.program import FRAME, Program, reads
 from edgeflow.ir.route import Assignment
 from edgeflow.runtime.backends import Backend, Engine
 from edgeflow.runtime.device import measure
@@ -58,34 +58,36 @@ class Pricer:
 
     def exact(self, variant: Variant) -> Mapping[int, float]:
         """Milliseconds of a run per batch size worth running: timed once, if there is a backend."""
-        key = self._key(variant.links)
+        key = self._key(variant)
         if key not in self.known:
             self.known[key] = self._timed(variant) if self.backend else self._estimated(variant)
         return self.known[key]
 
     def bound(self, variant: Variant) -> Mapping[int, float]:
-        """What its calls cost apart, less the launches and the traffic of values that fusing keeps inside."""
-        apart = [self.known.get(self._key((part,))) for part in variant.links]
-        if any(prices is None for prices in apart):
-            return self._estimated(variant)
+        """Prices that exact ones are taken not to fall below; exact themselves where nothing must be timed.
+
+        That is what the calls cost apart, less one launch for each but one, and less all traffic that an
+        engine of all of them does without. A call that was not priced alone counts nothing. An engine
+        that gains more (an engine library may run two calls' operators as one) is below its bound.
+        """
+        if self.backend is None or self._key(variant) in self.known:
+            return self.exact(variant)
+        apart = [self.known.get(self._key_alone(part), {}) for part in variant.links]
         roofline = self.target.roofline
-        bounds = {}
-        for batch in self._batches(variant):
-            total = sum(_extended(prices, batch) for prices in apart if prices)
-            saved = (
-                roofline.launch_ms * (len(apart) - 1)
-                + 2 * self._inside(variant) * batch / roofline.gbytes / 1e6
-            )
-            bounds[batch] = max(total - saved, 0.0)
-        return bounds
+        launches = roofline.launch_ms * (len(apart) - 1)
+        traffic = self._saved_bytes(variant) / roofline.gbytes / 1e6
+        return {
+            batch: max(sum(_least(prices, batch) for prices in apart) - launches - traffic * batch, 0.0)
+            for batch in self._batches(variant)
+        }
 
     def timed(self, variant: Variant) -> Mapping[int, float] | None:
         """What its engine was timed to take, if it was."""
-        return self.known.get(self._key(variant.links)) if self.backend else None
+        return self.known.get(self._key(variant)) if self.backend else None
 
     def kernel(self, variant: Variant) -> KernelDraft | None:
         """The kernel to run in place of a variant's graph, unless it was timed to be slower."""
-        return None if self._key(variant.links) in self.slower else self.kernel_of(variant.links)
+        return None if self._key(variant) in self.slower else self.kernel_of(variant.links)
 
     def weight_bytes(self, stage: StageDraft) -> int:
         """Of a stage's engines, those once that differ in nothing but shapes."""
@@ -111,7 +113,7 @@ class Pricer:
         native = self._measured(kernel, variant)
         if native[1] < prices[1]:
             return native
-        self.slower.add(self._key(variant.links))
+        self.slower.add(self._key(variant))
         return prices
 
     def _measured(self, engine: Engine, variant: Variant) -> dict[int, float]:
@@ -138,8 +140,7 @@ class Pricer:
             return open_kernel(kernel, Path(folder) / weights.name, self.backend.threads)
 
     def _estimated(self, variant: Variant) -> Mapping[int, float]:
-        ports = [port for ports in self._ports(variant) for port in ports]
-        row = sum(prod(map(int, port.shape)) * np.dtype(port.dtype).itemsize for port in ports)
+        row = _row_bytes([port for ports in self._ports(variant) for port in ports])
         weights = sum(_initialiser_bytes(self.graph(part)) for part in variant.links)
         flops = sum(self._work(part, alone=len(variant.links) == 1) for part in variant.links)
         roofline = self.target.roofline
@@ -150,14 +151,12 @@ class Pricer:
         flops = self.flops[part.call.outputs[0], part.variant]
         return flops if alone or self.kernel_of((part,)) is None else 2 * flops
 
-    def _inside(self, variant: Variant) -> int:
-        """Bytes of one region's values that are made and read inside, and not handed on."""
-        kept = {source for _, source in variant.outputs}
+    def _saved_bytes(self, variant: Variant) -> int:
+        """Of one region, what its calls read and write apart, and not in one engine."""
         values = dict(variant.variant)
-        made = {name for part in variant.links for name in part.call.outputs}
-        read = {name for part in variant.links for name in part.call.inputs}
-        ports = [self.port(name, values) for name in (made & read) - kept]
-        return sum(prod(map(int, port.shape)) * np.dtype(port.dtype).itemsize for port in ports)
+        apart = [n for part in variant.links for n in (*dict.fromkeys(part.call.inputs), *part.call.outputs)]
+        fused = [port for ports in self._ports(variant) for port in ports]
+        return max(_row_bytes([self.port(name, values) for name in apart]) - _row_bytes(fused), 0)
 
     def _ports(self, variant: Variant) -> tuple[list[Port], list[Port]]:
         values = dict(variant.variant)
@@ -170,7 +169,17 @@ class Pricer:
     def _batches(self, variant: Variant) -> tuple[int, ...]:
         return (1,) if variant.links[0].call.regions == FRAME else self.target.batches
 
-    def _key(self, links: tuple[Link, ...]) -> tuple[object, ...]:
+    def _key(self, variant: Variant) -> tuple[object, ...]:
+        return self._key_of(variant.links, [source for _, source in variant.outputs])
+
+    def _key_alone(self, part: Link) -> tuple[object, ...]:
+        """Of the call as a stage of its own, which hands on whatever is read elsewhere."""
+        operations = self.program.operations
+        return self._key_of(
+            (part,), [*{n for op in operations for n in reads(op)} | set(self.program.results)]
+        )
+
+    def _key_of(self, links: tuple[Link, ...], handed_on: Sequence[str]) -> tuple[object, ...]:
         """Equal for engines that are equal: segments, what they are built for, and what is handed on."""
         return tuple(
             (
@@ -180,6 +189,7 @@ class Pricer:
                 tuple(
                     self.port(n, dict(part.variant)).shape for n in (*part.call.inputs, *part.call.outputs)
                 ),
+                tuple(handed_on.count(name) for name in part.call.outputs),
             )
             for part in links
         )
@@ -189,10 +199,16 @@ class Pricer:
         return tuple((keyword, values[variable]) for keyword, variable in part.call.axes)
 
 
-def _extended(prices: Mapping[int, float], batch: int) -> float:
-    """Price of a batch, or the largest known one in proportion."""
+def _least(prices: Mapping[int, float], batch: int) -> float:
+    """Price of a batch; one that was not worth keeping takes at least `WORTH` of the largest in proportion."""
+    if not prices or batch in prices:
+        return prices.get(batch, 0.0)
     largest = max(prices)
-    return prices[batch] if batch in prices else prices[largest] * batch / largest
+    return WORTH * prices[largest] * batch / largest
+
+
+def _row_bytes(ports: Sequence[Port]) -> int:
+    return sum(prod(map(int, port.shape)) * np.dtype(port.dtype).itemsize for port in ports)
 
 
 def _initialiser_bytes(model: onnx.ModelProto) -> int:

@@ -72,7 +72,9 @@ def _print_decisions(bundle: Bundle) -> None:
                 weights = megabytes(run["weight_bytes"][way])
                 table.add_row(way, ", ".join(segments), f"{run['ms'][way]:.2f}", weights)
             out.print(table)
-            out.print(f"{run['engines_priced']} engines were priced; no other cuts can take less")
+            out.print(
+                f"{run['engines_priced']} engines were priced; by prices and bounds no other cuts take less"
+            )
 
 
 def _strategy(bundle: Bundle) -> str:

@@ -1,0 +1,91 @@
+"""Prices from rooflines, and the bounds below which no engine's price falls."""
+
+from dataclasses import replace
+
+import pytest
+from routed_models import small
+from torch import nn
+
+from edgeflow.export.lowering import Lowering
+from edgeflow.export.plan import runs, stage
+from edgeflow.export.planner import Planner
+from edgeflow.flow import RoutedModule, Tensor, trace
+from edgeflow.ir.costs import Roofline
+from edgeflow.ops.adabd import AdaBD
+from edgeflow.runtime.backends import open_backend
+from edgeflow.targets import load
+
+LIKE_A_CPU = Roofline(350, 10, 0.05)
+
+
+class Blending(RoutedModule):
+    """An operator with a kernel, and an input that all calls but the last read."""
+
+    inputs = (Tensor("x", (8, 12, 20)),)
+    outputs = (Tensor("y", (8, 12, 20)),)
+
+    def __init__(self):
+        super().__init__()
+        self.before, self.look, self.after = (nn.Conv2d(8, width, 3, padding=1) for width in (8, 27, 8))
+        self.blend = AdaBD(8)
+
+    def aligned(self, x):
+        return self.look(x).split((18, 9), 1)
+
+    def flow(self, f, x):
+        offset, mask = f.call(self.aligned, x)
+        return f.call(self.after, f.call(self.blend, x, f.call(self.before, x), offset, mask))
+
+
+@pytest.fixture(scope="module", params=["Patchwork", "Blending"])
+def priced(request, tmp_path_factory):
+    """A function from a roofline to a pricer; the engines of stages of one call, and of several."""
+    model = Blending().eval() if request.param == "Blending" else small(request.param)
+    program, target = trace(model), load("cpu")
+    folder = tmp_path_factory.mktemp("lowered")
+    lowering = Lowering(model, folder, "", (), target.deform_conv, lambda what, done, total: None)
+
+    def pricer(roofline):
+        return Planner(model, lowering, replace(target, roofline=roofline), (), None)._pricer(program)
+
+    alone, fused = [], []
+    for run in runs(program):
+        for first in run if len(run) > 1 else ():
+            for end in range(first + 1, run[-1] + 2):
+                (alone if end == first + 1 else fused).extend(stage(program, first, end).variants)
+    return pricer, alone, fused
+
+
+def test_without_timing_bounds_are_prices(priced):
+    """In a roofline one call may compute while another moves: what they cost apart bounds nothing."""
+    pricer, _, fused = priced
+    prices = pricer(LIKE_A_CPU)
+    assert all(prices.bound(variant) == prices.exact(variant) for variant in fused)
+
+
+@pytest.mark.parametrize(
+    "roofline", [Roofline(1e12, 10, 0.05), Roofline(350, 1e12, 0.05)], ids=["move", "do"]
+)
+def test_bounds_hold_where_launches_and_traffic_are_all_that_fusing_saves(priced, roofline):
+    """On devices that only move or only compute, bounds are what a fused engine takes without kernels."""
+    pricer, alone, fused = priced
+    device = pricer(roofline)
+    for variant in alone:
+        device.exact(variant)
+    bounds = replace(device, backend=open_backend("onnxruntime"), known=dict(device.known))
+    for variant in fused:
+        bound, exact = bounds.bound(variant), device.exact(variant)
+        assert all(0 < bound[batch] <= exact[batch] * (1 + 1e-9) for batch in exact)
+        if roofline.gflops > 1e9 or not any(device.kernel_of((link,)) for link in variant.links):
+            assert bound == pytest.approx(exact)
+
+
+def test_a_batch_that_was_not_kept_may_take_a_little_less_than_in_proportion(priced):
+    pricer, alone, fused = priced
+    device = pricer(Roofline(350, 1e12, 0.0))
+    known = {device._key(variant): {1: 1.0} for variant in alone}
+    bounds = replace(device, backend=open_backend("onnxruntime"), known=known)
+    for variant in fused:
+        apart = len(variant.links)
+        bound = bounds.bound(variant)
+        assert all(0.9 * batch * apart < ms < batch * apart for batch, ms in bound.items() if batch > 1)
