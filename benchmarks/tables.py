@@ -40,6 +40,7 @@ SECTIONS: list[Section] = [
             ("routes", lambda r: r["mix"]),
             ("clip", lambda r: f"{r['clip']} {r['size']}"),
             ("library", lambda r: r["backend"]),
+            ("precision", lambda r: r["precision"]),
             ("plan", lambda r: r["plan"]),
             ("full ms", lambda r: f"{r['full_ms']:.0f} ({r['full_form']})"),
             ("routed ms", lambda r: f"{r['routed_ms']:.0f}"),

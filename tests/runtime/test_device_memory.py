@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+import itertools
 
 import numpy as np
 import pytest
+from host_cudart import HostCudart
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeflow.ir.tiles import TileGrid
 from edgeflow.runtime.device_memory import DeviceMemory
 from edgeflow.runtime.memory import HostMemory
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
-import itertools
-
-from host_cudart import HostCudart
 
 
 class Streams:

@@ -5,20 +5,16 @@ What it proves is edgeflow's side: what is bound where, in which order work is e
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime as ort
 import pytest
+from host_cudart import HostCudart
 
 from edgeflow.ir.errors import BackendError
 from edgeflow.runtime import Session
 from edgeflow.runtime.backends import onnxruntime_cuda_backend, open_backend
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "doubles"))
-from host_cudart import HostCudart
 
 
 class Streams:
