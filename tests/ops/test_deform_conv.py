@@ -112,6 +112,9 @@ def torchvision_op():
     library._destroy()
 
 
+from edgeflow.runtime.backends import open_backend
+
+
 class Vision(RoutedModule):
     """A user's model that calls torchvision."""
 
@@ -144,8 +147,9 @@ def test_torchvisions_operator_is_taken(torchvision_op, form, use_mask):
     module = SegmentModule(model.convolve, {}, (False,), (False,))
     dims = [{0: torch.export.Dim("batch", min=1, max=8)}]
     graph = to_onnx(module, [x], dims, ["out.0"], "vision", form)
+    open_backend("onnxruntime")  # whose thread pool all sessions of this process share
     options = ort.SessionOptions()
-    options.use_per_session_threads = True
+    options.use_per_session_threads = False
     session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         wanted = model.convolve(x)
@@ -158,4 +162,4 @@ def test_torchvisions_operator_is_counted(torchvision_op):
 
 def test_unknown_forms_are_refused():
     with pytest.raises(ExportError, match="native or standard"):
-        translations("plugin")
+        translations("strange")

@@ -226,7 +226,8 @@ def test_a_policy_names_axes_and_values_that_exist(tiny_bundles):
 
 def test_an_unknown_engine_library(tiny_bundles):
     with pytest.raises(
-        BackendError, match="unknown engine library 'abacus': known are onnxruntime, openvino"
+        BackendError,
+        match="unknown engine library 'abacus': known are onnxruntime, onnxruntime-cuda, openvino",
     ):
         Session(tiny_bundles["chained"].path, library="abacus")
 
