@@ -15,6 +15,7 @@ from edgeflow.ir.errors import ExportError, FlowError
 from edgeflow.ops.adabd import adabd, adabd_counts
 from edgeflow.ops.deform_conv import deform_conv2d, deform_conv_counts
 from edgeflow.ops.hetconv import HetConv
+from edgeflow.runtime.backends import open_backend
 
 
 def operands(n=1, c=4, o=6, height=5, width=7):
