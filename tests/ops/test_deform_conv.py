@@ -113,9 +113,6 @@ def torchvision_op():
     library._destroy()
 
 
-from edgeflow.runtime.backends import open_backend
-
-
 class Vision(RoutedModule):
     """A user's model that calls torchvision."""
 
