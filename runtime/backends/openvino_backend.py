@@ -59,7 +59,8 @@ class OpenVinoBackend:
         batch: int | None = None,
     ) -> OpenVinoEngine:
         """See `Backend.load`."""
-        config = self._config | {"INFERENCE_PRECISION_HINT": _hint(precision)}
+        hint = _hint(precision, self._device)
+        config = self._config | {"INFERENCE_PRECISION_HINT": hint}
         try:
             model = self._core.read_model(path)
             results = [model.output(port.tensor) for port in outputs]
@@ -74,16 +75,16 @@ class OpenVinoBackend:
         except Exception as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
             raise BackendError(f"OpenVINO {self.version} refuses {path.name}: {reason}") from error
-        built = _built(compiled, precision, path.name)
+        built = _built(compiled, precision, self._device, path.name)
         return OpenVinoEngine(compiled, inputs, outputs, built, self._config["PERF_COUNT"])
 
 
-def _hint(precision: str) -> str:
-    """What layers compute in that no quantisation covers."""
-    return "bf16" if precision == "bf16" else "f32"
+def _hint(precision: str, device: str) -> str:
+    """What layers compute in that no quantisation covers: a CPU computes half in single precision."""
+    return {"bf16": "bf16", "fp16": "f32" if device == "CPU" else "f16"}.get(precision, "f32")
 
 
-def _built(compiled: Any, precision: str, name: str) -> frozenset[str]:
+def _built(compiled: Any, precision: str, device: str, name: str) -> frozenset[str]:
     """Precisions of the heavy layers, read back from what was built.
 
     On a CPU that lacks a precision the library takes another one and says nothing.
@@ -92,12 +93,14 @@ def _built(compiled: Any, precision: str, name: str) -> frozenset[str]:
         BackendError: it took another one.
     """
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+    if device != "CPU" and hint == _hint(precision, device):
+        return frozenset((hint,))  # these plugins do not say of each layer what it was built at
     layers = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
     found = frozenset(
         layer["runtimePrecision"].astype(str) for layer in layers if layer["layerType"].astype(str) in _HEAVY
     )
     other = found - _BUILT[precision] - {"f32"}
-    if hint != _hint(precision) or other or (found and not found & _BUILT[precision]):
+    if hint != _hint(precision, device) or other or (found and not found & _BUILT[precision]):
         raise BackendError(
             f"OpenVINO built {name} at {', '.join(sorted(found)) or hint} instead of {precision}, which this "
             "CPU or graph does not allow: export with another --precision, or run it on another machine"
