@@ -21,7 +21,7 @@ from edgeflow.runtime.execute import Executor
 from edgeflow.runtime.memory import Memory
 from edgeflow.runtime.realisation import WARMUP, compare
 from edgeflow.runtime.rows import Array
-from edgeflow.runtime.session import Session
+from edgeflow.runtime.session import Session, declared_size
 from edgeflow.runtime.trace import Trace
 from edgeflow.runtime.waterfall import Waterfall
 
@@ -180,7 +180,8 @@ def profile(
         traces, waterfall = compare(
             bundle, calls, library=session.backend.name, threads=threads, static=static, progress=progress
         )
-    session.prepare(*(size or (720, 1280)))
+    first = next(iter(bundle.manifest.plans.values()))
+    session.prepare(*(size or declared_size(first.inputs) or (720, 1280)))
     assert session.executor is not None
     clip = _clip(traces, calls[0][0], session.executor.dearest_flops()) if calls else None
     engines = tuple(_profile_engines(bundle, session.executor, session.backend.memory, progress))

@@ -105,7 +105,7 @@ class Session:
     ) -> None:
         """Load all engines for a frame size, in pixels (0 for models whose sizes are fixed)."""
         plan = select_plan(self.bundle.manifest.plans, height, width)
-        self._size = _declared_size(plan.inputs) or (height, width)
+        self._size = declared_size(plan.inputs) or (height, width)
         self._executor = Executor(
             self.bundle,
             plan,
@@ -148,7 +148,7 @@ def fitting_size(plans: Mapping[str, Plan], height: int, width: int) -> tuple[in
 
     Of several fixed sizes, the one whose shape is nearest.
     """
-    sizes = [size for plan in plans.values() if (size := _declared_size(plan.inputs))]
+    sizes = [size for plan in plans.values() if (size := declared_size(plan.inputs))]
     if not sizes or (height, width) in sizes:
         return height, width
     return min(sizes, key=lambda size: abs(log(size[1] / size[0] * height / width)))
@@ -162,7 +162,7 @@ def _given_size(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> tupl
     return 0, 0
 
 
-def _declared_size(specs: tuple[Interface, ...]) -> tuple[int, int] | None:
+def declared_size(specs: tuple[Interface, ...]) -> tuple[int, int] | None:
     """(height, width) of the first image whose size is fixed."""
     for spec in specs:
         if isinstance(spec, Image) and isinstance(spec.height, int) and isinstance(spec.width, int):
