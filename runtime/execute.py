@@ -3,50 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import prod
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
-from edgeflow.ir.costs import Roofline, load_costs
-from edgeflow.ir.errors import BackendError, InputError
+from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
-from edgeflow.ir.program import FRAME, Decision, Keep, Route, Sample, Shape, State, Stitch, Tile
-from edgeflow.ir.route import Axis, Choice
-from edgeflow.ir.rules import HostRule, StreamContext, evenly
-from edgeflow.ir.tiles import Region, TileGrid, pool_map
-from edgeflow.runtime.backends import Backend, Engine
+from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, State, Stitch, Tile
+from edgeflow.ir.route import Choice
+from edgeflow.ir.rules import evenly
+from edgeflow.ir.tiles import Region, TileGrid
+from edgeflow.runtime.backends import Backend
 from edgeflow.runtime.batching import cover
-from edgeflow.runtime.device import device_of
-from edgeflow.runtime.kernels import open_kernel
+from edgeflow.runtime.decisions import Decisions
+from edgeflow.runtime.loading import LoadedGraph, load_graphs, sizes_of
 from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.rows import Array, Rows
 from edgeflow.runtime.static import dearest_route, route_flops, working_stages
 from edgeflow.runtime.trace import EngineTrace, RegionTrace, Result, Span, Trace
-
-
-@dataclass
-class LoadedGraph:
-    """A graph at its shapes: its engine, what a run costs, and the arrays it writes, which grow as needed.
-
-    Attributes:
-        graph: of the plan.
-        outputs: as made: images as uint8, or exact.
-        engine: shared by the graphs that differ in nothing but shapes.
-        costs: milliseconds of a run, per batch size.
-        arrays: what it writes.
-        scratch: what its inputs are gathered into, by position.
-    """
-
-    graph: StageGraph
-    outputs: tuple[Port, ...]
-    engine: Engine
-    costs: Mapping[int, float]
-    arrays: list[Array] = field(default_factory=list)
-    scratch: dict[int, Array] = field(default_factory=dict)
 
 
 @dataclass
@@ -96,30 +72,20 @@ class Executor:
         exact: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.plan, self._policy = plan, policy
+        self.plan = plan
         self._dims = {"height": size[0], "width": size[1]}
-        self._exact = exact
         self._memory = backend.memory
-        routes = [step for step in plan.steps if isinstance(step, Route)]
-        self._owners = {d.variable.name: step.regions for step in routes for d in step.decisions}
-        self._axes: dict[str, Axis] = {variable.name: variable.axis for variable in plan.variables}
-        policy.check(self._axes)
-        decisions = [decision for step in routes for decision in step.decisions]
-        self._rules = _frame_rules(decisions, policy)
-        read = {d.scores for d in decisions if d.scores and self._reads(d)}
-        self._working = working_stages(plan, read)
         self._grids = {s.regions: TileGrid(*size, s.size, s.halo) for s in plan.steps if isinstance(s, Tile)}
-        measured = load_costs(bundle.path, device_of(bundle, backend))
-        self._costs = measured.ms if measured else {}
-        self._roofline = Roofline(**bundle.manifest.target["roofline"])
+        self._decisions = Decisions(plan, policy, self._grids, backend.memory)
+        self._working = working_stages(plan, self._decisions.read)
         self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
         self._tiles: dict[str, Array] = {}
-        self.loaded = self._load(bundle, backend, progress)
+        self.loaded = load_graphs(bundle, plan, backend, self._dims, exact, progress)
         self.reset()
 
     def reset(self) -> None:
         """Let every state hold its initial value."""
-        self._context = StreamContext()
+        self._decisions.reset()
         self._memory.begin_frame()
         self._states, self._spare = (
             {state.name: self._initial(state) for state in self.plan.states} for _ in range(2)
@@ -151,7 +117,7 @@ class Executor:
                     self._sample(step, frame)
         self._write_states(frame)
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
-        self._context.advance(frame.routes)
+        self._decisions.advance(frame.routes)
         total = (perf_counter() - start) * 1e3
         choices = self._choices(frame)
         trace = Trace(
@@ -179,56 +145,9 @@ class Executor:
         size = self._dims["height"], self._dims["width"]
         return route_flops(self.plan, size, dearest_route(self.plan, size))
 
-    # Loading --------------------------------------------------------------------------------
-
-    def _load(
-        self, bundle: Bundle, backend: Backend, progress: Callable[[int, int], None] | None
-    ) -> dict[str, LoadedGraph]:
-        variants: dict[str, list[StageGraph]] = {}
-        for graph in (graph for stage in self.plan.stages for graph in stage.graphs):
-            variants.setdefault(graph.graph, []).append(graph)
-        loaded: dict[str, LoadedGraph] = {}
-        for done, (name, graphs) in enumerate(variants.items(), 1):
-            entry = bundle.manifest.graphs.get(name)
-            if entry is None:
-                raise BackendError(
-                    f"bundle {bundle.path}: the plan names a graph {name} that it lacks; export again"
-                )
-            if entry.plugins and backend.name != "tensorrt":
-                raise BackendError(
-                    f"{name} holds {' and '.join(entry.plugins)}, which are TensorRT plugins: to run the bundle by "
-                    f"{backend.name}, export it with --deform-conv native or standard"
-                )
-            inputs = _common([graph.inputs for graph in graphs])
-            outputs = _common([self._outputs(graph) for graph in graphs])
-            batch = 1 if all(graph.batches == (1,) for graph in graphs) else None
-            engine = None
-            if entry.kernel:
-                engine = open_kernel(entry.kernel, bundle.path / WEIGHTS, backend.threads)
-            if engine is None:
-                file = bundle.path / entry.file
-                engine = backend.load(file, inputs, outputs, self._dims, entry.precision, batch)
-            for graph in graphs:
-                costs = self._costs.get(graph.key, {})
-                if set(costs) < set(graph.batches):
-                    costs = {batch: self._estimate(graph, entry, batch) for batch in graph.batches}
-                loaded[graph.key] = LoadedGraph(graph, self._outputs(graph), engine, costs)
-            if progress:
-                progress(done, len(variants))
-        return loaded
-
-    def _outputs(self, graph: StageGraph) -> tuple[Port, ...]:
-        exact = {port.value: port for port in graph.exact} if self._exact else {}
-        return tuple(exact.get(port.value, port) for port in graph.outputs)
-
-    def _estimate(self, graph: StageGraph, entry: GraphEntry, batch: int) -> float:
-        ports = (*graph.inputs, *graph.outputs)
-        row = sum(prod(self.sizes(port.shape)) * np.dtype(port.dtype).itemsize for port in ports)
-        return self._roofline.ms(graph.flops * batch, row * batch + entry.weight_bytes)
-
     def sizes(self, shape: Shape) -> tuple[int, ...]:
         """A shape with this frame's dimensions filled in."""
-        return tuple(self._dims[d] if isinstance(d, str) else d for d in shape)
+        return sizes_of(shape, self._dims)
 
     # Steps ----------------------------------------------------------------------------------
 
@@ -252,42 +171,14 @@ class Executor:
         return frame.values[name]
 
     def _route(self, step: Route, frame: _Frame) -> None:
-        count = self._count(step.regions)
         ordered = frame.order.get(step.regions)
-        found: dict[str, NDArray[np.intp]] = {}
-        for decision in step.decisions:
-            own = self._own_choice(decision, step.regions, frame)
-            if ordered is None:
-                found[decision.variable.name] = self._policy.choose(decision.variable, own)
-            else:  # policies see regions in natural order, also after an earlier step put them in its own
-                natural = self._policy.choose(decision.variable, own[np.argsort(ordered)])
-                found[decision.variable.name] = natural[ordered]
-        if ordered is None and count > 1:
+        lengths = {name: len(array) for name, array in frame.inputs.items()}
+        found = self._decisions.decide(step, ordered, lengths, lambda name: self._value(name, frame))
+        if ordered is None and self._count(step.regions) > 1:
             order = np.lexsort([found[name] for name in reversed(found)])
             frame.order[step.regions] = order
             found = {name: chosen[order] for name, chosen in found.items()}
         frame.routes.update(found)
-
-    def _own_choice(self, decision: Decision, regions: str, frame: _Frame) -> NDArray[np.intp]:
-        variable = decision.variable
-        rule = self._rules.get(variable.name, decision.rule)
-        measured = self._value(decision.scores, frame) if decision.scores and self._reads(decision) else None
-        if isinstance(rule, HostRule):
-            self._context.lengths = {spec.name: len(frame.inputs[spec.name]) for spec in self.plan.inputs}
-            number = None if measured is None else float(self._memory.download(measured.row(0)).ravel()[0])
-            return np.array([rule.choose(self._context, variable, number)])
-        assert measured is not None
-        if decision.pooled:
-            scores = pool_map(self._memory.download(measured.row(0)), self._grids[regions])
-            found = scores[frame.order[regions]] if regions in frame.order else scores
-            return rule.decide(found, variable.axis)
-        scores = np.stack([self._memory.download(measured.row(i)) for i in range(self._count(regions))])
-        return rule.decide(scores.reshape(len(scores), -1), variable.axis)
-
-    def _reads(self, decision: Decision) -> bool:
-        """Whether a decision reads its scores: a rule that reads none may have come with a measure."""
-        rule = self._rules.get(decision.variable.name, decision.rule)
-        return not isinstance(rule, HostRule) or rule.measures
 
     def _run_stage(self, stage: Stage, frame: _Frame) -> None:
         count = self._count(stage.regions)
@@ -296,7 +187,7 @@ class Executor:
             for name, other in stage.otherwise
         }
         for graph in stage.graphs:
-            regions = np.flatnonzero(graph.select.mask(frame.routes, self._axes, count))
+            regions = np.flatnonzero(graph.select.mask(frame.routes, self._decisions.axes, count))
             if len(regions):
                 loaded = self.loaded[graph.key]
                 for port, array in zip(
@@ -378,7 +269,7 @@ class Executor:
         frame.spent("stitch", step.output, start)
 
     def _keep(self, step: Keep, frame: _Frame) -> None:
-        if step.when.mask(frame.routes, self._axes, 1)[0]:
+        if step.when.mask(frame.routes, self._decisions.axes, 1)[0]:
             frame.kept[step.state] = self._value(step.input, frame).row(0)
 
     def _write_states(self, frame: _Frame) -> None:
@@ -391,7 +282,7 @@ class Executor:
             frame.spent("keep", name, start)
 
     def _sample(self, step: Sample, frame: _Frame) -> None:
-        count = int(self._axes[step.variable].values[int(frame.routes[step.variable][0])])
+        count = int(self._decisions.axes[step.variable].values[int(frame.routes[step.variable][0])])
         clip = self._value(step.input, frame).row(0)
         rows = np.array(evenly(len(clip), count))
         sampled = self._memory.empty((1, count, *clip.shape[1:]), clip.dtype)
@@ -406,9 +297,9 @@ class Executor:
         """Per variable the value of every region, in the order of the regions themselves."""
         choices: dict[str, list[Choice]] = {}
         for name, chosen in frame.routes.items():
-            order = frame.order.get(self._owners[name])
+            order = frame.order.get(self._decisions.owners[name])
             natural = chosen if order is None else chosen[np.argsort(order)]
-            choices[name] = [self._axes[name].values[i] for i in natural.tolist()]
+            choices[name] = [self._decisions.axes[name].values[i] for i in natural.tolist()]
         return choices
 
     def _regions(self, choices: Mapping[str, list[Choice]]) -> tuple[RegionTrace, ...]:
@@ -418,41 +309,11 @@ class Executor:
         for name, grid in self._grids.items():
             regions, patches = name, grid.regions
             break
-        own = [name for name in choices if self._owners[name] == regions]
+        own = [name for name in choices if self._decisions.owners[name] == regions]
         return tuple(
             RegionTrace(p.top, p.left, p.bottom, p.right, {name: choices[name][i] for name in own})
             for i, p in enumerate(patches)
         )
-
-
-def _frame_rules(decisions: Sequence[Decision], policy: Policy) -> dict[str, HostRule]:
-    """The rule of every variable that is decided per frame.
-
-    Raises:
-        InputError: a policy's rule reads a measure, and the model has none.
-    """
-    rules: dict[str, HostRule] = {}
-    for decision in decisions:
-        rule = policy.rule(decision.variable, decision.rule)
-        if not isinstance(rule, HostRule):
-            continue
-        rules[decision.variable.name] = rule
-        if rule.measures and decision.scores is None:
-            raise InputError(
-                f"{rule.kind} reads a measure of the frame, and this bundle has none for {decision.variable.name}: "
-                "use another rule, or give f.decide a measure and export again"
-            )
-    return rules
-
-
-def _common(variants: Sequence[tuple[Port, ...]]) -> tuple[Port, ...]:
-    """The ports of graphs that share an engine: dimensions in which they differ are free, and have no name."""
-    first, *others = variants
-    merged = []
-    for i, port in enumerate(first):
-        shapes = zip(port.shape, *(ports[i].shape for ports in others), strict=True)
-        merged.append(replace(port, shape=tuple(own[0] if len(set(own)) == 1 else "" for own in shapes)))
-    return tuple(merged)
 
 
 def _patch_shares(grid: TileGrid) -> NDArray[np.float64]:

@@ -46,11 +46,15 @@ class Backend(Protocol):
 
     One opened with `timed` loads engines that time their operators: they run slower and are for
     profiles only.
+
+    Attributes:
+        loads_at_once: calls of `load` that may run at a time, from threads.
     """
 
     name: str
     version: str
     threads: int
+    loads_at_once: int
     memory: Memory
 
     def load(

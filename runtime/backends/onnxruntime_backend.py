@@ -33,7 +33,7 @@ class OnnxRuntimeBackend:
         self._timed = timed
         self.memory: Memory = HostMemory()
         cls = OnnxRuntimeBackend
-        self.threads = threads
+        self.threads = self.loads_at_once = threads
         if cls._pool is None:
             ort.set_global_thread_pool_sizes(threads, 1)
             cls._pool = threads

@@ -36,7 +36,7 @@ class OpenVinoBackend:
     _device = "CPU"
 
     def __init__(self, threads: int, timed: bool = False) -> None:
-        self.threads = threads
+        self.threads = self.loads_at_once = threads
         self.memory: Memory = HostMemory()
         self._core = ov.Core()
         self._core.add_extension(EXTENSIONS)

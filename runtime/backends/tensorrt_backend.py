@@ -68,6 +68,7 @@ class TensorRtBackend:
 
     name = "tensorrt"
     version = trt.__version__
+    loads_at_once = 1
 
     def __init__(self, threads: int, timed: bool = False, cudart: Cudart | None = None) -> None:
         check_version()

@@ -1,0 +1,153 @@
+"""Loads a plan's engines, as many at a time as the engine library can."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+
+from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
+from edgeflow.ir.costs import Roofline, load_costs
+from edgeflow.ir.errors import BackendError
+from edgeflow.ir.plan import Plan, Port, StageGraph
+from edgeflow.ir.program import Shape
+from edgeflow.runtime.backends import Backend, Engine
+from edgeflow.runtime.device import device_of
+from edgeflow.runtime.kernels import open_kernel
+from edgeflow.runtime.rows import Array
+
+
+@dataclass
+class LoadedGraph:
+    """A graph at its shapes: its engine, what a run costs, and the arrays it writes, which grow as needed.
+
+    Attributes:
+        graph: of the plan.
+        outputs: as made: images as uint8, or exact.
+        engine: shared by the graphs that differ in nothing but shapes.
+        costs: milliseconds of a run, per batch size.
+        arrays: what it writes.
+        scratch: what its inputs are gathered into, by position.
+    """
+
+    graph: StageGraph
+    outputs: tuple[Port, ...]
+    engine: Engine
+    costs: Mapping[int, float]
+    arrays: list[Array] = field(default_factory=list)
+    scratch: dict[int, Array] = field(default_factory=dict)
+
+
+def load_graphs(
+    bundle: Bundle,
+    plan: Plan,
+    backend: Backend,
+    dims: Mapping[str, int],
+    exact: bool,
+    progress: Callable[[int, int], None] | None,
+) -> dict[str, LoadedGraph]:
+    """Every graph of a plan with its engine, by the graph's key.
+
+    Args:
+        bundle: where the graphs lie.
+        plan: whose graphs they are.
+        backend: the engine library.
+        dims: pixels of the frame's free dimensions.
+        exact: make images as float before rounding.
+        progress: told how many engines are loaded, of how many.
+
+    Raises:
+        BackendError: a graph is missing, needs a plugin, or the library refuses it.
+    """
+    variants: dict[str, list[StageGraph]] = {}
+    for graph in (graph for stage in plan.stages for graph in stage.graphs):
+        variants.setdefault(graph.graph, []).append(graph)
+    entries = {name: _entry(bundle, name, backend) for name in variants}
+    outputs = {name: [_outputs(graph, exact) for graph in graphs] for name, graphs in variants.items()}
+    engines: dict[str, Engine] = {}
+    with ThreadPoolExecutor(backend.loads_at_once, "load") as pool:
+        made = pool.map(
+            lambda name: _engine(bundle, entries[name], variants[name], outputs[name], backend, dims),
+            variants,
+        )
+        for name, engine in zip(variants, made, strict=True):
+            engines[name] = engine
+            if progress:
+                progress(len(engines), len(variants))
+    measured = load_costs(bundle.path, device_of(bundle, backend))
+    known = measured.ms if measured else {}
+    roofline = Roofline(**bundle.manifest.target["roofline"])
+    loaded = {}
+    for name, graphs in variants.items():
+        for graph, ports in zip(graphs, outputs[name], strict=True):
+            costs = known.get(graph.key, {})
+            if set(costs) < set(graph.batches):
+                costs = _estimate(graph, entries[name], dims, roofline)
+            loaded[graph.key] = LoadedGraph(graph, ports, engines[name], costs)
+    return loaded
+
+
+def sizes_of(shape: Shape, dims: Mapping[str, int]) -> tuple[int, ...]:
+    """A shape with the frame's dimensions filled in."""
+    return tuple(dims[d] if isinstance(d, str) else d for d in shape)
+
+
+def _entry(bundle: Bundle, name: str, backend: Backend) -> GraphEntry:
+    """What the bundle says of a graph that this library can run."""
+    entry = bundle.manifest.graphs.get(name)
+    if entry is None:
+        raise BackendError(f"bundle {bundle.path}: the plan names a graph {name} that it lacks; export again")
+    if entry.plugins and backend.name != "tensorrt":
+        raise BackendError(
+            f"{name} holds {' and '.join(entry.plugins)}, which are TensorRT plugins: to run the bundle by "
+            f"{backend.name}, export it with --deform-conv native or standard"
+        )
+    return entry
+
+
+def _outputs(graph: StageGraph, exact: bool) -> tuple[Port, ...]:
+    floats = {port.value: port for port in graph.exact} if exact else {}
+    return tuple(floats.get(port.value, port) for port in graph.outputs)
+
+
+def _engine(
+    bundle: Bundle,
+    entry: GraphEntry,
+    graphs: Sequence[StageGraph],
+    outputs: Sequence[tuple[Port, ...]],
+    backend: Backend,
+    dims: Mapping[str, int],
+) -> Engine:
+    """The engine of graphs that differ in nothing but shapes: its kernel if that is here, or the library's."""
+    if entry.kernel:
+        kernel = open_kernel(entry.kernel, bundle.path / WEIGHTS, backend.threads)
+        if kernel is not None:
+            return kernel
+    inputs = _common([graph.inputs for graph in graphs])
+    batch = 1 if all(graph.batches == (1,) for graph in graphs) else None
+    file = bundle.path / entry.file
+    return backend.load(file, inputs, _common(outputs), dims, entry.precision, batch)
+
+
+def _common(variants: Sequence[tuple[Port, ...]]) -> tuple[Port, ...]:
+    """The ports of graphs that share an engine: dimensions in which they differ are free, and have no name."""
+    first, *others = variants
+    merged = []
+    for i, port in enumerate(first):
+        shapes = zip(port.shape, *(ports[i].shape for ports in others), strict=True)
+        merged.append(replace(port, shape=tuple(own[0] if len(set(own)) == 1 else "" for own in shapes)))
+    return tuple(merged)
+
+
+def _estimate(
+    graph: StageGraph, entry: GraphEntry, dims: Mapping[str, int], roofline: Roofline
+) -> dict[int, float]:
+    """Milliseconds per batch size by the target's roofline, until engines were timed."""
+    ports = (*graph.inputs, *graph.outputs)
+    row = sum(prod(sizes_of(port.shape, dims)) * np.dtype(port.dtype).itemsize for port in ports)
+    return {
+        batch: roofline.ms(graph.flops * batch, row * batch + entry.weight_bytes) for batch in graph.batches
+    }
