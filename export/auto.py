@@ -3,7 +3,8 @@
 Calls that stand together can be cut into stages anywhere. A stage's time is that of its engines,
 each run for the regions that take its routes, in the cheapest cover by static batches. Stages do not
 influence one another, so the best cuts are a shortest path over the calls: here over pairs of time and
-weight bytes, since the weights of all engines must fit the target's memory.
+weight bytes, since the weights of all engines must fit the target's memory, and since of cuts that take
+nearly the same time those that hold the least are taken.
 
 Engines are timed only where they could be part of the best plan: until then a fused engine is taken
 to cost what its calls cost apart, less all traffic and launches that fusing can save. Once every engine
@@ -22,6 +23,9 @@ from edgeflow.ir.errors import ExportError
 from edgeflow.ir.program import Call, Program
 from edgeflow.ir.route import Assignment
 from edgeflow.runtime.batching import cover
+
+NEARLY = 1.01
+"""Cuts that take up to this many times the least time are as good as the fastest: timings tell no finer."""
 
 Prices = Mapping[int, float]
 """Milliseconds of one run of an engine, per static batch size."""
@@ -92,7 +96,7 @@ class Decision:
 def choose(
     program: Program, mix: Mix, pricing: Pricing, budget: int | None = None
 ) -> tuple[set[int], list[Decision]]:
-    """Where stages start, so that the mix runs in the least time by these prices.
+    """Where stages start, so that the mix runs in nearly the least time by these prices, with the least weights.
 
     Args:
         program: as traced.
@@ -142,8 +146,8 @@ class _Run:
         for place in single:
             self._time(place)
         while True:
-            best = self._best(budget)
-            places = self._places(best.starts)
+            fastest, best = self._best(budget)
+            places = [*self._places(fastest.starts), *self._places(best.starts)]
             if all(self._time(place) == 0 for place in places):
                 break
         whole = [(self._run[0], self._run[-1] + 1)]
@@ -158,8 +162,11 @@ class _Run:
             self._known[variant] = self._pricing.exact(variant)
         return len(new)
 
-    def _best(self, budget: int | None) -> Cuts:
-        """Shortest path over the calls; at each, the ways that none beats in both time and bytes."""
+    def _best(self, budget: int | None) -> tuple[Cuts, Cuts]:
+        """The fastest cuts, and the lightest of those nearly as fast.
+
+        A shortest path over the calls; at each, the ways that none beats in both time and bytes.
+        """
         reached: dict[int, list[Cuts]] = {self._run[0]: [Cuts((), 0.0, 0)]}
         for end in range(self._run[0] + 1, self._run[-1] + 2):
             ways = []
@@ -177,7 +184,7 @@ class _Run:
                 f"no plan for {self._calls[0]}..{self._calls[-1]} holds its weights in {budget} bytes: "
                 "give the target more memory, or export fewer sizes"
             )
-        return found[0]
+        return found[0], [way for way in found if way.ms <= NEARLY * found[0].ms][-1]
 
     def _cuts(self, places: Sequence[tuple[int, int]]) -> Cuts:
         starts = tuple(first for first, _ in places)
