@@ -105,6 +105,18 @@ class Decisions:
         return not isinstance(rule, HostRule) or rule.measures
 
 
+def in_order(plan: Plan, policy: Policy) -> bool:
+    """Whether frames must run one after the other, for states or for rules that look at the stream.
+
+    Raises:
+        InputError: as `Decisions`.
+    """
+    steps = [step for step in plan.steps if isinstance(step, Route)]
+    policy.check({variable.name: variable.axis for variable in plan.variables})
+    rules = _frame_rules([decision for step in steps for decision in step.decisions], policy)
+    return bool(plan.states or rules)
+
+
 def _frame_rules(decisions: Sequence[Decision], policy: Policy) -> dict[str, HostRule]:
     """The rule of every variable that is decided per frame.
 

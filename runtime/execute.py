@@ -9,16 +9,15 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, State, Stitch, Tile
 from edgeflow.ir.route import Choice
 from edgeflow.ir.rules import evenly
 from edgeflow.ir.tiles import Region, TileGrid
-from edgeflow.runtime.backends import Backend
 from edgeflow.runtime.batching import cover
 from edgeflow.runtime.decisions import Decisions
-from edgeflow.runtime.loading import LoadedGraph, load_graphs, sizes_of
+from edgeflow.runtime.loading import LoadedGraph, dims_of, sizes_of
+from edgeflow.runtime.memory import Memory
 from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.rows import Array, Rows
 from edgeflow.runtime.static import dearest_route, route_flops, working_stages
@@ -53,34 +52,29 @@ class Executor:
     """Loaded engines of one plan, and the stream's states.
 
     Args:
-        bundle: where the graphs lie.
         plan: what to execute.
-        backend: the engine library.
+        loaded: its graphs.
+        memory: that their engines read and write.
         policy: what to make of the model's decisions.
         size: (height, width) of the frames.
-        exact: make images as float before rounding.
-        progress: told how many engines are loaded, of how many.
     """
 
     def __init__(
         self,
-        bundle: Bundle,
         plan: Plan,
-        backend: Backend,
+        loaded: dict[str, LoadedGraph],
+        memory: Memory,
         policy: Policy,
         size: tuple[int, int],
-        exact: bool = False,
-        progress: Callable[[int, int], None] | None = None,
     ) -> None:
-        self.plan = plan
-        self._dims = {"height": size[0], "width": size[1]}
-        self._memory = backend.memory
+        self.plan, self.loaded = plan, loaded
+        self._dims = dims_of(size)
+        self._memory = memory
         self._grids = {s.regions: TileGrid(*size, s.size, s.halo) for s in plan.steps if isinstance(s, Tile)}
-        self._decisions = Decisions(plan, policy, self._grids, backend.memory)
+        self._decisions = Decisions(plan, policy, self._grids, memory)
         self._working = working_stages(plan, self._decisions.read)
         self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
         self._tiles: dict[str, Array] = {}
-        self.loaded = load_graphs(bundle, plan, backend, self._dims, exact, progress)
         self.reset()
 
     def reset(self) -> None:

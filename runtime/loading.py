@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import cast
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from edgeflow.ir.costs import Roofline, load_costs
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Plan, Port, StageGraph
 from edgeflow.ir.program import Shape
-from edgeflow.runtime.backends import Backend, Engine
+from edgeflow.runtime.backends import Backend, Engine, SharedEngine
 from edgeflow.runtime.device import device_of
 from edgeflow.runtime.kernels import open_kernel
 from edgeflow.runtime.rows import Array
@@ -45,9 +46,9 @@ def load_graphs(
     bundle: Bundle,
     plan: Plan,
     backend: Backend,
-    dims: Mapping[str, int],
-    exact: bool,
-    progress: Callable[[int, int], None] | None,
+    size: tuple[int, int],
+    exact: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, LoadedGraph]:
     """Every graph of a plan with its engine, by the graph's key.
 
@@ -55,13 +56,14 @@ def load_graphs(
         bundle: where the graphs lie.
         plan: whose graphs they are.
         backend: the engine library.
-        dims: pixels of the frame's free dimensions.
+        size: (height, width) of the frames.
         exact: make images as float before rounding.
         progress: told how many engines are loaded, of how many.
 
     Raises:
         BackendError: a graph is missing, needs a plugin, or the library refuses it.
     """
+    dims = dims_of(size)
     variants: dict[str, list[StageGraph]] = {}
     for graph in (graph for stage in plan.stages for graph in stage.graphs):
         variants.setdefault(graph.graph, []).append(graph)
@@ -88,6 +90,23 @@ def load_graphs(
                 costs = _estimate(graph, entries[name], dims, roofline)
             loaded[graph.key] = LoadedGraph(graph, ports, engines[name], costs)
     return loaded
+
+
+def twins(loaded: Mapping[str, LoadedGraph]) -> dict[str, LoadedGraph]:
+    """The same engines with arrays of their own, for another frame in flight."""
+    engines: dict[int, Engine] = {}
+    for graph in loaded.values():
+        if id(graph.engine) not in engines:
+            engines[id(graph.engine)] = cast(SharedEngine, graph.engine).twin()
+    return {
+        key: LoadedGraph(graph.graph, graph.outputs, engines[id(graph.engine)], graph.costs)
+        for key, graph in loaded.items()
+    }
+
+
+def dims_of(size: tuple[int, int]) -> dict[str, int]:
+    """What the free dimensions of a frame (height, width) are."""
+    return {"height": size[0], "width": size[1]}
 
 
 def sizes_of(shape: Shape, dims: Mapping[str, int]) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend, OperatorTime, open_backend
 from edgeflow.runtime.execute import Executor
+from edgeflow.runtime.loading import load_graphs
 from edgeflow.runtime.policy import Argmax, Fixed, Policy
 from edgeflow.runtime.rows import Array
 from edgeflow.runtime.session import check_inputs, select_plan
@@ -69,7 +70,10 @@ class _Runner:
     def load(
         name: str, bundle: Bundle, plan: Plan, policy: Policy, size: tuple[int, int], backends: _Backends
     ) -> _Runner:
-        plain, timed = (Executor(bundle, plan, backend, policy, size) for backend in backends)
+        plain, timed = (
+            Executor(plan, load_graphs(bundle, plan, backend, size), backend.memory, policy, size)
+            for backend in backends
+        )
         return _Runner(name, plan, plain, timed)
 
     def run(self, call: Call) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from math import log
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any
 
@@ -15,8 +16,10 @@ from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Image, Interface
 from edgeflow.runtime.backends import Backend, open_backend
+from edgeflow.runtime.decisions import in_order
 from edgeflow.runtime.device import device_of
 from edgeflow.runtime.execute import Executor
+from edgeflow.runtime.loading import load_graphs, twins
 from edgeflow.runtime.policy import Argmax, Policy
 from edgeflow.runtime.rows import Array
 from edgeflow.runtime.trace import Result
@@ -26,7 +29,7 @@ class Session:
     """Runs a bundle, frame after frame, keeping its states.
 
     The first frame fixes the frame size: engines are loaded for it then. A session is one stream: it
-    serves one thread at a time.
+    serves one thread at a time, or as many as it has frames in flight.
 
     Args:
         bundle: an open bundle, or the path of one.
@@ -34,6 +37,8 @@ class Session:
         library: engine library; the target's by default.
         threads: CPU threads; all that the process may use by default.
         exact: images come out as (3, h, w) float32 before rounding, for comparisons.
+        in_flight: frames that may run at a time, each called for by a thread of its own. Two hide what a frame
+            does not do on all threads; each takes working memory of its own. For models without states, on CPUs.
 
     Raises:
         BundleError: the bundle is damaged.
@@ -49,15 +54,19 @@ class Session:
         library: str | None = None,
         threads: int | None = None,
         exact: bool = False,
+        in_flight: int = 1,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
-        self.backend: Backend = open_backend(library or self.bundle.manifest.target["library"], threads)
+        self.in_flight = in_flight
+        name = library or self.bundle.manifest.target["library"]
+        self.backend: Backend = open_backend(name, threads, lanes=in_flight)
         self.device = device_of(self.bundle, self.backend)
         self._policy = policy or Argmax()
         self._exact = exact
-        self._executor: Executor | None = None
+        self._executors: tuple[Executor, ...] = ()
+        self._idle: SimpleQueue[Executor] = SimpleQueue()
         self._size: tuple[int, ...] = ()
-        self._busy = Lock()
+        self._preparing = Lock()
 
     def __call__(self, *inputs: Array) -> Any:
         """Run one frame and return its output, or a tuple of them."""
@@ -71,60 +80,74 @@ class Session:
             inputs: images (h, w, 3) uint8, tensors float32 without batch dimension.
 
         Raises:
-            InputError: an input's shape or type is wrong, or differs from the stream's; or another thread
-                is running a frame.
+            InputError: an input's shape or type is wrong, or differs from the stream's; or as many
+                threads as may be are running a frame.
         """
-        if not self._busy.acquire(blocking=False):
-            raise InputError(
-                "another thread is running a frame in this session: a session is one stream, open one per thread"
-            )
+        with self._preparing:
+            self._accept(inputs)
         try:
-            return self._run(inputs)
+            executor = self._idle.get_nowait()
+        except Empty:
+            raise InputError(
+                "another thread is running a frame in this session: a session is one stream, open one per thread, "
+                "or one with more frames in_flight"
+            ) from None
+        try:
+            return executor.run(inputs)
         finally:
-            self._busy.release()
+            self._idle.put(executor)
 
-    def _run(self, inputs: tuple[Array, ...]) -> Result:
+    def _accept(self, inputs: tuple[Array, ...]) -> None:
+        """Check a frame's inputs; the first frame has the engines loaded."""
         plans = self.bundle.manifest.plans
         plan = next(iter(plans.values()))
         frame = _given_size(plan.inputs, inputs)
         if frame != (0, 0):
             plan = select_plan(plans, *frame)
         check_inputs(plan.inputs, inputs)
-        if self._executor is None:
+        if not self._executors:
             self.prepare(*frame)
         elif frame != self._size:
             raise InputError(
                 f"this session serves {self._size[1]}x{self._size[0]} frames, got {frame[1]}x{frame[0]}: "
                 "open another session for another size"
             )
-        assert self._executor is not None
-        return self._executor.run(inputs)
 
     def prepare(
         self, height: int = 0, width: int = 0, progress: Callable[[int, int], None] | None = None
     ) -> None:
-        """Load all engines for a frame size, in pixels (0 for models whose sizes are fixed)."""
+        """Load all engines for a frame size, in pixels (0 for models whose sizes are fixed).
+
+        Raises:
+            InputError: no plan is for this size, the policy does not suit the model, or its frames must run in
+                order and several in flight were asked for.
+            BackendError: the library refuses a graph.
+        """
         plan = select_plan(self.bundle.manifest.plans, height, width)
-        self._size = declared_size(plan.inputs) or (height, width)
-        self._executor = Executor(
-            self.bundle,
-            plan,
-            self.backend,
-            self._policy,
-            self._size,
-            self._exact,
-            progress,
+        size = declared_size(plan.inputs) or (height, width)
+        if in_order(plan, self._policy) and self.in_flight > 1:
+            raise InputError(
+                "this model looks back at earlier frames, so they run one after the other: leave in_flight at 1"
+            )
+        loaded = load_graphs(self.bundle, plan, self.backend, size, self._exact, progress)
+        lanes = [loaded, *(twins(loaded) for _ in range(self.in_flight - 1))]
+        self._size = size
+        self._executors = tuple(
+            Executor(plan, graphs, self.backend.memory, self._policy, size) for graphs in lanes
         )
+        self._idle = SimpleQueue()
+        for executor in self._executors:
+            self._idle.put(executor)
 
     def reset(self) -> None:
         """Forget all states: a new stream, or a scene cut."""
-        if self._executor is not None:
-            self._executor.reset()
+        for executor in self._executors:
+            executor.reset()
 
     @property
     def executor(self) -> Executor | None:
         """The loaded engines, once there are any."""
-        return self._executor
+        return self._executors[0] if self._executors else None
 
 
 def select_plan(plans: Mapping[str, Plan], height: int, width: int) -> Plan:

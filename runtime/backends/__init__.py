@@ -9,6 +9,7 @@ from edgeflow.ir.errors import BackendError
 from edgeflow.runtime.backends.base import Backend as Backend
 from edgeflow.runtime.backends.base import Engine as Engine
 from edgeflow.runtime.backends.base import OperatorTime as OperatorTime
+from edgeflow.runtime.backends.base import SharedEngine as SharedEngine
 
 _MODULES = {
     "onnxruntime": ("onnxruntime_backend", "OnnxRuntimeBackend"),
@@ -19,6 +20,9 @@ _MODULES = {
     "tensorrt": ("tensorrt_backend", "TensorRtBackend"),
 }
 """By name: the library, with the device it runs engines on if that is not the CPU."""
+
+CONCURRENT = ("onnxruntime", "openvino")
+"""Those that run several frames at a time: their engines are `SharedEngine`."""
 
 INSTALL = {
     "onnxruntime": "pip install 'edgeflow[onnxruntime]'",
@@ -32,16 +36,17 @@ INSTALL = {
 """How to get each of them."""
 
 
-def open_backend(library: str, threads: int | None = None, *, timed: bool = False) -> Backend:
+def open_backend(library: str, threads: int | None = None, *, timed: bool = False, lanes: int = 1) -> Backend:
     """Import an engine library.
 
     Args:
         library: as in `INSTALL`.
-        threads: CPU threads of an inference; as many as this process may use if None.
+        threads: CPU threads, of all frames in flight together; as many as this process may use if None.
         timed: load engines that time their operators, for profiles.
+        lanes: frames that may be in flight together.
 
     Raises:
-        BackendError: an unknown library, or it is not installed.
+        BackendError: an unknown library, or it is not installed, or runs one frame at a time.
     """
     if library not in _MODULES:
         raise BackendError(f"unknown engine library {library!r}: known are {', '.join(_MODULES)}")
@@ -52,5 +57,8 @@ def open_backend(library: str, threads: int | None = None, *, timed: bool = Fals
         raise BackendError(
             f"the engine library {library} is not installed ({error}): {INSTALL[library]}"
         ) from error
-    opened: Backend = backend(threads or len(os.sched_getaffinity(0)), timed)
+    if lanes > 1 and library not in CONCURRENT:
+        raise BackendError(f"{library} runs one frame at a time: leave in_flight at 1")
+    lane_options = {"lanes": lanes} if lanes > 1 else {}
+    opened: Backend = backend(threads or len(os.sched_getaffinity(0)), timed, **lane_options)
     return opened

@@ -41,6 +41,13 @@ class Engine(Protocol):
         """
 
 
+class SharedEngine(Engine, Protocol):
+    """An engine whose loaded graph can run for several frames at a time."""
+
+    def twin(self) -> SharedEngine:
+        """The same loaded graph, for another frame in flight."""
+
+
 class Backend(Protocol):
     """An engine library in this process, the memory that its engines read and write, and the CPU threads they use.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -23,24 +24,26 @@ class OnnxRuntimeBackend:
         threads: of the pool. The pool belongs to the process: the first backend sets its size. Sessions
             that other code opens in this process must set `use_per_session_threads = False` from then on.
         timed: engines time their operators.
+        lanes: frames in flight, each in a thread of its own that is one of `threads`.
     """
 
     name = "onnxruntime"
     version = ort.__version__
     _pool: int | None = None
 
-    def __init__(self, threads: int, timed: bool = False) -> None:
+    def __init__(self, threads: int, timed: bool = False, lanes: int = 1) -> None:
         self._timed = timed
         self.memory: Memory = HostMemory()
         cls = OnnxRuntimeBackend
         self.threads = self.loads_at_once = threads
+        pool = max(threads - lanes + 1, 1)  # a thread that waits for a run works in it
         if cls._pool is None:
-            ort.set_global_thread_pool_sizes(threads, 1)
-            cls._pool = threads
-        elif cls._pool != threads:
+            ort.set_global_thread_pool_sizes(pool, 1)
+            cls._pool = pool
+        elif cls._pool != pool:
             raise BackendError(
-                f"ONNX Runtime's thread pool has {cls._pool} threads in this process, {threads} were asked for: "
-                "open all sessions with one number of threads"
+                f"ONNX Runtime's thread pool has {cls._pool} threads in this process, {pool} were asked for: "
+                "open all sessions with one number of threads and of frames in flight"
             )
 
     def load(
@@ -107,6 +110,12 @@ class OnnxRuntimeEngine:
                 self._bindings.clear()
             binding = self._bindings[key] = self._bind(inputs, outputs)
         self._session.run_with_iobinding(binding)
+
+    def twin(self) -> OnnxRuntimeEngine:
+        """See `SharedEngine.twin`."""
+        twin = copy(self)
+        twin._bindings = {}
+        return twin
 
     def operators(self) -> tuple[OperatorTime, ...]:
         """See `Engine.operators`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ class OpenVinoBackend:
     Args:
         threads: that an inference may use.
         timed: engines time their operators.
+        lanes: frames in flight, which share the threads.
     """
 
     name = "openvino"
     version = ov.__version__.split("-")[0]
     _device = "CPU"
 
-    def __init__(self, threads: int, timed: bool = False) -> None:
+    def __init__(self, threads: int, timed: bool = False, lanes: int = 1) -> None:
         self.threads = self.loads_at_once = threads
         self.memory: Memory = HostMemory()
         self._core = ov.Core()
@@ -47,7 +49,7 @@ class OpenVinoBackend:
             )
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": timed}
         if self._device == "CPU":
-            self._config |= {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
+            self._config |= {"NUM_STREAMS": lanes, "INFERENCE_NUM_THREADS": threads}
 
     def load(
         self,
@@ -160,6 +162,12 @@ class OpenVinoEngine:
             self._bound[shape] = key
         request.infer()
         self._runs += 1
+
+    def twin(self) -> OpenVinoEngine:
+        """See `SharedEngine.twin`."""
+        twin = copy(self)
+        twin._requests, twin._bound = {}, {}
+        return twin
 
     def operators(self) -> tuple[OperatorTime, ...]:
         """See `Engine.operators`."""

@@ -7,7 +7,8 @@ them (see `stages`), so memory stays level however long the film is.
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -42,6 +43,10 @@ class Result(Protocol):
 class Session(Protocol):
     """A network that is ready to run."""
 
+    @property
+    def in_flight(self) -> int:
+        """Threads that may call `run` at a time."""
+
     def run(self, *frames: Frame) -> Result:
         """The picture that it makes of one or more successive frames."""
 
@@ -58,7 +63,7 @@ class VideoReport:
         frames_written: Frames of the result.
         cuts: Scene cuts: nothing was carried or blended across them.
         decode_seconds: Time spent decoding; the three stages overlap.
-        infer_seconds: Time spent in the session.
+        infer_seconds: Time spent waiting for the session.
         encode_seconds: Time spent drawing the overlay and encoding.
         total_seconds: Time from start to end.
         fps: Frame rate of the result.
@@ -86,7 +91,7 @@ class Conversion(ABC):
     Attributes:
         frames: Read so far.
         cuts: Found so far.
-        seconds: Spent in the session so far.
+        seconds: Spent waiting for the session so far.
         routes: How many patches took each route so far.
     """
 
@@ -103,14 +108,23 @@ class Conversion(ABC):
 
     def _infer(self, *frames: Frame) -> Result:
         """Run the session, noting time and routes."""
+        with self._waiting():
+            result = self._session.run(*frames)
+        self._note(result)
+        return result
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
         started = time.perf_counter()
-        result = self._session.run(*frames)
+        yield
         self.seconds += time.perf_counter() - started
+
+    def _note(self, result: Result) -> None:
+        """Count a result's routes."""
         for region in result.trace.regions:
             name = route_name(region.route)
             self.routes[name] += 1
             self._known.setdefault(name, region.route)
-        return result
 
     def _finished(self, source: Decoded, regions: Sequence[Region], repeat: int = 1) -> Finished:
         return Finished(source.frame, repeat, source.audio, regions, tuple(self._known.values()))

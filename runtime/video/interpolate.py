@@ -1,6 +1,8 @@
 """Multiplies a video's frame rate."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,40 +48,58 @@ def interpolate_video(
     )
 
 
+_Pair = tuple[Decoded, Future[list[Result]]]
+"""A frame, and what will lie between it and the next."""
+
+
 class _Interpolation(Conversion):
-    """Pairs the source's frames and fills in between."""
+    """Pairs the source's frames and fills in between, for as many pairs at a time as the session may have in flight."""
 
     def __init__(self, session: Session, times: int) -> None:
         super().__init__(session)
         self._times = times
+        self._pairs: deque[_Pair] = deque()
 
     def run(self, stages: Stages, on_frame: Callable[[int], None]) -> None:
         previous: Decoded | None = None
-        for current in stages.decoded:
-            if previous is not None:
-                self._pair(previous, current.frame, stages)
-            previous = current
-            self.frames += 1
-            on_frame(self.frames)
+        with ThreadPoolExecutor(self._session.in_flight, "infer") as pool:
+            for current in stages.decoded:
+                if previous is not None:
+                    self._pair(previous, current.frame, pool, stages)
+                previous = current
+                self.frames += 1
+                on_frame(self.frames)
+            self._finish(stages)
         if previous is not None:
             self._emit(stages, previous, repeat=self._times)
 
-    def _pair(self, previous: Decoded, current: Frame, stages: Stages) -> None:
-        """Emit the first frame of a pair and what lies between the two."""
+    def _pair(self, previous: Decoded, current: Frame, pool: ThreadPoolExecutor, stages: Stages) -> None:
+        """Begin what lies between two frames."""
         if is_cut(previous.frame, current):
+            self._finish(stages)
             self.cuts += 1
             self._session.reset()
             self._emit(stages, previous, repeat=self._times)
             return
-        between = self._between(previous.frame, current, self._times)
-        # The source frame shows the routes of what follows it; without any the overlay would flicker.
-        self._emit(stages, previous, between[0].trace.regions)
-        for result in between:
-            self._emit(stages, Decoded(result.outputs[0], []), result.trace.regions)
+        self._pairs.append((previous, pool.submit(self._between, previous.frame, current, self._times)))
+        self._finish(stages, leave=self._session.in_flight - 1)
+
+    def _finish(self, stages: Stages, leave: int = 0) -> None:
+        """Emit pairs in order, until so many are left: the first frame of each, and what follows it."""
+        while len(self._pairs) > leave:
+            previous, future = self._pairs.popleft()
+            with self._waiting():
+                between = future.result()
+            for result in between:
+                self._note(result)
+            # The source frame shows the routes of what follows it; without any the overlay would flicker.
+            self._emit(stages, previous, between[0].trace.regions)
+            for result in between:
+                self._emit(stages, Decoded(result.outputs[0], []), result.trace.regions)
 
     def _between(self, first: Frame, second: Frame, times: int) -> list[Result]:
         """The times - 1 results between two frames: the middle, and the middles of the halves."""
-        middle = self._infer(first, second)
+        middle = self._session.run(first, second)
         if times == 2:
             return [middle]
         frame = middle.outputs[0]

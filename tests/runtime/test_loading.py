@@ -9,7 +9,7 @@ from edgeflow.runtime import open_bundle
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.loading import load_graphs
 
-DIMS = {"height": 200, "width": 310}
+SIZE = (200, 310)
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Watched:
 
 def load(bundle, backend, progress=None):
     opened = open_bundle(bundle)
-    return load_graphs(opened, opened.manifest.plans["landscape"], backend, DIMS, False, progress)
+    return load_graphs(opened, opened.manifest.plans["landscape"], backend, SIZE, progress=progress)
 
 
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])

@@ -11,6 +11,7 @@ from edgeflow.ir.errors import InputError
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.execute import Executor
+from edgeflow.runtime.loading import load_graphs
 from edgeflow.runtime.policy import Argmax
 from edgeflow.runtime.realisation import WARMUP, compare, usual
 from edgeflow.runtime.session import select_plan
@@ -63,7 +64,8 @@ def patchwork(small_bundle):
 def test_operators_take_part_of_their_engines_time(library, patchwork, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     plan = select_plan(patchwork.manifest.plans, *SIZE)
-    executor = Executor(patchwork, plan, open_backend(library, timed=True), Argmax(), SIZE)
+    backend = open_backend(library, timed=True)
+    executor = Executor(plan, load_graphs(patchwork, plan, backend, SIZE), backend.memory, Argmax(), SIZE)
     traces = [executor.run(call).trace for call in frames(3)]
     engines = {loaded.graph.graph: loaded.engine for loaded in executor.loaded.values()}
     for name in {engine.graph for engine in traces[0].engines}:

@@ -6,6 +6,7 @@ from edgeflow.ir.program import Route
 from edgeflow.runtime import Fixed, Session
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.execute import Executor
+from edgeflow.runtime.loading import load_graphs
 from edgeflow.runtime.session import select_plan
 from edgeflow.runtime.static import dearest_route, static_plan, working_stages
 
@@ -26,6 +27,11 @@ def inputs_of(name, random):
     return size, [moving_picture(*size, 0)]
 
 
+def execute(bundle, plan, policy, size, inputs):
+    backend = open_backend("onnxruntime")
+    return Executor(plan, load_graphs(bundle, plan, backend, size), backend.memory, policy, size).run(inputs)
+
+
 def parts(compiled, size):
     manifest = compiled.manifest
     plan = select_plan(manifest.plans, *size)
@@ -44,7 +50,7 @@ def test_the_static_plan_computes_what_its_route_computes(name, strategy, small_
     static = static_plan(plan, route)
     left = {v.name.split(".")[0] for v in static.variables}
     policy = Fixed(**{axis: value for axis, value in route.items() if axis in left})
-    made = Executor(session.bundle, static, open_backend("onnxruntime"), policy, size).run(inputs)
+    made = execute(session.bundle, static, policy, size, inputs)
     for output, expected in zip(made.outputs, wanted.outputs, strict=True):
         np.testing.assert_array_equal(output, expected)
     deciding = {stage.name for stage in plan.stages} - working_stages(plan)

@@ -43,6 +43,7 @@ class Averaging:
     error: BaseException = field(default_factory=lambda: RuntimeError("engine stopped"))
     runs: int = 0
     resets: int = 0
+    in_flight: int = 1
 
     def run(self, frame0: Frame, frame1: Frame) -> Result:
         if self.runs == self.fail_at:

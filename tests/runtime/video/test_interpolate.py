@@ -17,6 +17,7 @@ import pathlib, sys, numpy as np
 from types import SimpleNamespace
 from edgeflow.runtime.video.interpolate import interpolate_video
 class Session:
+    in_flight = 1
     def run(self, a, b):
         middle = ((a.astype(np.uint16) + b + 1) // 2).astype(np.uint8)
         return SimpleNamespace(outputs=(middle,), trace=SimpleNamespace(regions=()))
@@ -62,6 +63,33 @@ def test_frames_rate_and_order(clip, out, moving, decode, averaging, times):
             expected = a + (b - a) * step / times
             assert difference(got[index * times + step], expected) < 3
     assert all(difference(frame, source[-1]) < 3 for frame in got[-times:])
+
+
+@pytest.mark.parametrize("times", [2, 4])
+def test_pairs_in_flight_together_come_out_in_order(clip, out, moving, decode, averaging, times):
+    """The first pair of every two waits for the second to begin, so one at a time would never end."""
+    meeting = threading.Barrier(2)
+
+    class Overlapping(averaging):
+        def run(self, frame0, frame1):
+            meeting.wait(30)
+            return super().run(frame0, frame1)
+
+    path = clip("a.mp4", moving(9))
+    report = interpolate_video(Overlapping(in_flight=2), path, out / "b.mp4", times=times)
+    alone = interpolate_video(averaging(), path, out / "c.mp4", times=times)
+    for got, wanted in zip(decode(out / "b.mp4"), decode(out / "c.mp4"), strict=True):
+        assert (got == wanted).all()
+    assert report.routes == alone.routes and report.frames_written == 9 * times
+
+
+def test_pairs_in_flight_are_finished_before_a_cut(clip, out, moving, decode, averaging):
+    path = clip("a.mp4", moving(4, seed=1) + moving(4, seed=2))
+    session = averaging(in_flight=2)
+    report = interpolate_video(session, path, out / "b.mp4")
+    interpolate_video(averaging(), path, out / "c.mp4")
+    assert (report.cuts, session.resets, session.runs) == (1, 1, 6)
+    assert all((a == b).all() for a, b in zip(decode(out / "b.mp4"), decode(out / "c.mp4"), strict=True))
 
 
 def test_report_counts_routes_and_times(clip, out, moving, averaging):
