@@ -9,6 +9,7 @@ image conversion included. Overhead is the call over the sum of its engines.
     python benchmarks/realisation.py --clip juggle.mp4
     python benchmarks/realisation.py --clip juggle.mp4 --preset full --bundles kept/
     python benchmarks/realisation.py --clip juggle.mp4 --precision int8 --plans auto
+    python benchmarks/realisation.py --clip juggle.mp4 --in-flight 2
 
 At bf16 and int8 the full static model is compiled at the same precision.
 
@@ -37,7 +38,7 @@ from edgeflow.models.cain_sd import CAINSD
 from edgeflow.runtime.policy import Policy
 from edgeflow.targets import load
 
-KEY = ("family", "preset", "mix", "backend", "precision", "plan", "clip", "size", "threads")
+KEY = ("family", "preset", "mix", "backend", "precision", "plan", "clip", "size", "threads", "in_flight")
 FRAMES = {"small": (22, 2), "full": (4, 1)}
 
 
@@ -51,6 +52,7 @@ def main(
     frames: Annotated[int, typer.Option(help="Measured; by the preset if 0.")] = 0,
     eager_frames: Annotated[int, typer.Option(help="Measured on the eager model.")] = 2,
     threads: int = 2,
+    in_flight: Annotated[int, typer.Option(help="Frames that run at a time, of every model.")] = 1,
     size: Annotated[str, typer.Option(help="Resize the clip, as 2048x1080.")] = "",
     bundles: Annotated[Path | None, typer.Option(help="Keep bundles here, and take those there are.")] = None,
 ) -> None:
@@ -82,7 +84,7 @@ def main(
                 )
                 for plan in plans.split(",")
             }
-            measured = compare(full, routed, backend, pictures, warm, threads, policy)
+            measured = compare(full, routed, backend, pictures, warm, threads, policy, in_flight)
             records = [
                 record(
                     family="cain-sd",
@@ -94,6 +96,7 @@ def main(
                     clip=clip.stem,
                     size=f"{width}x{height}",
                     threads=threads,
+                    in_flight=in_flight,
                     eager_ms=eager_ms,
                     **fields,
                 )
@@ -105,7 +108,7 @@ def main(
                     f"{own['routed_ms']:.1f} ms, FLOPs saved {own['flops_saved']:.2f}x, time saved "
                     f"{own['speedup']:.2f}x, realisation {own['realisation']:.2f} "
                     f"({own['realisation_p10']:.2f} to {own['realisation_p90']:.2f}), "
-                    f"overhead {own['dispatch_overhead']:.3f}",
+                    f"overhead {own['dispatch_overhead'] or float('nan'):.3f}, {in_flight} in flight",
                     flush=True,
                 )
             save("realisation", records, KEY)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -74,21 +75,23 @@ def compare(
     warm: int,
     threads: int,
     policy: Policy | None,
+    in_flight: int = 1,
 ) -> list[dict[str, Any]]:
     """Run everything in one process, in turn, frame by frame; the fields of one record per routed bundle.
 
-    The full model counts in its faster form. Times are of whole calls.
+    The full model counts in its faster form. Times are of whole calls; of frames in flight together, they
+    are a block's over its frames.
     """
+    common: dict[str, Any] = {"library": library, "threads": threads, "in_flight": in_flight}
     sessions = {
-        **{name: Session(form.bundle, library=library, threads=threads) for name, form in full.items()},
-        **{
-            name: Session(path, library=library, threads=threads, policy=policy)
-            for name, path in routed.items()
-        },
+        **{name: Session(form.bundle, **common) for name, form in full.items()},
+        **{name: Session(path, policy=policy, **common) for name, path in routed.items()},
     }
-    timed = interleaved(
-        {name: session.run for name, session in sessions.items()}, list(pairwise(pictures)), warm
-    )
+    pairs = list(pairwise(pictures))
+    if in_flight == 1:
+        timed = interleaved({name: session.run for name, session in sessions.items()}, pairs, warm)
+    else:
+        timed = _in_flight(sessions, pairs, warm, in_flight)
     form = min(full, key=lambda name: timed[name].median)
     return [
         {
@@ -98,10 +101,35 @@ def compare(
             "full_ms": timed[form].median,
             **{f"full_{name}_ms": timed[name].median for name in full},
             **_saved(timed[form], full[form].flops, timed[plan]),
-            **_work(timed[plan]),
+            **_work(timed[plan], in_flight),
         }
         for plan in routed
     ]
+
+
+BLOCK = 3
+"""Frames of a block, for every frame in flight."""
+
+
+def _in_flight(
+    sessions: Mapping[str, Session], pairs: Sequence[Any], warm: int, in_flight: int
+) -> dict[str, Timed[Result]]:
+    """Blocks of frames in turn, each frame with its share of its block's time."""
+    size = BLOCK * in_flight
+    blocks = [pairs[:warm], *(pairs[i : i + size] for i in range(warm, len(pairs) - size + 1, size))]
+    with ThreadPoolExecutor(in_flight) as pool:
+
+        def through(session: Session) -> Callable[..., list[Result]]:
+            return lambda *block: list(pool.map(lambda pair: session.run(*pair), block))
+
+        timed = interleaved({name: through(session) for name, session in sessions.items()}, blocks, 1)
+    return {
+        name: Timed(
+            [ms / len(block) for ms, block in zip(own.ms, own.made, strict=True) for _ in block],
+            [result for block in own.made for result in block],
+        )
+        for name, own in timed.items()
+    }
 
 
 def _saved(full: Timed[Result], flops: int, routed: Timed[Result]) -> dict[str, Any]:
@@ -122,7 +150,7 @@ def _saved(full: Timed[Result], flops: int, routed: Timed[Result]) -> dict[str, 
     }
 
 
-def _work(routed: Timed[Result]) -> dict[str, Any]:
+def _work(routed: Timed[Result], in_flight: int) -> dict[str, Any]:
     """What the routed calls consist of: dispatch, time by stage, regions by route."""
     traces = [result.trace for result in routed.made]
     stages: dict[str, float] = {}
@@ -134,9 +162,10 @@ def _work(routed: Timed[Result]) -> dict[str, Any]:
             route = " ".join(f"{k}={v}" for k, v in region.route.items())
             routes[route] = routes.get(route, 0) + 1
     whole, engines = np.array(routed.ms), np.array([trace.engines_ms for trace in traces])
+    alone = in_flight == 1  # else the engines of several frames take their times together
     return {
-        "dispatch_overhead": float(np.median(whole / engines)),
-        "dispatch_ms": float(np.median(whole - engines)),
+        "dispatch_overhead": float(np.median(whole / engines)) if alone else None,
+        "dispatch_ms": float(np.median(whole - engines)) if alone else None,
         "engine_runs": float(np.mean([sum(len(e.batches) for e in trace.engines) for trace in traces])),
         "stages_ms": stages,
         "routes": routes,

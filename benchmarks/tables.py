@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,26 @@ that measured it. Times are wall clock. Nothing here ran on TensorRT or on a GPU
 
 """
 
+STEPS = (
+    "useful FLOPs",
+    "router FLOPs",
+    "halo FLOPs",
+    "padding FLOPs",
+    "slower router",
+    "slower convolutions",
+    "other operators",
+    "launches",
+    "forming batches",
+    "tiles",
+    "everything else",
+)
+"""Of the waterfall."""
+
+
+def _step(record: Record, name: str) -> str:
+    return f"{record['steps'][name]:.1f}"
+
+
 SECTIONS: list[Section] = [
     (
         "realisation",
@@ -33,7 +54,8 @@ SECTIONS: list[Section] = [
         "`python benchmarks/realisation.py --clip CLIP`. realisation = (full ms / routed ms) / (full FLOPs / "
         "routed FLOPs); full is the static model in its faster form; routed is the whole call. One process, "
         "in turn, frame by frame, medians; in brackets the 10th and 90th percentile of the ratio of single frames. "
-        "Overhead is the call over the sum of its engines. Routes are the router's own, or a fixed mix like the "
+        "Overhead is the call over the sum of its engines. Where several frames are in flight, those of the full "
+        "model are too, and times are of blocks of frames over their number. Routes are the router's own, or a fixed mix like the "
         "paper's (`benchmarks/mixes.py`) where the weights are random.",
         [
             ("model", lambda r: f"{r['family']} {r['preset']}"),
@@ -42,6 +64,7 @@ SECTIONS: list[Section] = [
             ("library", lambda r: r["backend"]),
             ("precision", lambda r: r["precision"]),
             ("plan", lambda r: r["plan"]),
+            ("in flight", lambda r: str(r["in_flight"])),
             ("full ms", lambda r: f"{r['full_ms']:.0f} ({r['full_form']})"),
             ("routed ms", lambda r: f"{r['routed_ms']:.0f}"),
             ("eager ms", lambda r: f"{r['eager_ms']:.0f}"),
@@ -49,7 +72,24 @@ SECTIONS: list[Section] = [
             ("FLOPs saved", lambda r: f"{r['flops_saved']:.2f}x"),
             ("time saved", lambda r: f"{r['speedup']:.2f}x"),
             ("realisation", lambda r: f"**{r['realisation']:.2f}**{_spread(r)}"),
-            ("overhead", lambda r: f"{r['dispatch_overhead']:.3f}"),
+            ("overhead", lambda r: f"{r['dispatch_overhead']:.3f}" if r["dispatch_overhead"] else "-"),
+        ],
+    ),
+    (
+        "waterfall",
+        "Where a routed frame's time goes",
+        "`python benchmarks/waterfall.py --clip CLIP`. Milliseconds of a mean frame. At the full static model's rate "
+        "the FLOPs of the first four would take that long; the others are what the routed frame takes beyond "
+        "that (less than nothing where it does better), and all add up to its time. Straightforward: an engine per "
+        "segment, a tile a run, no rewrites. Planned: `--plan auto`.",
+        [
+            ("model", lambda r: f"{r['family']} {r['preset']}"),
+            ("library", lambda r: r["backend"]),
+            ("build", lambda r: r["build"]),
+            ("full ms", lambda r: f"{r['full_ms']:.0f}"),
+            ("routed ms", lambda r: f"{r['routed_ms']:.0f}"),
+            *((name, partial(_step, name=name)) for name in STEPS),
+            ("realisation", lambda r: f"**{r['realisation']:.2f}**"),
         ],
     ),
     (
@@ -259,6 +299,7 @@ SECTIONS: list[Section] = [
             ("threads", lambda r: str(r["threads"])),
             ("library", lambda r: r["backend"]),
             ("plan", lambda r: r["plan"]),
+            ("in flight", lambda r: str(r["in_flight"])),
             ("full ms", lambda r: f"{r['full_ms']:.0f} ({r['full_form']})"),
             ("routed ms", lambda r: f"{r['routed_ms']:.0f}"),
             ("FLOPs saved", lambda r: f"{r['flops_saved']:.2f}x"),
