@@ -1,4 +1,4 @@
-"""A model that needs both deformable operators."""
+"""A model that needs every operator that has a plugin."""
 
 from typing import Any
 
@@ -7,24 +7,27 @@ from torch import nn
 
 from edgeflow.flow import Flow, RoutedModule, Tensor
 from edgeflow.ops.adabd import AdaBD
+from edgeflow.ops.cost_volume import cost_volume
 from edgeflow.ops.deform_conv import deform_conv2d
 
 
 class Body(nn.Module):
-    """AdaBD, then a deformable convolution, by the same offsets."""
+    """AdaBD, a deformable convolution by the same offsets, then how well the two match."""
 
     def __init__(self) -> None:
         super().__init__()
         self.look = nn.Conv2d(8, 27, 3, padding=1)
         self.blend = AdaBD(8)
         self.weight = nn.Parameter(torch.randn(8, 8, 3, 3) * 0.1)
+        self.mix = nn.Conv2d(9, 8, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         seen = self.look(x)
         offset, mask = seen[:, :18], seen[:, 18:].sigmoid()
-        return deform_conv2d(
-            self.blend(x, x.flip(2), offset, mask), offset, self.weight, padding=1, mask=mask
-        )
+        blended = self.blend(x, x.flip(2), offset, mask)
+        moved = deform_conv2d(blended, offset, self.weight, padding=1, mask=mask)
+        made: torch.Tensor = self.mix(cost_volume(blended, moved, 1))
+        return made
 
 
 class Deforming(RoutedModule):

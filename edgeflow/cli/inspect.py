@@ -46,9 +46,12 @@ def _print(bundle: Bundle) -> None:
     for name, graph in manifest.graphs.items():
         if graph.note:
             out.print(f"note    {name} ({graph.precision}): {graph.note}", soft_wrap=True)
-    sizes = {"weights": 0, "graphs": 0, "golden": 0}
+    if plugins := sorted({name for graph in manifest.graphs.values() for name in graph.plugins}):
+        out.print(f"plugins {', '.join(plugins)}", soft_wrap=True)
+    sizes = dict.fromkeys(("weights", "graphs", "golden"), 0)
     for name, entry in manifest.files.items():
-        sizes["weights" if name == WEIGHTS else name.split("/")[0]] += entry.bytes
+        part = "weights" if name == WEIGHTS else name.split("/")[0]
+        sizes[part] = sizes.get(part, 0) + entry.bytes
     out.print("size    " + ", ".join(f"{part} {megabytes(n)}" for part, n in sizes.items()))
     for kind, plan in manifest.plans.items():
         out.print(f"\nplan for {kind} frames: {plan.strategy}")
