@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeflow.ir.bfloat16 import BFLOAT16, from_held, held, to_held
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.golden import sampled
 from edgeflow.ir.plan import Plan, Port, StageGraph
@@ -185,28 +186,34 @@ def _check_graph(bundle: Bundle, session: Session, graph: StageGraph) -> GraphCh
     assert session.executor is not None
     loaded = session.executor.loaded[graph.key]
     with np.load(bundle.path / graph.golden) as golden:
-        inputs = [golden[f"in.{port.value}"].astype(port.dtype) for port in loaded.graph.inputs]
+        inputs = [to_held(golden[f"in.{port.value}"], port.dtype) for port in loaded.graph.inputs]
         wanted = [golden[f"out.{port.tensor}"] for port in loaded.outputs]
     memory = session.backend.memory
     memory.begin_frame()
     outputs = [_empty(session, port) for port in loaded.outputs]
     loaded.engine.run([memory.upload(array) for array in inputs], outputs)
-    made = [memory.download(array) for array in outputs]
+    made = [
+        from_held(memory.download(array), port.dtype)
+        for array, port in zip(outputs, loaded.outputs, strict=True)
+    ]
     pairs = [(sampled(ours), expected) for ours, expected in zip(made, wanted, strict=True)]
     error = float(np.max([np.abs(made - expected).max() for made, expected in pairs]))
     largest = max(float(np.abs(expected).max()) for _, expected in pairs)
     sqnr = float(np.min([sqnr_db([pair]) for pair in pairs]))
     precision = bundle.manifest.graphs[graph.graph].precision
-    if precision != "fp32":
-        return GraphCheck(graph.key, precision, error, None, sqnr, GATES[precision].sqnr_db)
-    halves = any(port.dtype == "float16" for port in (*graph.inputs, *graph.outputs))
-    allowed = (HALF_TOLERANCE if halves else TOLERANCE) * max(1.0, largest)
+    dtypes = {port.dtype for port in (*graph.inputs, *graph.outputs)}
+    gate = (
+        "bf16" if precision == "fp32" and BFLOAT16 in dtypes else precision
+    )  # its inputs are rounded as much
+    if gate != "fp32":
+        return GraphCheck(graph.key, precision, error, None, sqnr, GATES[gate].sqnr_db)
+    allowed = (HALF_TOLERANCE if "float16" in dtypes else TOLERANCE) * max(1.0, largest)
     return GraphCheck(graph.key, precision, error, allowed, sqnr, None)
 
 
 def _empty(session: Session, port: Port) -> Array:
     assert session.executor is not None
-    return session.backend.memory.empty((1, *session.executor.sizes(port.shape)), port.dtype)
+    return session.backend.memory.empty((1, *session.executor.sizes(port.shape)), held(port.dtype))
 
 
 def _check_clip(

@@ -59,10 +59,10 @@ class OpenVinoBackend:
         batch: int | None = None,
     ) -> OpenVinoEngine:
         """See `Backend.load`."""
-        hint = _hint(precision, self._device)
-        config = self._config | {"INFERENCE_PRECISION_HINT": hint}
         try:
             model = self._core.read_model(path)
+            hint = _hint(model, precision, self._device)
+            config = self._config | {"INFERENCE_PRECISION_HINT": hint}
             results = [model.output(port.tensor) for port in outputs]
             model = ov.Model(results, model.get_parameters(), path.stem)
             shapes = {}
@@ -75,16 +75,25 @@ class OpenVinoBackend:
         except Exception as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
             raise BackendError(f"OpenVINO {self.version} refuses {path.name}: {reason}") from error
-        built = _built(compiled, precision, self._device, path.name)
+        built = _built(compiled, precision, hint, self._device, path.name)
         return OpenVinoEngine(compiled, inputs, outputs, built, self._config["PERF_COUNT"])
 
 
-def _hint(precision: str, device: str) -> str:
-    """What layers compute in that no quantisation covers: a CPU computes half in single precision."""
-    return {"bf16": "bf16", "fp16": "f32" if device == "CPU" else "f16"}.get(precision, "f32")
+def _hint(model: ov.Model, precision: str, device: str) -> str:
+    """What layers compute in that no quantisation covers: a CPU computes half in single precision.
+
+    A graph that is typed in bfloat16 says itself what it computes in; the hint would take its other parts along.
+    """
+    if precision == "bf16" and not _typed_bf16(model):
+        return "bf16"
+    return "f16" if precision == "fp16" and device != "CPU" else "f32"
 
 
-def _built(compiled: Any, precision: str, device: str, name: str) -> frozenset[str]:
+def _typed_bf16(model: ov.Model) -> bool:
+    return any(output.element_type == ov.Type.bf16 for node in model.get_ops() for output in node.outputs())
+
+
+def _built(compiled: Any, precision: str, asked: str, device: str, name: str) -> frozenset[str]:
     """Precisions of the heavy layers, read back from what was built.
 
     On a CPU that lacks a precision the library takes another one and says nothing.
@@ -93,14 +102,14 @@ def _built(compiled: Any, precision: str, device: str, name: str) -> frozenset[s
         BackendError: it took another one.
     """
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    if device != "CPU" and hint == _hint(precision, device):
+    if device != "CPU" and hint == asked:
         return frozenset((hint,))  # these plugins do not say of each layer what it was built at
     layers = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
     found = frozenset(
         layer["runtimePrecision"].astype(str) for layer in layers if layer["layerType"].astype(str) in _HEAVY
     )
     other = found - _BUILT[precision] - {"f32"}
-    if hint != _hint(precision, device) or other or (found and not found & _BUILT[precision]):
+    if hint != asked or other or (found and not found & _BUILT[precision]):
         raise BackendError(
             f"OpenVINO built {name} at {', '.join(sorted(found)) or hint} instead of {precision}, which this "
             "CPU or graph does not allow: export with another --precision, or run it on another machine"
@@ -154,9 +163,9 @@ class OpenVinoEngine:
         key = tuple(array.ctypes.data for array in (*inputs, *outputs))
         if self._bound.get(shape) != key:
             for port, array in zip(self._inputs, inputs, strict=True):
-                request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+                request.set_tensor(port, _tensor(port, array))
             for port, array in zip(self._outputs, outputs, strict=True):
-                request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+                request.set_tensor(port, _tensor(port, array))
             self._bound[shape] = key
         request.infer()
         self._runs += 1
@@ -170,3 +179,10 @@ class OpenVinoEngine:
             # The plugin keeps one mean per node over all runs of all requests.
             spent[node.node_type] += node.real_time.total_seconds() * 1e3 * self._runs
         return tuple(OperatorTime(kind, ms) for kind, ms in spent.items())
+
+
+def _tensor(port: Any, array: Array) -> Any:
+    """The array as a tensor of the port's type, in place; bfloat16 lies in numpy's arrays as uint16."""
+    if port.element_type == ov.Type.bf16:
+        return ov.Tensor(array, array.shape, ov.Type.bf16)
+    return ov.Tensor(array, shared_memory=True)
