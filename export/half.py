@@ -192,15 +192,20 @@ def _exact_chains(graph: gs.Graph) -> set[int]:
 
 
 def _of_images(graph: gs.Graph) -> set[int]:
-    """Nodes between an image that comes in and heavy operators, by identity."""
+    """Nodes between an image that comes in and heavy operators, by identity; filters of its planes among them."""
     found: set[int] = set()
     ahead = [tensor for tensor in graph.inputs if tensor.dtype == np.uint8]
     while ahead:
         for node in ahead.pop().outputs:
-            if node.op not in HEAVY_OPS and id(node) not in found:
+            if id(node) not in found and (node.op not in HEAVY_OPS or _filters_planes(node)):
                 found.add(id(node))
                 ahead.extend(node.outputs)
     return found
+
+
+def _filters_planes(node: gs.Node) -> bool:
+    """Whether it filters planes one by one, as a resize does."""
+    return node.op == "Conv" and node.inputs[1].shape[1] == 1 and node.attrs.get("group", 1) == 1
 
 
 def _is_float(tensor: gs.Tensor) -> bool:

@@ -16,10 +16,16 @@ from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
 from edgeflow.runtime.memory import HostMemory, Memory
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
-_BUILT = {"fp32": {"f32"}, "fp16": {"f16", "f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}}
+_BUILT = {
+    "fp32": {"f32"},
+    "fp16": {"f16", "f32"},
+    "bf16": {"bf16"},
+    "typed bf16": {"bf16", "f32"},
+    "int8": {"u8", "i8"},
+}
 """What OpenVINO calls the precision of a heavy layer; some of a graph's stay at f32 beside bf16 and int8.
 
-A CPU without half arithmetic computes a graph that is typed fp16 in single precision.
+A CPU without half arithmetic computes a graph that is itself typed in half precision in single.
 """
 
 
@@ -61,8 +67,9 @@ class OpenVinoBackend:
         """See `Backend.load`."""
         try:
             model = self._core.read_model(path)
-            hint = _hint(model, precision, self._device)
-            config = self._config | {"INFERENCE_PRECISION_HINT": hint}
+            if precision == "bf16" and _holds_bf16(model):
+                precision = "typed bf16"
+            config = self._config | {"INFERENCE_PRECISION_HINT": _hint(precision, self._device)}
             results = [model.output(port.tensor) for port in outputs]
             model = ov.Model(results, model.get_parameters(), path.stem)
             shapes = {}
@@ -75,25 +82,21 @@ class OpenVinoBackend:
         except Exception as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
             raise BackendError(f"OpenVINO {self.version} refuses {path.name}: {reason}") from error
-        built = _built(compiled, precision, hint, self._device, path.name)
+        built = _built(compiled, precision, self._device, path.name)
         return OpenVinoEngine(compiled, inputs, outputs, built, self._config["PERF_COUNT"])
 
 
-def _hint(model: ov.Model, precision: str, device: str) -> str:
-    """What layers compute in that no quantisation covers: a CPU computes half in single precision.
-
-    A graph that is typed in bfloat16 says itself what it computes in; the hint would take its other parts along.
-    """
-    if precision == "bf16" and not _typed_bf16(model):
-        return "bf16"
-    return "f16" if precision == "fp16" and device != "CPU" else "f32"
-
-
-def _typed_bf16(model: ov.Model) -> bool:
+def _holds_bf16(model: ov.Model) -> bool:
+    """Whether the graph itself says what is bfloat16: a hint would take its single-precision parts along."""
     return any(output.element_type == ov.Type.bf16 for node in model.get_ops() for output in node.outputs())
 
 
-def _built(compiled: Any, precision: str, asked: str, device: str, name: str) -> frozenset[str]:
+def _hint(precision: str, device: str) -> str:
+    """What layers compute in that no quantisation covers: a CPU computes half in single precision."""
+    return {"bf16": "bf16", "fp16": "f32" if device == "CPU" else "f16"}.get(precision, "f32")
+
+
+def _built(compiled: Any, precision: str, device: str, name: str) -> frozenset[str]:
     """Precisions of the heavy layers, read back from what was built.
 
     On a CPU that lacks a precision the library takes another one and says nothing.
@@ -102,14 +105,14 @@ def _built(compiled: Any, precision: str, asked: str, device: str, name: str) ->
         BackendError: it took another one.
     """
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-    if device != "CPU" and hint == asked:
+    if device != "CPU" and hint == _hint(precision, device):
         return frozenset((hint,))  # these plugins do not say of each layer what it was built at
     layers = [node.get_rt_info() for node in compiled.get_runtime_model().get_ordered_ops()]
     found = frozenset(
         layer["runtimePrecision"].astype(str) for layer in layers if layer["layerType"].astype(str) in _HEAVY
     )
     other = found - _BUILT[precision] - {"f32"}
-    if hint != asked or other or (found and not found & _BUILT[precision]):
+    if hint != _hint(precision, device) or other or (found and not found & _BUILT[precision]):
         raise BackendError(
             f"OpenVINO built {name} at {', '.join(sorted(found)) or hint} instead of {precision}, which this "
             "CPU or graph does not allow: export with another --precision, or run it on another machine"
