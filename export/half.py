@@ -205,7 +205,7 @@ def _of_images(graph: gs.Graph) -> set[int]:
 
 def _filters_planes(node: gs.Node) -> bool:
     """Whether it filters planes one by one, as a resize does."""
-    return node.op == "Conv" and node.inputs[1].shape[1] == 1 and node.attrs.get("group", 1) == 1
+    return bool(node.op == "Conv" and node.inputs[1].shape[1] == 1 and node.attrs.get("group", 1) == 1)
 
 
 def _is_float(tensor: gs.Tensor) -> bool:
