@@ -81,6 +81,7 @@ BF16_OPSET = 22
 SAMPLES_GRID = (
     f"samples a grid, which TensorRT reads rightly up to opset 19; bfloat16 needs opset {BF16_OPSET}"
 )
+ALL_SINGLE = "has no heavy operator that computes in bfloat16: plugins compute in float32"
 
 SINGLE = np.dtype(np.float32)
 HALVES = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
@@ -113,7 +114,12 @@ def half_values(plan: Plan) -> frozenset[str]:
 
 def single_note(model: onnx.ModelProto, precision: str) -> str:
     """Why a whole graph stays in single precision at one of `HALVES`; empty if it need not."""
-    return SAMPLES_GRID if precision == "bf16" and _samples_grid(model) else ""
+    if precision != "bf16":
+        return ""
+    if _samples_grid(model):
+        return SAMPLES_GRID
+    heavy = {node.op_type for node in model.graph.node} & HEAVY_OPS
+    return ALL_SINGLE if heavy and heavy <= SINGLE_OPS | SINGLE_AT_BF16 else ""
 
 
 def to_half(

@@ -12,7 +12,7 @@ from torch import nn
 from typed_graphs import Warping, exported, types
 
 from edgeflow.export.compile import compile_model
-from edgeflow.export.half import SAMPLES_GRID, single_note, to_half
+from edgeflow.export.half import ALL_SINGLE, SAMPLES_GRID, single_note, to_half
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ops.deform_conv import deform_conv2d
 from edgeflow.runtime.check import check
@@ -106,16 +106,19 @@ def test_an_image_is_single_until_the_first_convolution():
 
 def test_a_plugin_computes_in_single_precision():
     class Deform(nn.Module):
-        def __init__(self):
+        def __init__(self, after):
             super().__init__()
             self.weight = nn.Parameter(torch.rand(6, 4, 3, 3))
-            self.after = nn.Conv2d(6, 2, 1)
+            self.after = after
 
         def forward(self, x, offset, mask):
             return self.after(deform_conv2d(x, offset, self.weight, padding=1, mask=mask))
 
-    shapes = (1, 4, 9, 11), (1, 18, 9, 11), (1, 9, 9, 11)
-    typed = to_half(exported(Deform(), *map(torch.rand, shapes), form="plugin"), frozenset(), "bf16")
+    inputs = [torch.rand(shape) for shape in ((1, 4, 9, 11), (1, 18, 9, 11), (1, 9, 9, 11))]
+    assert single_note(exported(Deform(nn.ReLU()), *inputs, form="plugin"), "bf16") == ALL_SINGLE
+    model = exported(Deform(nn.Conv2d(6, 2, 1)), *inputs, form="plugin")
+    assert not single_note(model, "bf16")
+    typed = to_half(model, frozenset(), "bf16")
     onnx.checker.check_model(typed, full_check=True)
     found, _ = types(typed)
     assert found["EdgeflowDeformConv2d"] == {TensorProto.FLOAT} and found["Conv"] == {TensorProto.BFLOAT16}
