@@ -108,7 +108,7 @@ def compile_model(
             kind: pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
         }
         provenance = _provenance(strategy) | {"decisions": planner.decisions}
-        if target.precision == "bf16":
+        if target.precision == "bf16" and not target.half:
             packer.graphs = at_bf16(packer.graphs, plans)
         packer.finish(plans, dict(reference), target, provenance)
         if quantise:
@@ -116,8 +116,9 @@ def compile_model(
             fp32 = Bundle(folder, packer.manifest)
             packer.graphs, packer.weights = quantise(fp32, frames, progress)
             packer.finish(plans, dict(reference), target, provenance)
-        if target.typed_half:
-            plans, packer.graphs, packer.weights = at_half(Bundle(folder, packer.manifest))
+        if target.half:
+            typed = at_half(Bundle(folder, packer.manifest), target.half)
+            plans, packer.graphs, packer.weights = typed
             packer.finish(plans, dict(reference), target, provenance)
         if target.library == "tensorrt":
             provenance["support"] = supported(Bundle(folder, packer.manifest), target).to_json()

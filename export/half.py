@@ -1,20 +1,27 @@
-"""Types a stage's graph in half precision, with single precision where half would show.
+"""Types a stage's graph in half precision, float16 or bfloat16, with single precision where half would show.
 
 A typed graph is the only form that every engine library reads alike: TensorRT 11 has no precision flags, and
 what it builds is what the graph says. Single precision is kept for
 
-- sampling coordinates: half spaces numbers by 0.5 from 512 on, so a warp of an HD frame would lose its fractions;
+- sampling coordinates: float16 spaces numbers by 0.5 from 512 on, bfloat16 by 2 from 256 on, so a warp of an HD
+  frame would lose its fractions;
 - statistics, reductions and powers, which add up or span more than half holds;
 - what leads to rounding an image to 8 bits, back to the last convolution;
-- graphs whose outputs decide routes.
+- graphs whose outputs decide routes;
+- at bfloat16, what is made of an image before the first convolution, since the 8 bits of a pixel fill its whole
+  fraction, and a mean that is taken off leaves noise;
+- at bfloat16, graphs that sample a grid: ONNX has no bfloat16 convolution before opset 22, and TensorRT reads
+  `GridSample` as `nearest` from opset 20 on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import ml_dtypes
 import numpy as np
 import onnx
+import onnx.version_converter
 import onnx_graphsurgeon as gs
 
 from edgeflow.export.plugin_forms import ADABD, DEFORM_CONV, PLUGIN_OPS
@@ -67,7 +74,18 @@ SINGLE_INPUTS: Mapping[str, tuple[int, ...]] = {
 }
 """Inputs that stay single precision though their operator computes in half."""
 
-SINGLE, HALF = np.dtype(np.float32), np.dtype(np.float16)
+SINGLE_AT_BF16 = frozenset(("Mish", "NonMaxSuppression", "RoiAlign", *PLUGIN_OPS))
+"""Operators that TensorRT takes at float16 and not at bfloat16 (its parser's operator list), and our plugins."""
+BF16_OPSET = 22
+"""The first with bfloat16 convolutions (ONNX's operator list, `Conv`)."""
+SAMPLES_GRID = (
+    f"samples a grid, which TensorRT reads rightly up to opset 19; bfloat16 needs opset {BF16_OPSET}"
+)
+ALL_SINGLE = "has no heavy operator that computes in bfloat16: plugins compute in float32"
+
+SINGLE = np.dtype(np.float32)
+HALVES = {"fp16": np.dtype(np.float16), "bf16": np.dtype(ml_dtypes.bfloat16)}
+"""Half precision by its name among the precisions."""
 
 
 def half_values(plan: Plan) -> frozenset[str]:
@@ -94,23 +112,41 @@ def half_values(plan: Plan) -> frozenset[str]:
     return frozenset((made | states) - single)
 
 
-def to_half(model: onnx.ModelProto, halves: frozenset[str], *, single: bool = False) -> onnx.ModelProto:
+def single_note(model: onnx.ModelProto, precision: str) -> str:
+    """Why a whole graph stays in single precision at one of `HALVES`; empty if it need not."""
+    if precision != "bf16":
+        return ""
+    if _samples_grid(model):
+        return SAMPLES_GRID
+    heavy = {node.op_type for node in model.graph.node} & HEAVY_OPS
+    return ALL_SINGLE if heavy and heavy <= SINGLE_OPS | SINGLE_AT_BF16 else ""
+
+
+def to_half(
+    model: onnx.ModelProto, halves: frozenset[str], precision: str = "fp16", *, single: bool = False
+) -> onnx.ModelProto:
     """The same graph with typed casts.
 
     Args:
         model: a stage's graph in float32.
-        halves: inputs and outputs that are float16 from now on; the others keep their types.
-        single: compute in single precision all the same, for graphs that decide.
+        halves: inputs and outputs that are in half precision from now on; the others keep their types.
+        precision: one of `HALVES`; what computes in bfloat16 is raised to opset 22.
+        single: compute in single precision all the same, for graphs that decide or have a `single_note`.
     """
+    half = HALVES[precision]
+    if precision == "bf16" and not single:
+        model = _raised(model)
     graph = gs.import_onnx(onnx.shape_inference.infer_shapes(model, data_prop=True)).toposort()
     _name_constants(graph)
     exact = {id(node) for node in graph.nodes if single or node.op in SINGLE_OPS} | _exact_chains(graph)
+    if precision == "bf16":
+        exact |= {id(node) for node in graph.nodes if node.op in SINGLE_AT_BF16} | _of_images(graph)
     typed = _Typed(graph)
     for tensor in graph.inputs:
         if tensor.name in halves:
-            tensor.dtype = HALF
+            tensor.dtype = half
     for node in list(graph.nodes):
-        wanted = SINGLE if id(node) in exact else HALF
+        wanted = SINGLE if id(node) in exact else half
         for i, tensor in enumerate(node.inputs):
             own = SINGLE if i in SINGLE_INPUTS.get(node.op, ()) else wanted
             node.inputs[i] = typed.at(tensor, own)
@@ -121,10 +157,20 @@ def to_half(model: onnx.ModelProto, halves: frozenset[str], *, single: bool = Fa
                     node.attrs["to"] = onnx.helper.np_dtype_to_tensor_dtype(wanted)
     for i, tensor in enumerate(graph.outputs):
         if _is_float(tensor):
-            graph.outputs[i] = typed.output(tensor, HALF if tensor.name in halves else SINGLE)
+            graph.outputs[i] = typed.output(tensor, half if tensor.name in halves else SINGLE)
     done: onnx.ModelProto = gs.export_onnx(graph.cleanup().toposort())
     done.ir_version = model.ir_version
     return done
+
+
+def _samples_grid(model: onnx.ModelProto) -> bool:
+    return any(node.op_type == "GridSample" for node in model.graph.node)
+
+
+def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph at the opset that has bfloat16 convolutions."""
+    assert not _samples_grid(model), SAMPLES_GRID
+    return onnx.version_converter.convert_version(model, BF16_OPSET)
 
 
 def _name_constants(graph: gs.Graph) -> None:
@@ -151,8 +197,25 @@ def _exact_chains(graph: gs.Graph) -> set[int]:
     return found
 
 
+def _of_images(graph: gs.Graph) -> set[int]:
+    """Nodes between an image that comes in and heavy operators, by identity; filters of its planes among them."""
+    found: set[int] = set()
+    ahead = [tensor for tensor in graph.inputs if tensor.dtype == np.uint8]
+    while ahead:
+        for node in ahead.pop().outputs:
+            if id(node) not in found and (node.op not in HEAVY_OPS or _filters_planes(node)):
+                found.add(id(node))
+                ahead.extend(node.outputs)
+    return found
+
+
+def _filters_planes(node: gs.Node) -> bool:
+    """Whether it filters planes one by one, as a resize does."""
+    return bool(node.op == "Conv" and node.inputs[1].shape[1] == 1 and node.attrs.get("group", 1) == 1)
+
+
 def _is_float(tensor: gs.Tensor) -> bool:
-    return tensor.dtype is not None and np.dtype(tensor.dtype) in (SINGLE, HALF)
+    return tensor.dtype is not None and np.dtype(tensor.dtype) in (SINGLE, *HALVES.values())
 
 
 class _Typed:

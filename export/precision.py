@@ -23,7 +23,7 @@ def deciding(plans: Mapping[str, Plan]) -> frozenset[str]:
 
 
 def at_bf16(graphs: Mapping[str, GraphEntry], plans: Mapping[str, Plan]) -> dict[str, GraphEntry]:
-    """The same fp32 graphs, to be computed in bfloat16, but for those that decide."""
+    """The same fp32 graphs, to be computed in bfloat16 by the engine library, but for those that decide."""
     kept = deciding(plans)
     return {
         name: replace(entry, note=note)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from edgeflow.export.kernels import KernelDraft
 from edgeflow.export.link import link
 from edgeflow.export.plan import Link, StageDraft, Variant
 from edgeflow.export.weights import WeightFile
+from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.plan import Port
 from edgeflow.ir.program import FRAME, Program, reads
@@ -208,7 +208,7 @@ def _least(prices: Mapping[int, float], batch: int) -> float:
 
 
 def _row_bytes(ports: Sequence[Port]) -> int:
-    return sum(prod(map(int, port.shape)) * np.dtype(port.dtype).itemsize for port in ports)
+    return sum(prod(map(int, port.shape)) * held(port.dtype).itemsize for port in ports)
 
 
 def _initialiser_bytes(model: onnx.ModelProto) -> int:

@@ -28,13 +28,15 @@ def operators(path: Path) -> list[Operator]:
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     infos = {i.name: i.type.tensor_type for i in (*inferred.input, *inferred.value_info, *inferred.output)}
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    elements = {name: info.elem_type for name, info in infos.items()}
+    elements |= {name: tensor.data_type for name, tensor in constants.items()}
     found = []
     for node in model.graph.node:
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute if a.name in _READ}
         attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
         if node.op_type == "QuantizeLinear":
             attributes["zero_point"] = _zero_point(node, constants)
-        types = [infos[name].elem_type for name in (*node.input, *node.output) if name in infos]
+        types = {elements.get(name) for name in (*node.input, *node.output)}
         ranks = tuple(len(infos[name].shape.dim) if name in infos else 0 for name in node.input)
         plain = tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in sorted(attributes.items()))
         found.append(
@@ -44,6 +46,7 @@ def operators(path: Path) -> list[Operator]:
                 opsets.get(node.domain, 1),
                 plain,
                 onnx.TensorProto.UINT8 in types,
+                onnx.TensorProto.BFLOAT16 in types,
                 ranks,
             )
         )

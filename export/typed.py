@@ -7,21 +7,22 @@ from pathlib import Path
 
 import onnx
 
-from edgeflow.export.half import half_values, to_half
+from edgeflow.export.half import HALVES, half_values, single_note, to_half
 from edgeflow.export.precision import DECIDES, deciding
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.plan import Plan, Port, Stage
 
 
-def at_half(bundle: Bundle) -> tuple[dict[str, Plan], dict[str, GraphEntry], WeightFile]:
+def at_half(bundle: Bundle, precision: str) -> tuple[dict[str, Plan], dict[str, GraphEntry], WeightFile]:
     """Replace a bundle's graph files by ones that compute in half precision where that is safe.
 
     Args:
         bundle: its graphs in float32, quantised or not; the files are written over, the rest is not.
+        precision: `fp16` or `bf16`.
 
     Returns:
-        The plans, whose cut tensors are float16 now; the entries of all graphs; and their weights.
+        The plans, whose cut tensors are in half precision now; the entries of all graphs; and their weights.
     """
     manifest = bundle.manifest
     halves = frozenset[str]().union(*(half_values(plan) for plan in manifest.plans.values()))
@@ -30,21 +31,24 @@ def at_half(bundle: Bundle) -> tuple[dict[str, Plan], dict[str, GraphEntry], Wei
     entries = {}
     for name, entry in manifest.graphs.items():
         path = bundle.path / entry.file
-        graph = to_half(onnx.load(path), halves, single=name in kept)
+        graph = onnx.load(path)
+        note = DECIDES if name in kept else single_note(graph, precision)
+        graph = to_half(graph, halves, precision, single=bool(note))
         moved = weights.externalise(graph)
         path.write_bytes(graph.SerializeToString(deterministic=True))
-        if name in kept:
-            entry = replace(entry, note=DECIDES)
+        if note:
+            entry = replace(entry, note=note)
         elif entry.precision == "fp32":
-            entry = replace(entry, precision="fp16")
+            entry = replace(entry, precision=precision)
         entries[name] = replace(entry, nodes=len(graph.graph.node), weight_bytes=moved)
-    plans = {kind: _with_half_ports(plan, halves) for kind, plan in manifest.plans.items()}
+    dtype = HALVES[precision].name
+    plans = {kind: _with_half_ports(plan, halves, dtype) for kind, plan in manifest.plans.items()}
     return plans, entries, weights
 
 
-def _with_half_ports(plan: Plan, halves: frozenset[str]) -> Plan:
+def _with_half_ports(plan: Plan, halves: frozenset[str], dtype: str) -> Plan:
     def typed(ports: tuple[Port, ...]) -> tuple[Port, ...]:
-        return tuple(replace(p, dtype="float16") if p.value in halves else p for p in ports)
+        return tuple(replace(p, dtype=dtype) if p.value in halves else p for p in ports)
 
     steps = [
         replace(

@@ -9,6 +9,7 @@ from time import perf_counter
 
 import numpy as np
 
+from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.costs import Device
 from edgeflow.ir.plan import Port
@@ -55,7 +56,7 @@ def _least(
 ) -> float:
     memory.begin_frame()
     given, made = (
-        [memory.upload(np.zeros((batch, *map(int, port.shape)), port.dtype)) for port in ports]
+        [memory.upload(np.zeros((batch, *map(int, port.shape)), held(port.dtype))) for port in ports]
         for ports in (inputs, outputs)
     )
     engine.run(given, made)

@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeflow.ir.bfloat16 import held, to_held
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, State, Stitch, Tile
 from edgeflow.ir.route import Choice
@@ -129,7 +130,8 @@ class Executor:
         """What a state holds after a reset, in the type that engines read it in."""
         graphs = [graph for stage in self.plan.stages for graph in stage.graphs]
         dtypes = {port.value: port.dtype for graph in graphs for port in graph.inputs}
-        array = np.full((1, *self.sizes(state.shape)), state.fill, dtypes.get(state.name, "float32"))
+        fill = np.full((1, *self.sizes(state.shape)), state.fill)
+        array = to_held(fill, dtypes.get(state.name, "float32"))
         kept = self._memory.empty(array.shape, array.dtype)
         self._memory.copy_rows(self._memory.upload(array), np.zeros(1, np.intp), kept)
         return kept
@@ -231,7 +233,7 @@ class Executor:
         if not loaded.arrays or len(loaded.arrays[0]) < rows:
             shapes = [(rows, *self.sizes(port.shape)) for port in loaded.outputs]
             ports = zip(shapes, loaded.outputs, strict=True)
-            loaded.arrays = [self._memory.empty(shape, port.dtype) for shape, port in ports]
+            loaded.arrays = [self._memory.empty(shape, held(port.dtype)) for shape, port in ports]
         return loaded.arrays
 
     def _scratch(
@@ -241,7 +243,7 @@ class Executor:
             array = loaded.scratch.get(position)
             if array is None or len(array) < rows:
                 shape = (rows, *self.sizes(port.shape))
-                array = loaded.scratch[position] = self._memory.empty(shape, port.dtype)
+                array = loaded.scratch[position] = self._memory.empty(shape, held(port.dtype))
             frame.gathered += rows
             return array[:rows]
 

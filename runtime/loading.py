@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from math import prod
 from typing import cast
 
-import numpy as np
-
+from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.costs import Roofline, load_costs
 from edgeflow.ir.errors import BackendError
@@ -166,7 +165,7 @@ def _estimate(
 ) -> dict[int, float]:
     """Milliseconds per batch size by the target's roofline, until engines were timed."""
     ports = (*graph.inputs, *graph.outputs)
-    row = sum(prod(sizes_of(port.shape, dims)) * np.dtype(port.dtype).itemsize for port in ports)
+    row = sum(prod(sizes_of(port.shape, dims)) * held(port.dtype).itemsize for port in ports)
     return {
         batch: roofline.ms(graph.flops * batch, row * batch + entry.weight_bytes) for batch in graph.batches
     }

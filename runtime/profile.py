@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.costs import Costs, Device
 from edgeflow.runtime.backends import Engine
@@ -206,7 +207,7 @@ def _profile_engines(
         for batch in loaded.graph.batches:
             memory.begin_frame()
             arrays = [
-                memory.upload(np.zeros((batch, *executor.sizes(port.shape)), port.dtype))
+                memory.upload(np.zeros((batch, *executor.sizes(port.shape)), held(port.dtype)))
                 for port in (*loaded.graph.inputs, *loaded.outputs)
             ]
             count = len(loaded.graph.inputs)

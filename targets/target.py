@@ -29,7 +29,7 @@ _LIBRARIES = (
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 DEFORM_CONV = ("native", "standard", "plugin")
 """Around ONNX's `DeformConv`; of operators of older opsets alone; or as edgeflow's TensorRT plugins."""
-_OPTIONAL = ("compute_capability", "unified_memory", "deform_conv", "releases", "sources")
+_OPTIONAL = ("compute_capability", "unified_memory", "deform_conv", "releases", "since", "sources")
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Target:
         unified_memory: the processor and the device share one memory.
         deform_conv: form of operators that have plugins, one of `DEFORM_CONV`.
         releases: what brings a release of the library to the device, by release.
+        since: first release of the library that takes a precision, by precision; the others, all releases take.
         sources: where each fact comes from, by field.
     """
 
@@ -68,6 +69,7 @@ class Target:
     unified_memory: bool = False
     deform_conv: str = "native"
     releases: Mapping[str, str] = field(default_factory=dict)
+    since: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -76,9 +78,19 @@ class Target:
         return self.versions[0]
 
     @property
-    def typed_half(self) -> bool:
-        """Whether what is not int8 is typed in half precision: at fp16, and at int8 where the device has fp16."""
-        return self.precision == "fp16" or (self.precision == "int8" and "fp16" in self.precisions)
+    def half(self) -> str | None:
+        """Half precision that graphs are typed in: at int8, of what is not quantised, where the device has fp16.
+
+        At bf16 only TensorRT's are: other libraries compute fp32 graphs in bfloat16.
+        """
+        match self.precision:
+            case "fp16":
+                return "fp16"
+            case "int8" if "fp16" in self.precisions:
+                return "fp16"
+            case "bf16" if self.library == "tensorrt":
+                return "bf16"
+        return None
 
     @property
     def weight_budget(self) -> int:
@@ -158,6 +170,11 @@ def from_json(data: dict[str, Any], where: str) -> Target:
         raise TargetError(f"target {where}: precisions are some of {_PRECISIONS}, got {precisions!r}")
     if data["precision"] not in precisions:
         raise TargetError(f"target {where}: precision {data['precision']!r} is not one of {precisions}")
+    since = data.get("since", {})
+    if not set(since) <= set(precisions) or not all(isinstance(first, str) for first in since.values()):
+        raise TargetError(
+            f"target {where}: since names first releases of some of {precisions}, got {since!r}"
+        )
     batches = data["batches"]
     if not isinstance(batches, list) or batches[:1] != [1] or batches != sorted(set(batches)):
         raise TargetError(f"target {where}: batches ascend from 1, got {batches!r}")

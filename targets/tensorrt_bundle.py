@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError
@@ -18,6 +19,8 @@ from edgeflow.targets.target import numbers
 
 MEMORY_SHARE = 0.5
 """Of the free memory that a layer may use as workspace while it is built."""
+BF16_CAPABILITY = (8, 0)
+"""Compute capability from which on devices have bfloat16 (NVIDIA's TensorRT support matrix, hardware and precision)."""
 LEAST_BYTES = 512 << 20
 """Free memory below which TensorRT finds no tactics."""
 
@@ -119,10 +122,34 @@ def check_fits(bundle: Bundle, device: Nvidia, version: str) -> None:
             f"TensorRT {version} is not among the releases that {target['name']} is for ({first} to {last}; {first} "
             f"comes with {where}): update it, or export for another target"
         )
+    _check_precision(target, device, version)
     if device.free_bytes < LEAST_BYTES:
         raise BackendError(
             f"{device.name} has {device.free_bytes >> 20} MB of memory free, a build needs {LEAST_BYTES >> 20} MB: "
             "close other programs, stop the desktop, or add swap for the build"
+        )
+
+
+def _check_precision(target: Mapping[str, Any], device: Nvidia, version: str) -> None:
+    """Refuse a precision that this release or device does not have.
+
+    Raises:
+        BackendError: says what has it.
+    """
+    precision = target["precision"]
+    first = target.get("since", {}).get(precision, "0")
+    advice = "or export with --precision fp16"
+    if numbers(version) < numbers(first):
+        known = [release for release in target["versions"] if numbers(release) >= numbers(first)]
+        brought = [target["releases"][release] for release in known if release in target.get("releases", {})]
+        where = f" ({'; '.join(brought)})" if brought else ""
+        raise BackendError(
+            f"TensorRT {version} does not take {precision}, releases from {first} on do{where}: update it, {advice}"
+        )
+    if precision == "bf16" and numbers(device.compute_capability) < BF16_CAPABILITY:
+        raise BackendError(
+            f"{device.name} (compute capability {device.compute_capability}) has no bfloat16, devices from 8.0 on do: "
+            f"use another device, {advice}"
         )
 
 

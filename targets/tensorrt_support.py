@@ -17,6 +17,9 @@ from typing import Any
 from edgeflow.targets.target import Target, numbers
 
 TABLE = Path(__file__).with_name("tensorrt_ops.csv")
+OPSETS = {"10.0": 20, "10.6": 22, "10.15": 24}
+"""The newest opset that a release's parser lists, by the first release that does (docs/operators.md at 10.1, 10.6,
+10.15 and 11.1)."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Operator:
         opset: of its domain.
         attributes: those that decide whether it is supported: integers, lists of them, and strings.
         bytes: it reads or writes uint8.
+        bfloat16: it reads or writes bfloat16.
         ranks: of its inputs, where they are known.
     """
 
@@ -37,6 +41,7 @@ class Operator:
     opset: int = 19
     attributes: tuple[tuple[str, Any], ...] = ()
     bytes: bool = False
+    bfloat16: bool = False
     ranks: tuple[int, ...] = ()
 
 
@@ -45,7 +50,7 @@ class Gap:
     """What stands in the way.
 
     Attributes:
-        operator: ONNX type.
+        operator: ONNX type; `opset N` where a whole graph is concerned.
         graphs: where it stands.
         versions: releases of TensorRT that it concerns.
         fatal: an engine cannot be built, or would compute something else.
@@ -93,8 +98,8 @@ def support(graphs: Mapping[str, Iterable[Operator]], target: Target) -> Support
         for operator in operators:
             counts[operator.type] = counts.get(operator.type, 0) + 1
             for version in target.versions:
-                for fatal, reason, advice in _problems(operator, version):
-                    where, when = found.setdefault((operator.type, fatal, reason, advice), ({}, {}))
+                for kind, fatal, reason, advice in _problems(operator, version):
+                    where, when = found.setdefault((kind, fatal, reason, advice), ({}, {}))
                     where[name], when[version] = None, None
     gaps = tuple(
         Gap(type_, tuple(where), tuple(when), fatal, reason, advice)
@@ -104,8 +109,27 @@ def support(graphs: Mapping[str, Iterable[Operator]], target: Target) -> Support
     return Support(target.versions, dict(sorted(counts.items())), ordered)
 
 
-def _problems(operator: Operator, version: str) -> Iterable[tuple[bool, str, str]]:
-    """(fatal, reason, advice) of everything that is wrong with an operator on a release."""
+def newest_opset(version: str) -> int:
+    """The newest opset that a release's parser lists."""
+    return OPSETS[_newest(OPSETS, version)]
+
+
+def _problems(operator: Operator, version: str) -> Iterable[tuple[str, bool, str, str]]:
+    """(what, fatal, reason, advice) of everything that is wrong with an operator on a release."""
+    if not operator.domain and operator.opset > (newest := newest_opset(version)):
+        since = next(release for release, opset in OPSETS.items() if opset >= operator.opset)
+        yield (
+            f"opset {operator.opset}",
+            True,
+            f"is not listed by its parser, which ends at {newest}",
+            f"use TensorRT {since} or later, or export with --precision fp16",
+        )
+    for fatal, reason, advice in _own_problems(operator, version):
+        yield operator.type, fatal, reason, advice
+
+
+def _own_problems(operator: Operator, version: str) -> Iterable[tuple[bool, str, str]]:
+    """(fatal, reason, advice) of what is wrong with an operator of this type on a release."""
     if operator.domain == "edgeflow":
         yield (
             False,
@@ -119,6 +143,8 @@ def _problems(operator: Operator, version: str) -> Iterable[tuple[bool, str, str
     if not _supported(operator.type, version):
         yield True, "is not imported", _REPLACE.get(operator.type, "write it in other operators")
         return
+    if operator.bfloat16 and "BF16" not in _table().types[operator.type]:
+        yield True, "does not take bfloat16", "export with --precision fp16"
     yield from _traps(operator, dict(operator.attributes), numbers(version))
 
 
@@ -163,13 +189,19 @@ _REPLACE = {
 
 def _supported(operator: str, version: str) -> bool:
     table = _table()
-    known = [release for release in table.releases if numbers(release) <= numbers(version)]
-    return (operator, known[-1] if known else table.releases[0]) in table.imported
+    return (operator, _newest(table.releases, version)) in table.imported
+
+
+def _newest(releases: Iterable[str], version: str) -> str:
+    """Of releases in ascending order the newest up to a version; the first if there is none."""
+    first, *others = releases
+    return max((first, *(r for r in others if numbers(r) <= numbers(version))), key=numbers)
 
 
 @dataclass(frozen=True)
 class _Table:
     releases: tuple[str, ...]
+    types: Mapping[str, tuple[str, ...]]
     imported: frozenset[tuple[str, str]]
 
 
@@ -179,4 +211,5 @@ def _table() -> _Table:
         rows = list(csv.DictReader(file))
     releases = tuple(name for name in rows[0] if name not in ("op", "types"))
     imported = frozenset((row["op"], release) for row in rows for release in releases if row[release] == "1")
-    return _Table(releases, imported)
+    types = {row["op"]: tuple(row["types"].split()) for row in rows}
+    return _Table(releases, types, imported)

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
-import numpy as np
 from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out
 from edgeflow.cli.supported import print_support
+from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS, Bundle
 from edgeflow.ir.plan import Plan, StageGraph
 from edgeflow.ir.program import Tile
@@ -113,9 +113,7 @@ def _engine(
     dims = dict(zip(("height", "width"), size, strict=True))
     moved = entry.weight_bytes
     for port in (*graph.inputs, *graph.outputs):
-        moved += (
-            prod(dims[d] if isinstance(d, str) else d for d in port.shape) * np.dtype(port.dtype).itemsize
-        )
+        moved += prod(dims[d] if isinstance(d, str) else d for d in port.shape) * held(port.dtype).itemsize
     inputs = tuple("x".join(map(str, port.shape)) for port in graph.inputs)
     ms = target.roofline.ms(graph.flops, moved)
     return ExpectedEngine(

@@ -72,7 +72,10 @@ def export(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(help="fp32, bf16 or int8 (needs --clip). The target's own if not given."),
+        typer.Option(
+            help="fp32, fp16, bf16 or int8 (needs --clip); `edgeflow targets` says which a target takes. The target's "
+            "own if not given."
+        ),
     ] = None,
     plan: Annotated[
         Strategy,

@@ -55,6 +55,9 @@ def show(
         "roofline.gbytes": f"{target.roofline.gbytes:g} GB/s",
         "roofline.launch_ms": f"{target.roofline.launch_ms:g} ms a launch",
         "releases": "; ".join(f"{version}: {where}" for version, where in target.releases.items()),
+        "since": "; ".join(
+            f"{precision}: {target.library} {first}" for precision, first in target.since.items()
+        ),
     }
     table = Table("fact", "value", "source", show_header=True)
     for field, value in rows.items():

@@ -11,7 +11,7 @@
 Schema versions: 1.0 (2026-11): the first. 1.1 (2026-11): FLOPs, batch sizes and goldens belong to a plan's graphs,
 since variants share a graph that differs in nothing but shapes; a graph's `precision`, `sqnr_db` and
 `note`. 1.2 (2026-11): a target's `versions` and facts; engines at `fp16`; a graph's `plugins` and `kernel`; engines
-that were built on a device. A reader takes its own minor version and older ones of the same major version.
+that were built on a device; a target's `since`; ports of `bfloat16`. A reader takes its own minor version and older ones of the same major version.
 """
 
 from __future__ import annotations

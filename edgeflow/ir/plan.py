@@ -38,7 +38,7 @@ class Port:
         value: the program value it carries.
         tensor: its name in the graph file.
         shape: of one region, as held at run time; a string is a free dimension.
-        dtype: numpy name.
+        dtype: numpy name, or `bfloat16` (see `edgeflow.ir.bfloat16`).
     """
 
     value: str

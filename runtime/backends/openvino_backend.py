@@ -17,10 +17,16 @@ from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
 from edgeflow.runtime.memory import HostMemory, Memory
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
-_BUILT = {"fp32": {"f32"}, "fp16": {"f16", "f32"}, "bf16": {"bf16"}, "int8": {"u8", "i8"}}
+_BUILT = {
+    "fp32": {"f32"},
+    "fp16": {"f16", "f32"},
+    "bf16": {"bf16"},
+    "typed bf16": {"bf16", "f32"},
+    "int8": {"u8", "i8"},
+}
 """What OpenVINO calls the precision of a heavy layer; some of a graph's stay at f32 beside bf16 and int8.
 
-A CPU without half arithmetic computes a graph that is typed fp16 in single precision.
+A CPU without half arithmetic computes a graph that is itself typed in half precision in single.
 """
 
 
@@ -61,10 +67,11 @@ class OpenVinoBackend:
         batch: int | None = None,
     ) -> OpenVinoEngine:
         """See `Backend.load`."""
-        hint = _hint(precision, self._device)
-        config = self._config | {"INFERENCE_PRECISION_HINT": hint}
         try:
             model = self._core.read_model(path)
+            if precision == "bf16" and _holds_bf16(model):
+                precision = "typed bf16"
+            config = self._config | {"INFERENCE_PRECISION_HINT": _hint(precision, self._device)}
             results = [model.output(port.tensor) for port in outputs]
             model = ov.Model(results, model.get_parameters(), path.stem)
             shapes = {}
@@ -79,6 +86,11 @@ class OpenVinoBackend:
             raise BackendError(f"OpenVINO {self.version} refuses {path.name}: {reason}") from error
         built = _built(compiled, precision, self._device, path.name)
         return OpenVinoEngine(compiled, inputs, outputs, built, self._config["PERF_COUNT"])
+
+
+def _holds_bf16(model: ov.Model) -> bool:
+    """Whether the graph itself says what is bfloat16: a hint would take its single-precision parts along."""
+    return any(output.element_type == ov.Type.bf16 for node in model.get_ops() for output in node.outputs())
 
 
 def _hint(precision: str, device: str) -> str:
@@ -156,9 +168,9 @@ class OpenVinoEngine:
         key = tuple(array.ctypes.data for array in (*inputs, *outputs))
         if self._bound.get(shape) != key:
             for port, array in zip(self._inputs, inputs, strict=True):
-                request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+                request.set_tensor(port, _tensor(port, array))
             for port, array in zip(self._outputs, outputs, strict=True):
-                request.set_tensor(port, ov.Tensor(array, shared_memory=True))
+                request.set_tensor(port, _tensor(port, array))
             self._bound[shape] = key
         request.infer()
         self._runs += 1
@@ -178,3 +190,10 @@ class OpenVinoEngine:
             # The plugin keeps one mean per node over all runs of all requests.
             spent[node.node_type] += node.real_time.total_seconds() * 1e3 * self._runs
         return tuple(OperatorTime(kind, ms) for kind, ms in spent.items())
+
+
+def _tensor(port: Any, array: Array) -> Any:
+    """The array as a tensor of the port's type, in place; bfloat16 lies in numpy's arrays as uint16."""
+    if port.element_type == ov.Type.bf16:
+        return ov.Tensor(array, array.shape, ov.Type.bf16)
+    return ov.Tensor(array, shared_memory=True)

@@ -1,7 +1,7 @@
 """A double of the TensorRT Python API, written for these tests: only what edgeflow calls.
 
-An "engine" is the ONNX model with its weights; it is run by ONNX Runtime on the host's memory, at the very
-addresses that a context was given. The double keeps TensorRT's rules: named tensors, static profiles, memory that
+An "engine" is the ONNX model with its weights; it is run by ONNX Runtime, or by OpenVINO where it holds
+bfloat16, on the host's memory, at the very addresses that a context was given. The double keeps TensorRT's rules: named tensors, static profiles, memory that
 the user manages, work that runs in stream order and may be captured. `EDGEFLOW_TENSORRT_FAULT` makes it fail.
 """
 
@@ -17,10 +17,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+import openvino as ov
 
 __version__ = os.environ.get("EDGEFLOW_TENSORRT_VERSION", "10.3.0")
+BFLOAT16 = onnx.TensorProto.BFLOAT16
 _TYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 6: np.int32, 7: np.int64, 9: np.bool_, 10: np.float16}
-_WORDS = {1: "FP32", 2: "UINT8", 3: "Int8", 10: "FP16"}
+_TYPES[BFLOAT16] = np.uint16
+_WORDS = {1: "FP32", 2: "UINT8", 3: "Int8", 10: "FP16", BFLOAT16: "BF16"}
 
 
 def _fault() -> str:
@@ -210,6 +213,26 @@ class _Engine:
         self.inputs, self.outputs = list(self.model.graph.input), list(self.model.graph.output)
         self.device_memory_size_v2 = 4096
 
+    def infer(self, feeds):
+        """The outputs, in order; bfloat16 is uint16 on both sides."""
+        kinds = {self.elem(info.name) for info in (*self.inputs, *self.outputs)}
+        kinds |= {tensor.data_type for tensor in self.model.graph.initializer}
+        return self._infer_bfloat16(feeds) if BFLOAT16 in kinds else self.session.run(None, feeds)
+
+    def _infer_bfloat16(self, feeds):
+        if self._session is None:
+            core, hints = ov.Core(), {"INFERENCE_PRECISION_HINT": "f32"}
+            compiled = core.compile_model(core.read_model(self._bytes), "CPU", hints)
+            self._session = compiled.create_infer_request()
+        for name, array in feeds.items():
+            port = self._session.model_inputs[[i.name for i in self.inputs].index(name)]
+            self._session.set_tensor(port, ov.Tensor(array, array.shape, port.element_type))
+        self._session.infer()
+        return [
+            self._session.get_tensor(port).data.view(_TYPES[self.elem(info.name)])
+            for port, info in zip(self._session.model_outputs, self.outputs, strict=True)
+        ]
+
     @property
     def session(self):
         """Made when it first runs, on the thread pool that sessions of this process share."""
@@ -305,7 +328,7 @@ class _Context:
 
         def work():
             feeds = {n: _array(addresses[n], shapes[n], _TYPES[engine.elem(n)]).copy() for n in shapes}
-            for info, made in zip(engine.outputs, engine.session.run(None, feeds), strict=True):
+            for info, made in zip(engine.outputs, engine.infer(feeds), strict=True):
                 _array(addresses[info.name], made.shape, made.dtype)[...] = made
             if profiler:
                 profiler.report_layer_time("Conv_0", 0.5)

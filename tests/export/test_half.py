@@ -9,10 +9,10 @@ import pytest
 import torch
 from onnx import TensorProto
 from torch import nn
+from typed_graphs import Warping, exported, types
 
 from edgeflow.export.compile import compile_model
 from edgeflow.export.half import half_values, to_half
-from edgeflow.export.lower import SegmentModule, to_onnx
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ops.cost_volume import cost_volume
 from edgeflow.ops.deform_conv import deform_conv2d
@@ -20,33 +20,6 @@ from edgeflow.ops.warp import warp
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
-
-
-class Warping(nn.Module):
-    """A flow of hundreds of pixels from a convolution, then a warp and a norm."""
-
-    def __init__(self):
-        super().__init__()
-        self.flow, self.out = nn.Conv2d(4, 2, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
-
-    def forward(self, x):
-        moved = warp(x, self.flow(x) * 20)
-        return self.out(torch.nn.functional.instance_norm(moved))
-
-
-def exported(module, *tensors, form="native"):
-    segment = SegmentModule(module, {}, (False,) * len(tensors), (False,)).eval()
-    return to_onnx(segment, tensors, [{} for _ in tensors], ["out.0"], "a test", form)
-
-
-def types(model):
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    known = {
-        i.name: i.type.tensor_type.elem_type
-        for i in (*inferred.input, *inferred.value_info, *inferred.output)
-    }
-    known |= {tensor.name: tensor.data_type for tensor in inferred.initializer}
-    return {node.op_type: {known.get(name) for name in node.input if name} for node in inferred.node}, known
 
 
 def test_convolutions_are_half_and_coordinates_and_statistics_are_not():

@@ -15,7 +15,7 @@ DOUBLES = Path(__file__).parents[1] / "doubles"
 
 @pytest.fixture(scope="session")
 def tensorrt_bundle(tmp_path_factory):
-    """A function from the name of a small model to its bundle for desktop-gpu, not built yet."""
+    """A function from the name of a small model, and a precision, to its bundle for desktop-gpu, not built yet."""
     from routed_models import small
 
     from edgeflow.export.compile import compile_model
@@ -24,14 +24,13 @@ def tensorrt_bundle(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tensorrt")
     made = {}
 
-    def get(name):
-        if name not in made:
-            path = folder / f"{name}.edgeflow"
-            compile_model(
-                small(name), load("desktop-gpu"), path, reference={"model": name}, strategy="chained"
-            )
-            made[name] = path
-        return made[name]
+    def get(name, precision="fp16"):
+        if (name, precision) not in made:
+            path = folder / f"{name}-{precision}.edgeflow"
+            target = load("desktop-gpu").at(precision)
+            compile_model(small(name), target, path, reference={"model": name}, strategy="chained")
+            made[name, precision] = path
+        return made[name, precision]
 
     return get
 

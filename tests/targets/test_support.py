@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.targets import load
-from edgeflow.targets.tensorrt_support import Operator, support
+from edgeflow.export.half import BF16_OPSET
+from edgeflow.targets import load, names
+from edgeflow.targets.target import numbers
+from edgeflow.targets.tensorrt_support import Operator, newest_opset, support
 
 CONV = Operator("Conv")
 
@@ -39,6 +41,34 @@ def test_a_gap_names_operator_engine_releases_and_what_to_do(operator, fatal, re
     (gap,) = [gap for gap in gaps(operator) if reason in gap.reason]
     assert (gap.operator, gap.graphs, gap.fatal) == (operator.type, ("a",), fatal)
     assert gap.advice and set(gap.versions) <= set(load("desktop-gpu").versions)
+
+
+def test_an_opset_that_a_release_does_not_list_is_one_gap_of_the_whole_graph():
+    graphs = {"a": [Operator("Conv", opset=22), Operator("Relu", opset=22)], "b": [Operator("Conv")]}
+    (gap,) = support(graphs, load("desktop-gpu")).gaps
+    assert (gap.operator, gap.graphs, gap.versions, gap.fatal) == ("opset 22", ("a",), ("10.3",), True)
+    assert "ends at 20" in gap.reason and "TensorRT 10.6 or later" in gap.advice
+
+
+@pytest.mark.parametrize(
+    ("version", "newest"), [("10.3", 20), ("10.5.1", 20), ("10.6", 22), ("10.13.3", 22), ("11.4", 24)]
+)
+def test_the_newest_opset_of_a_release(version, newest):
+    assert newest_opset(version) == newest
+
+
+@pytest.mark.parametrize("name", [name for name in names() if load(name).library == "tensorrt"])
+def test_targets_take_bfloat16_where_its_opset_is_listed(name):
+    target = load(name)
+    first = numbers(target.since["bf16"])
+    for version in target.versions:
+        assert (newest_opset(version) >= BF16_OPSET) == (numbers(version) >= first)
+
+
+def test_bfloat16_is_a_gap_where_an_operator_does_not_take_it():
+    assert not gaps(Operator("Conv", bfloat16=True))
+    (gap,) = gaps(Operator("Mish", bfloat16=True))
+    assert gap.fatal and gap.reason == "does not take bfloat16"
 
 
 def test_a_gap_concerns_only_the_releases_that_have_it():

@@ -50,6 +50,7 @@ def test_other_precisions_are_refused_with_those_there_are(name, precision):
         ('precision = "fp32"', 'precision = "bf16"', "'bf16' is not one of"),
         ("memory_gb = 2", "memory_gb = 0", "memory_gb is a positive number"),
         ('["polyphase-resize"]', '"all"', "rewrites are a list of names"),
+        ("launch_ms = 0.1", 'launch_ms = 0.1\n[since]\nfp16 = "10.6"', "since names first releases"),
         ("gflops = 100", "gflops = -1", r"values of \[roofline\] are positive"),
         ("gflops = 100", "", r"\[roofline\] has gbytes, gflops, launch_ms"),
     ],

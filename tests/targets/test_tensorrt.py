@@ -26,8 +26,9 @@ DEVICE = nvidia.Nvidia("a double", "8.7", "12.6", False, 4 << 30, 8 << 30)
 def bundle(tensorrt_bundle, tmp_path):
     """A copy of a bundle with state that may be built in."""
 
-    def copy(name="Shortcut"):
-        return shutil.copytree(tensorrt_bundle(name), tmp_path / f"{name}.edgeflow", dirs_exist_ok=True)
+    def copy(name="Shortcut", precision="fp16"):
+        made = tensorrt_bundle(name, precision)
+        return shutil.copytree(made, tmp_path / f"{name}.edgeflow", dirs_exist_ok=True)
 
     return copy
 
@@ -61,6 +62,42 @@ def test_a_built_bundle_agrees_with_its_goldens(machine, bundle, name, dims):
     assert machine.cudart.launches > 0, "no run became a CUDA graph"
     if not dims:
         assert check(open_bundle(path)).passed
+
+
+def test_bfloat16_travels_between_engines_as_it_is(machine, bundle, monkeypatch):
+    monkeypatch.setenv("EDGEFLOW_TENSORRT_VERSION", "10.16.0")
+    path = bundle("Shortcut", "bf16")
+    build(path, version="10.16.0")
+    records = [json.loads(file.read_text()) for file in path.glob("engines/*/*.engine.json")]
+    assert records and all(record["layers"]["bf16"] for record in records)
+    monkeypatch.setattr(machine.tensorrt, "__version__", "10.16.0")
+    monkeypatch.setattr("edgeflow.runtime.backends.tensorrt_backend.TensorRtBackend.version", "10.16.0")
+    random = np.random.default_rng(0)
+    theirs, ours = Session(path, library="openvino"), Session(path)
+    for _ in range(5):
+        frame = random.integers(0, 256, (16, 24, 3), dtype=np.uint8)
+        wanted, made = theirs.run(frame), ours.run(frame)
+        assert made.trace.choices == wanted.trace.choices
+        np.testing.assert_array_equal(made.outputs[0], wanted.outputs[0])
+    assert check(open_bundle(path)).passed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"version": "10.3.0"},
+            r"TensorRT 10.3.0 does not take bf16, releases from 10.6 on do: update it, or export with --precision",
+        ),
+        (
+            {"version": "10.16.0", "device": replace(DEVICE, compute_capability="7.5")},
+            r"compute capability 7.5\) has no bfloat16, devices from 8.0 on do: .* export with --precision fp16",
+        ),
+    ],
+)
+def test_bfloat16_is_refused_where_there_is_none(machine, bundle, change, message):
+    with pytest.raises(BackendError, match=message):
+        build(bundle("Shortcut", "bf16"), **change)
 
 
 def test_what_is_there_is_kept_and_what_is_missing_is_built(machine, bundle):
