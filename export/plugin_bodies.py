@@ -1,0 +1,86 @@
+"""What TensorRT's plugin operators compute, as ONNX functions of standard operators.
+
+No other engine library has the plugins, but ONNX Runtime puts a function's body in the place of its calls. So a
+copy of a graph that brings the bodies along runs where bundles are made: to calibrate int8 and to judge it.
+Bundles hold no bodies: TensorRT's parser would take them instead of the plugins.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnx
+
+from edgeflow.export.plugin_forms import ADABD, DEFORM_CONV, DOMAIN
+from edgeflow.ir.bundle import Bundle
+
+_HEAD = f'<domain: "{DOMAIN}", opset_import: ["": 19]>'
+
+BODIES = {
+    DEFORM_CONV: """
+EdgeflowDeformConv2d
+    <strides, pads, dilations, group, offset_group, plugin_version, plugin_namespace>
+    (x, weight, offset, bias, mask) => (y)
+{
+    single = CastLike (x, offset)
+    single_weight = CastLike (weight, offset)
+    single_bias = CastLike (bias, offset)
+    made = DeformConv <strides: ints = @strides, pads: ints = @pads, dilations: ints = @dilations,
+                       group: int = @group, offset_group: int = @offset_group>
+           (single, single_weight, offset, single_bias, mask)
+    y = CastLike (made, x)
+}""",
+    ADABD: """
+EdgeflowAdaBD <plugin_version, plugin_namespace> (current, reference, offset, mask, weight) => (y)
+{
+    single = CastLike (current, offset)
+    single_reference = CastLike (reference, offset)
+    single_weight = CastLike (weight, offset)
+    zero = Constant <value_float: float = 0.0> ()
+    one = Constant <value_float: float = 1.0> ()
+    shape = Shape (offset)
+    still = Expand (zero, shape)
+    rest = Sub (one, mask)
+    plain = DeformConv <pads: ints = [1, 1, 1, 1]> (single, single_weight, still, , mask)
+    moved = DeformConv <pads: ints = [1, 1, 1, 1]> (single_reference, single_weight, offset, , rest)
+    blended = Add (plain, moved)
+    y = CastLike (blended, current)
+}""",
+}
+"""By operator type, in ONNX's textual syntax; one for each of `plugin_forms.PLUGIN_OPS`.
+
+They compute in the type of the offsets, float32, whatever the type of what they blend.
+"""
+
+
+def with_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy that says itself what its plugin nodes compute, so that ONNX Runtime runs it."""
+    held = {node.op_type for node in model.graph.node}
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    made.functions.extend(onnx.parser.parse_function(_HEAD + BODIES[op]) for op in BODIES if op in held)
+    return made
+
+
+@contextmanager
+def runnable(bundle: Bundle) -> Iterator[Bundle]:
+    """A bundle that ONNX Runtime runs: the same one, or a copy with bodies where graphs hold plugin nodes.
+
+    The copy is gone afterwards.
+    """
+    manifest = bundle.manifest
+    if not any(entry.plugins for entry in manifest.graphs.values()):
+        yield bundle
+        return
+    with TemporaryDirectory(prefix="edgeflow-") as folder:
+        copy = Path(shutil.copytree(bundle.path, Path(folder) / bundle.path.name))
+        for entry in (entry for entry in manifest.graphs.values() if entry.plugins):
+            path = copy / entry.file
+            path.write_bytes(with_bodies(onnx.load(path, load_external_data=False)).SerializeToString())
+        graphs = {name: replace(entry, plugins=()) for name, entry in manifest.graphs.items()}
+        yield Bundle(copy, replace(manifest, graphs=graphs))
