@@ -12,16 +12,17 @@ import torch
 from edgeflow.export.plugin_forms import PLUGIN_FORMS
 from edgeflow.ir.errors import ExportError
 from edgeflow.ops import adabd as _adabd  # noqa: F401  registers its operator
+from edgeflow.ops import cost_volume as _cost_volume  # noqa: F401  likewise
 from edgeflow.ops import deform_conv
-from edgeflow.ops.custom_op import FORMS
+from edgeflow.ops.custom_op import FORMS, overload
 from edgeflow.targets import DEFORM_CONV
 
 
 def translations(form: str) -> dict[Callable[..., Any], Callable[..., Any]]:
-    """What `torch.onnx.export` takes as its custom translation table.
+    """What `torch.onnx.export` takes as its custom translation table; operators not in it leave as plain torch.
 
     Args:
-        form: of deformable operators, one of `edgeflow.targets.DEFORM_CONV`.
+        form: of operators that have plugins, one of `edgeflow.targets.DEFORM_CONV`.
 
     Raises:
         ExportError: an unknown form.
@@ -30,9 +31,8 @@ def translations(form: str) -> dict[Callable[..., Any], Callable[..., Any]]:
         raise ExportError(f"unknown form of deformable convolution {form!r}: use {' or '.join(DEFORM_CONV)}")
     op = onnxscript.opset19
     table: dict[Callable[..., Any], Callable[..., Any]] = {}
-    for name in FORMS:
-        overload = getattr(torch.ops.edgeflow, name.split("::")[1]).default
-        table[overload] = partial(_form(name, form), op)
+    for name in PLUGIN_FORMS if form == "plugin" else FORMS:
+        table[overload(name)] = partial(_form(name, form), op)
     if hasattr(torch.ops.torchvision, "deform_conv2d"):  # once torchvision was imported
         form_of = partial(_form("edgeflow::deform_conv2d", form), op)
         table[torch.ops.torchvision.deform_conv2d.default] = partial(deform_conv.from_torchvision, form_of)

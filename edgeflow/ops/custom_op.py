@@ -1,4 +1,4 @@
-"""What every custom operator has beside its function: a shape function, gradients, counts."""
+"""Two kinds of operators: custom ones bring shapes, gradients and counts; composite ones are plain torch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,10 @@ class OnnxForms:
 
 
 FORMS: dict[str, OnnxForms] = {}
-"""Of every custom operator, by its name."""
+"""Of every custom operator, by its name. A composite operator leaves as its plain torch does."""
+
+PLAIN: dict[str, Callable[..., torch.Tensor]] = {}
+"""Every operator, custom or composite, in plain torch, by its name."""
 
 
 def custom_op(
@@ -66,7 +69,7 @@ def custom_op(
         counts: from the operator's arguments, with shapes for tensors.
         forms: in ONNX.
     """
-    FORMS[name] = forms
+    FORMS[name], PLAIN[name] = forms, reference
 
     def register(shape: Callable[..., torch.Tensor]) -> Any:
         def forward(*arguments: Any) -> torch.Tensor:
@@ -85,6 +88,32 @@ def custom_op(
         return op
 
     return register
+
+
+def composite_op(
+    name: str,
+) -> Callable[[Callable[..., torch.Tensor]], Callable[..., torch.Tensor]]:
+    """Decorates an operator in plain, differentiable torch, whose annotations are its schema.
+
+    The operator is that torch to autograd, fake tensors, counters and every exporter, so nothing of it costs
+    more than without a name. By the name an exporter may have it as one node: for a plugin.
+
+    Args:
+        name: `edgeflow::...`.
+    """
+
+    def register(plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        torch.library.define(name, torch.library.infer_schema(plain, mutates_args=()))
+        torch.library.impl(name, "CompositeImplicitAutograd", plain)
+        PLAIN[name] = plain
+        return plain
+
+    return register
+
+
+def overload(name: str) -> Any:
+    """An operator of edgeflow as it stands in a graph, by its name."""
+    return getattr(torch.ops.edgeflow, name.split("::")[1]).default
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
