@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import onnx
 
-from edgeflow.export.plugin_forms import ADABD, DEFORM_CONV, DOMAIN
+from edgeflow.export.plugin_forms import ADABD, COST_VOLUME, DEFORM_CONV, DOMAIN
 from edgeflow.ir.bundle import Bundle
 
 _HEAD = f'<domain: "{DOMAIN}", opset_import: ["": 19]>'
@@ -51,10 +51,57 @@ EdgeflowAdaBD <plugin_version, plugin_namespace> (current, reference, offset, ma
     blended = Add (plain, moved)
     y = CastLike (blended, current)
 }""",
+    COST_VOLUME: """
+EdgeflowCostVolume <radius, plugin_version, plugin_namespace> (first, second) => (y)
+{
+    none = Constant <value_ints: ints = [0]> ()
+    rest = Constant <value_ints: ints = [-1]> ()
+    one = Constant <value_ints: ints = [1]> ()
+    last = Constant <value_ints: ints = [4]> ()
+    from_zero = Constant <value_int: int = 0> ()
+    by_one = Constant <value_int: int = 1> ()
+    radius = Constant <value_int: int = @radius> ()
+    twice = Add (radius, radius)
+    span = Add (twice, by_one)
+    span_dim = Unsqueeze (span, none)
+    border = Unsqueeze (radius, none)
+    channels = Shape <start: int = 1, end: int = 2> (first)
+    height = Shape <start: int = 2, end: int = 3> (first)
+    width = Shape <start: int = 3, end: int = 4> (first)
+
+    single = Cast <to: int = 1> (first)
+    single_second = Cast <to: int = 1> (second)
+    borders = Concat <axis: int = 0> (none, none, border, border, none, none, border, border)
+    padded = Pad (single_second, borders)
+    shifts = Range (from_zero, span, by_one)
+    shift_column = Unsqueeze (shifts, one)
+    height_number = Squeeze (height, none)
+    lines = Range (from_zero, height_number, by_one)
+    shifted_lines = Add (shift_column, lines)
+    shifted = Gather <axis: int = 2> (padded, shifted_lines)
+    rows = Transpose <perm: ints = [0, 2, 3, 1, 4]> (shifted)
+    pixels = Transpose <perm: ints = [0, 2, 3, 1]> (single)
+    pixel_rows = Unsqueeze (pixels, one)
+    products = MatMul (pixel_rows, rows)
+
+    flat_shape = Concat <axis: int = 0> (none, none, none, rest)
+    flat = Reshape (products, flat_shape)
+    after = Concat <axis: int = 0> (none, none, none, none, none, none, none, width)
+    longer = Pad (flat, after)
+    skewed_shape = Concat <axis: int = 0> (none, none, none, width, rest)
+    skewed = Reshape (longer, skewed_shape)
+    matches = Slice (skewed, none, span_dim, last)
+    ordered = Transpose <perm: ints = [0, 1, 4, 2, 3]> (matches)
+    volume_shape = Concat <axis: int = 0> (none, rest, height, width)
+    volume = Reshape (ordered, volume_shape)
+    count = CastLike (channels, volume)
+    mean = Div (volume, count)
+    y = CastLike (mean, first)
+}""",
 }
 """By operator type, in ONNX's textual syntax; one for each of `plugin_forms.PLUGIN_OPS`.
 
-They compute in the type of the offsets, float32, whatever the type of what they blend.
+They compute in single precision, whatever comes in and goes out. The cost volume is `edgeflow.ops.cost_volume.plain`.
 """
 
 
