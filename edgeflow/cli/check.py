@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import err, out, print_json
+from edgeflow.cli.remarks import in_float
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.runtime.check import CheckReport
 from edgeflow.runtime.check import check as check_bundle
@@ -50,6 +51,9 @@ def _print(report: CheckReport) -> None:
         errors = (f"{graph.max_error:.1e}", f"{graph.sqnr_db:.1f} dB")
         table.add_row(graph.graph, graph.precision, *errors, asked, mark)
     out.print(table)
+    for graph in report.graphs:
+        if graph.float_layers:
+            out.print(f"{graph.graph} {in_float(graph.float_layers)}", soft_wrap=True)
     for clip in report.clips:
         out.print(
             f"{clip.frames} frames: {clip.calls} calls, PSNR {clip.psnr_db:.1f} dB before rounding "

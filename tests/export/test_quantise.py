@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import pairwise
 
@@ -9,15 +10,19 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from plugin_model import DeformingPicture
 from routed_models import small
 from torch import nn
+from uneven_model import Uneven as OneUneven
 
 from edgeflow.export.calibrate import watch
 from edgeflow.export.compile import compile_model
+from edgeflow.export.plugin_bodies import runnable
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Image, RoutedModule, Tensor
 from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.errors import ExportError
+from edgeflow.ir.sqnr import sqnr_db
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
@@ -151,6 +156,49 @@ def test_an_engine_that_8_bits_would_spoil_stays_fp32_and_says_so(tmp_path):
         n for n, entry in bundle.manifest.graphs.items() if entry is not None and n.startswith("level")
     )
     assert "QuantizeLinear" not in operators(bundle, name)
+
+
+@pytest.mark.parametrize("target", ["cpu", "openvino-cpu", "jetson-orin"])
+def test_a_layer_that_loses_too_much_stays_in_float_alone(tmp_path, target):
+    frames = [moving_picture(16, 24, time) for time in range(4)]
+    made = compile_model(
+        OneUneven().eval(), load(target).at("int8"), tmp_path / "u.edgeflow", reference={}, frames=frames
+    )
+    bundle = open_bundle(made.path)
+    (entry,) = bundle.manifest.graphs.values()
+    (kept,) = entry.float_layers
+    assert kept.startswith("level/uneven/Conv_")
+    assert entry.precision == "int8" and entry.sqnr_db > 20
+    assert re.match(r"int8 in every layer would reach 1\d\.\d dB .*, 20 dB are asked for$", entry.note)
+    graph = onnx.load(bundle.path / entry.file).graph
+    weights = {
+        n.name: n.input[1].endswith("DequantizeLinear_Output") for n in graph.node if n.op_type == "Conv"
+    }
+    assert weights == {layer: layer != kept for layer in weights} and len(weights) == 5
+    (checked,) = check(bundle, library="openvino" if target == "openvino-cpu" else "onnxruntime").graphs
+    assert checked.passed and checked.float_layers == (kept,)
+
+
+def test_plugin_nodes_are_quantised_around_as_their_standard_form_is(tmp_path):
+    torch.manual_seed(0)
+    model = DeformingPicture().eval()
+    frames = [moving_picture(16, 24, time) for time in range(4)]
+    made = {}
+    for form in ("plugin", "standard"):
+        target = load("jetson-orin").at("int8").with_deform_conv(form)
+        written = compile_model(model, target, tmp_path / form, reference={}, frames=frames)
+        with runnable(open_bundle(written.path)) as copy:
+            assert all(graph.passed for graph in check(copy, library="onnxruntime").graphs)
+            session = Session(copy, library="onnxruntime")
+            outputs = np.stack([session(frame) for frame in frames])
+        (entry,) = written.manifest.graphs.values()
+        assert entry.precision == "int8" and not entry.float_layers
+        made[form] = entry, outputs
+    (plugin, ours), (standard, theirs) = made["plugin"], made["standard"]
+    assert plugin.plugins == ("EdgeflowAdaBD", "EdgeflowCostVolume", "EdgeflowDeformConv2d")
+    assert not standard.plugins
+    assert abs(plugin.sqnr_db - standard.sqnr_db) < 1
+    assert sqnr_db([(ours, theirs)]) > plugin.sqnr_db + 6  # nearer to each other than to float
 
 
 def test_an_engine_that_reads_a_state_holds_from_the_first_frame_on(tmp_path):
