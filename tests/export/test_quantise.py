@@ -198,7 +198,7 @@ def test_plugin_nodes_are_quantised_around_as_their_standard_form_is(tmp_path):
     assert plugin.plugins == ("EdgeflowAdaBD", "EdgeflowCostVolume", "EdgeflowDeformConv2d")
     assert not standard.plugins
     assert abs(plugin.sqnr_db - standard.sqnr_db) < 1
-    assert sqnr_db([(ours, theirs)]) > plugin.sqnr_db + 6  # nearer to each other than to float
+    assert sqnr_db([(ours, theirs)]) > 40
 
 
 def test_an_engine_that_reads_a_state_holds_from_the_first_frame_on(tmp_path):
