@@ -72,7 +72,7 @@ def lower(
 
     Inputs are `in.0`, ...; outputs `out.0`, ... and, for images, `out.0.exact` before rounding.
     Values per tile have a symbolic batch; free dimensions of the frame stay symbolic. `deform_conv` is the
-    form of deformable operators, one of `edgeflow.targets.DEFORM_CONV`.
+    form of operators that have plugins, one of `edgeflow.targets.DEFORM_CONV`.
 
     Raises:
         ExportError: the segment cannot be exported; names segment, variant and operator.
@@ -145,7 +145,7 @@ def to_onnx(
         dynamic: per input its symbolic dimensions.
         names: of the outputs.
         where: what is exported, for messages.
-        deform_conv: form of deformable operators.
+        deform_conv: form of operators that have plugins.
 
     Raises:
         ExportError: an operator has no ONNX form, or another opset came out.

@@ -20,6 +20,7 @@ from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, segment_name
 from edgeflow.ir.errors import BackendError, ExportError
 from edgeflow.ir.route import Choice
+from edgeflow.ops.custom_op import PLAIN, overload
 
 PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16}
 BATCHES = (1, 2, 4, 8)
@@ -133,7 +134,9 @@ class Engines:
         return self._known[key]
 
     def _build(self, module: nn.Module, batch: Sequence[torch.Tensor], file: Path) -> None:
-        program = torch.export.export(module, tuple(batch))
+        # It has no converters for edgeflow's operators, and a whole engine is wanted: no falling back to PyTorch.
+        plain = {overload(name): function for name, function in PLAIN.items()}
+        program = torch.export.export(module, tuple(batch)).run_decompositions(plain)
         try:
             compiled = self._compiler.dynamo.compile(
                 program,

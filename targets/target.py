@@ -49,7 +49,7 @@ class Target:
         roofline: what an engine is taken to cost until it was measured.
         compute_capability: of an NVIDIA device, as `8.7`; empty elsewhere.
         unified_memory: the processor and the device share one memory.
-        deform_conv: form of deformable operators, one of `DEFORM_CONV`.
+        deform_conv: form of operators that have plugins, one of `DEFORM_CONV`.
         releases: what brings a release of the library to the device, by release.
         sources: where each fact comes from, by field.
     """
@@ -93,7 +93,7 @@ class Target:
         return {**asdict(self), **lists}
 
     def with_deform_conv(self, form: str) -> Target:
-        """This target with deformable operators in another form, one of `DEFORM_CONV`.
+        """This target with operators that have plugins in another form, one of `DEFORM_CONV`.
 
         Raises:
             ExportError: plugins are TensorRT's alone.

@@ -1,4 +1,4 @@
-"""Models that need operators which are plugins on TensorRT."""
+"""Models that need every operator that has a plugin."""
 
 from typing import Any
 
@@ -12,20 +12,22 @@ from edgeflow.ops.deform_conv import deform_conv2d
 
 
 class Body(nn.Module):
-    """AdaBD, then a deformable convolution, by the same offsets."""
+    """AdaBD, a deformable convolution by the same offsets, then how well the two match."""
 
     def __init__(self) -> None:
         super().__init__()
         self.look = nn.Conv2d(8, 27, 3, padding=1)
         self.blend = AdaBD(8)
         self.weight = nn.Parameter(torch.randn(8, 8, 3, 3) * 0.1)
+        self.mix = nn.Conv2d(9, 8, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         seen = self.look(x)
         offset, mask = seen[:, :18], seen[:, 18:].sigmoid()
-        return deform_conv2d(
-            self.blend(x, x.flip(2), offset, mask), offset, self.weight, padding=1, mask=mask
-        )
+        blended = self.blend(x, x.flip(2), offset, mask)
+        moved = deform_conv2d(blended, offset, self.weight, padding=1, mask=mask)
+        made: torch.Tensor = self.mix(cost_volume(blended, moved, 1))
+        return made
 
 
 class Deforming(RoutedModule):
@@ -51,13 +53,11 @@ class DeformingPicture(RoutedModule):
     def __init__(self) -> None:
         super().__init__()
         self.enter, self.body = nn.Conv2d(3, 8, 3, padding=1), Body()
-        self.leave = nn.Sequential(
-            nn.Conv2d(17, 8, 3, padding=1), nn.LeakyReLU(), nn.Conv2d(8, 8, 3, padding=1)
-        )
+        self.leave = nn.Sequential(nn.LeakyReLU(), nn.Conv2d(8, 8, 3, padding=1))
 
     def flow(self, f: Flow, frame: Any) -> Any:
         return f.call(self.paint, frame)
 
     def paint(self, frame: torch.Tensor) -> torch.Tensor:
-        x = self.enter(frame * 2 - 1)
-        return self.leave(torch.cat([self.body(x), cost_volume(x, x.flip(3), 1)], 1))
+        made: torch.Tensor = self.leave(self.body(self.enter(frame * 2 - 1)))
+        return made

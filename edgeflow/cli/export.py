@@ -31,7 +31,7 @@ MIX_FRAMES = 16
 
 
 class DeformConv(str, Enum):
-    """Forms of deformable operators."""
+    """Forms of operators that have plugins."""
 
     native = "native"
     standard = "standard"
@@ -99,8 +99,8 @@ def export(
     deform_conv: Annotated[
         DeformConv | None,
         typer.Option(
-            help="How deformable convolution leaves: native (ONNX's operator), standard (older operators alone), or "
-            "plugin (edgeflow's TensorRT plugins). The target's own if not given."
+            help="How deformable convolution and AdaBD leave: native (ONNX's operator), standard (older operators "
+            "alone), or plugin (edgeflow's TensorRT plugins, for the cost volume too). The target's own if not given."
         ),
     ] = None,
     dry_run: Annotated[

@@ -45,9 +45,12 @@ def _print(bundle: Bundle) -> None:
         f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}",
     )
     print_remarks(manifest.graphs, "note    ")
-    sizes = {"weights": 0, "graphs": 0, "golden": 0}
+    if plugins := sorted({name for graph in manifest.graphs.values() for name in graph.plugins}):
+        out.print(f"plugins {', '.join(plugins)}", soft_wrap=True)
+    sizes = dict.fromkeys(("weights", "graphs", "golden"), 0)
     for name, entry in manifest.files.items():
-        sizes["weights" if name == WEIGHTS else name.split("/")[0]] += entry.bytes
+        part = "weights" if name == WEIGHTS else name.split("/")[0]
+        sizes[part] = sizes.get(part, 0) + entry.bytes
     out.print("size    " + ", ".join(f"{part} {megabytes(n)}" for part, n in sizes.items()))
     for kind, plan in manifest.plans.items():
         out.print(f"\nplan for {kind} frames: {plan.strategy}")

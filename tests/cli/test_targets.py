@@ -7,6 +7,7 @@ import json
 import pytest
 
 MODEL = "tests/plugin_model.py:Deforming"
+PLUGINS = {"EdgeflowAdaBD", "EdgeflowCostVolume", "EdgeflowDeformConv2d"}
 
 
 def test_targets_are_listed_and_explained(edgeflow):
@@ -48,24 +49,23 @@ def test_a_dry_run_shows_what_would_be_made_and_makes_nothing(edgeflow, tmp_path
     (engine,) = shown["engines"]
     assert engine["precision"] == "fp16" and engine["ms"] > 0 and shown["build_seconds"] > 0
     assert shown["unique_bytes"] > 0 and list(shown["frame_ms"]) == ["any"]
-    assert {gap["operator"] for gap in shown["support"]["gaps"]} == {"EdgeflowAdaBD", "EdgeflowDeformConv2d"}
+    assert {gap["operator"] for gap in shown["support"]["gaps"]} == PLUGINS
     text = edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out, "--dry-run")
     assert (
         "very roughly" in text.out and "not measured" in text.out and "TensorRT 10.3, 10.16, 11.4" in text.out
     )
 
 
-@pytest.mark.parametrize(
-    ("form", "held"), [("plugin", {"EdgeflowAdaBD", "EdgeflowDeformConv2d"}), ("standard", {"GridSample"})]
-)
-def test_forms_of_deformable_convolution(edgeflow, tmp_path, form, held):
+@pytest.mark.parametrize(("form", "held"), [("plugin", PLUGINS), ("standard", {"GridSample", "MatMul"})])
+def test_forms_of_operators_that_have_plugins(edgeflow, tmp_path, form, held):
     out = tmp_path / "mine.edgeflow"
     said = edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out, "--deform-conv", form, "--json")
     assert said.code == 0, said.err
     operators = set(json.loads(said.out)["support"]["operators"])
-    assert held <= operators or form == "standard"
-    assert "DeformConv" not in operators
+    assert held <= operators and not {"DeformConv", *(PLUGINS - held)} & operators
     assert (out / "plugins").is_dir() == (form == "plugin")
+    said = edgeflow("inspect", out)
+    assert said.code == 0 and (f"plugins {', '.join(sorted(PLUGINS))}" in said.out) == (form == "plugin")
 
 
 def test_plugins_are_tensorrts_alone(edgeflow, tmp_path):

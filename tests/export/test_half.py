@@ -14,6 +14,7 @@ from edgeflow.export.compile import compile_model
 from edgeflow.export.half import half_values, to_half
 from edgeflow.export.lower import SegmentModule, to_onnx
 from edgeflow.ir.bundle import open_bundle
+from edgeflow.ops.cost_volume import cost_volume
 from edgeflow.ops.deform_conv import deform_conv2d
 from edgeflow.ops.warp import warp
 from edgeflow.runtime import Session
@@ -116,6 +117,20 @@ def test_a_plugin_takes_half_values_and_exact_offsets():
     assert attributes["pads"] == [1, 1, 1, 1] and attributes["offset_group"] == 1
 
 
+@pytest.mark.parametrize(("single", "held"), [(False, TensorProto.FLOAT16), (True, TensorProto.FLOAT)])
+def test_a_cost_volume_is_half_but_where_it_decides(single, held):
+    class Match(nn.Module):
+        def forward(self, first, second):
+            return cost_volume(first, second, 2)
+
+    frames = torch.rand(1, 4, 9, 11), torch.rand(1, 4, 9, 11)
+    typed = to_half(exported(Match(), *frames, form="plugin"), frozenset(), single=single)
+    onnx.checker.check_model(typed, full_check=True)
+    found, known = types(typed)
+    (node,) = [node for node in typed.graph.node if node.op_type == "EdgeflowCostVolume"]
+    assert found["EdgeflowCostVolume"] == {known[node.output[0]]} == {held}
+
+
 @pytest.mark.parametrize("name", ["Shortcut", "Patchwork", "Gated", "Frames"])
 @pytest.mark.parametrize("strategy", ["chained", "routes"])
 def test_half_bundles_pass_their_checks(tmp_path, name, strategy):
@@ -143,7 +158,7 @@ def test_a_plugin_bundle_says_where_it_can_run(tmp_path):
     path = tmp_path / "plugin.edgeflow"
     compile_model(Deforming().eval(), load("jetson-orin"), path, reference={"model": "mine"})
     entry = next(iter(open_bundle(path).manifest.graphs.values()))
-    assert entry.plugins == ("EdgeflowAdaBD", "EdgeflowDeformConv2d")
+    assert entry.plugins == ("EdgeflowAdaBD", "EdgeflowCostVolume", "EdgeflowDeformConv2d")
     assert (path / "plugins" / "CMakeLists.txt").is_file()
     from edgeflow.ir.errors import BackendError
 

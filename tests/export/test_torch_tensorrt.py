@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from plugin_model import Deforming
 from routed_models import small
 
 from edgeflow.export.torch_tensorrt import TorchTensorRt
@@ -17,7 +18,7 @@ class Compiler:
     """Keeps exported programs as they are."""
 
     def __init__(self, fault=""):
-        self.built, self.fault = [], fault
+        self.built, self.operators, self.fault = [], set(), fault
         self.dynamo = SimpleNamespace(compile=self.compile)
 
     def compile(
@@ -33,6 +34,8 @@ class Compiler:
         if self.fault:
             raise RuntimeError(self.fault)
         assert use_explicit_typing and require_full_compilation
+        parts = [part for part in program.graph_module.modules() if isinstance(part, torch.fx.GraphModule)]
+        self.operators |= {str(node.target).split(".")[0] for part in parts for node in part.graph.nodes}
         self.built.append([tuple(tensor.shape) for tensor in arg_inputs])
         return program
 
@@ -61,6 +64,19 @@ def test_the_flow_over_engines_equals_the_eager_flow(tmp_path, name, size):
     frame = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0))
     TorchTensorRt(model, tmp_path, "fp32", compiler=again)(frame)
     assert not again.built, "engines were there"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_engines_hold_no_operator_of_edgeflows(tmp_path, precision, tiny):
+    cases = ((tiny, [torch.rand(1, 3, 64, 96) for _ in range(2)]), (Deforming(), [torch.rand(1, 8, 12, 20)]))
+    for model, frames in cases:
+        compiler = Compiler()
+        made = TorchTensorRt(model.eval(), tmp_path, precision, ["sd_finder"], compiler)(*frames)
+        wanted = Eager(model)(*frames)
+        assert "aten" in compiler.operators and "edgeflow" not in compiler.operators
+        assert made.routes == wanted.routes
+        close = 1e-5 if precision == "fp32" else 0.02
+        torch.testing.assert_close(made.outputs[0], wanted.outputs[0], atol=close, rtol=close)
 
 
 def test_other_weights_are_other_engines(tmp_path):

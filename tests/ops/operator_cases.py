@@ -178,7 +178,12 @@ OPERATORS: dict[str, tuple[Callable[[], Case], ...]] = {
         lambda: hetconv_case(folded=True),
         lambda: hetconv_case((3, 4), 6, 6, parts=2, folded=True),
     ),
-    "cost_volume": (cost_volume_case, lambda: cost_volume_case(3, (2, 2)), lambda: cost_volume_case(1)),
+    "cost_volume": (
+        cost_volume_case,
+        lambda: cost_volume_case(3, (2, 2)),
+        lambda: cost_volume_case(1),
+        lambda: cost_volume_case(0, (3, 1), 1),
+    ),
     "warp": (warp_case, lambda: warp_case((2, 9), 1)),
     "bicubic": (bicubic_case, lambda: bicubic_case((4, 5), (9, 13))),
 }
@@ -219,7 +224,7 @@ DRAWN: dict[str, st.SearchStrategy[Case]] = {
         size=sizes,
         folded=st.booleans(),
     ),
-    "cost_volume": st.builds(cost_volume_case, st.integers(1, 3), sizes, st.integers(1, 3)),
+    "cost_volume": st.builds(cost_volume_case, st.integers(0, 3), sizes, st.integers(1, 3)),
     "warp": st.builds(warp_case, sizes, st.integers(1, 3)),
     "bicubic": st.builds(bicubic_case, sizes, sizes),
 }
