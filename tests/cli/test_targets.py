@@ -82,6 +82,10 @@ def test_int8_with_plugins(edgeflow, tmp_path, clip):
     report = json.loads(said.out)
     assert {engine["precision"] for engine in report["engines"].values()} == {"int8"}
     assert "EdgeflowDeformConv2d" in report["support"]["operators"]
+    checked = json.loads(edgeflow("check", out, "--library", "onnxruntime", "--json").out)
+    assert all(engine["passed"] for engine in checked["graphs"])
+    refused = edgeflow("check", out, "--library", "openvino")
+    assert refused.code == 1 and "export it with --deform-conv native or standard" in refused.err
 
 
 def test_build_without_tensorrt_says_how_to_get_it(edgeflow, bundle_for_orin):
