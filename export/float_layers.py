@@ -49,9 +49,9 @@ def worst_first(source: Ranged, seen: Seen, scheme: Scheme) -> list[str]:
 
 
 def least_float(order: Sequence[str], attempt: Callable[[Sequence[str]], Built | None]) -> Built | None:
-    """The first success with as few layers in float as bisection finds, or none.
+    """The engine with the fewest layers in float that passes, by bisection; none if only all layers would do.
 
-    All layers at int8 are taken to fail, as is one layer fewer in float than the least number that passes.
+    With no layer in float it is known to fail; what passes is taken to pass with more of them too.
 
     Args:
         order: all layers, the worst first.

@@ -2,7 +2,7 @@
 
 No other engine library has the plugins, but ONNX Runtime puts a function's body in the place of its calls. So a
 copy of a graph that brings the bodies along runs where bundles are made: to calibrate int8 and to judge it.
-Bundles hold no bodies: TensorRT's parser would take them instead of the plugins.
+Bundles hold no bodies: TensorRT's parser takes them instead of the plugins before 10.7.
 """
 
 from __future__ import annotations
