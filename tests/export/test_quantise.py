@@ -230,7 +230,8 @@ def test_int8_with_a_clip_that_is_too_small(tmp_path):
 
 
 def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "edgeflow.export.quantise", raising=False)
+    for name in ("quantise", "qdq"):
+        monkeypatch.delitem(sys.modules, f"edgeflow.export.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks a module that cannot be imported
     with pytest.raises(ExportError, match=r"int8 needs onnxruntime: pip install 'edgeflow\[onnxruntime\]'"):
         compile_model(
