@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeflow.export.plugin_bodies import runnable
 from edgeflow.export.sample import sample_calls
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import ExportError
@@ -114,11 +115,12 @@ def watch(
         ExportError: the model takes something else than images, or the clip is too small or short.
     """
     found: dict[str, Seen] = {}
-    for kind, plan in bundle.manifest.plans.items():
-        wanted = {g.graph for stage in plan.stages for g in stage.graphs} & set(graphs) - set(found)
-        if wanted:
-            progress(f"calibrate {kind}")
-            found |= _watch_plan(bundle, _calls(plan, kind, frames), wanted)
+    with runnable(bundle) as copy:
+        for kind, plan in bundle.manifest.plans.items():
+            wanted = {g.graph for stage in plan.stages for g in stage.graphs} & set(graphs) - set(found)
+            if wanted:
+                progress(f"calibrate {kind}")
+                found |= _watch_plan(copy, _calls(plan, kind, frames), wanted)
     return found
 
 

@@ -26,7 +26,7 @@ from edgeflow.export.support import supported
 from edgeflow.export.typed import at_half
 from edgeflow.flow import trace
 from edgeflow.flow.module import RoutedModule
-from edgeflow.ir.bundle import Bundle, GraphEntry, Manifest
+from edgeflow.ir.bundle import Bundle, Manifest
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.files import folder_written_whole
@@ -112,7 +112,6 @@ def compile_model(
             packer.graphs = at_bf16(packer.graphs, plans)
         packer.finish(plans, dict(reference), target, provenance)
         if quantise:
-            _refuse_plugins(packer.graphs)
             fp32 = Bundle(folder, packer.manifest)
             packer.graphs, packer.weights = quantise(fp32, frames, progress)
             packer.finish(plans, dict(reference), target, provenance)
@@ -142,15 +141,6 @@ def _quantiser(frames: Sequence[NDArray[np.uint8]]) -> Any:
     except ImportError as error:
         raise ExportError(f"int8 needs {error.name}: pip install 'edgeflow[onnxruntime]'") from error
     return quantise
-
-
-def _refuse_plugins(graphs: Mapping[str, GraphEntry]) -> None:
-    """int8 is calibrated by running engines here, where TensorRT's plugins cannot run."""
-    if held := [name for name, entry in graphs.items() if entry.plugins]:
-        raise ExportError(
-            f"int8 is calibrated by running every engine here, and {held[0]} holds a plugin, which runs on its device "
-            "alone: export with --deform-conv standard"
-        )
 
 
 def trace_all(model: RoutedModule, sizes: Sequence[tuple[int, int]]) -> dict[str, Program]:

@@ -12,6 +12,9 @@ from edgeflow.export.plan import Link, Variant
 EXACT = ".exact"
 """Suffix of an image output before it is rounded to uint8."""
 
+OWNER = "owner"
+"""What a lowered segment's weights are named by, before their names in the segment: `owner.blocks.0.conv.weight`."""
+
 
 def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[str]) -> onnx.ModelProto:
     """One model that runs a variant's calls in order.
@@ -41,7 +44,8 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
             names[tensor.name] = _content_name(tensor)
             initialisers[names[tensor.name]] = _renamed(tensor, names[tensor.name])
         for node in graph.node:
-            nodes.append(_renamed_node(node, names, number, len(nodes)))
+            nodes.append(_renamed_node(node, names, number))
+            nodes[-1].name = f"{part.call.segment}/{_layer(node)}{node.op_type}_{len(nodes) - 1}"
         for info in (*graph.input, *graph.output):
             types.setdefault(names[info.name], info)
     outputs = _outputs(variant, images)
@@ -83,7 +87,14 @@ def _renamed(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
     return copy
 
 
-def _renamed_node(node: onnx.NodeProto, names: dict[str, str], number: int, position: int) -> onnx.NodeProto:
+def _layer(node: onnx.NodeProto) -> str:
+    """The module whose weight a node reads, as the segment knows it, and a slash; empty where that is unknown."""
+    weight = node.input[1] if len(node.input) > 1 else ""
+    inside, _, _ = weight.removeprefix(f"{OWNER}.").rpartition(".")
+    return f"{inside}/" if weight.startswith(f"{OWNER}.") and inside else ""
+
+
+def _renamed_node(node: onnx.NodeProto, names: dict[str, str], number: int) -> onnx.NodeProto:
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
     for output in node.output:
@@ -92,7 +103,6 @@ def _renamed_node(node: onnx.NodeProto, names: dict[str, str], number: int, posi
     for field, source in ((copy.input, node.input), (copy.output, node.output)):
         del field[:]
         field.extend(names[name] if name else "" for name in source)
-    copy.name = f"{number}/{node.op_type}_{position}"
     return copy
 
 

@@ -1,69 +1,34 @@
 """Quantises a bundle's engines to int8, each with the ranges of what it itself sees on a clip.
 
-The quantiser is ONNX Runtime's: static, as QDQ nodes. Weights are int8, symmetric, per output
-channel, so weights that routes share stay equal. On processors activations are uint8: with int8 weights that is
-what VNNI multiplies. TensorRT takes int8 without zero points alone, and no quantised bias. (Signed activations made OpenVINO 2026.4 compute some heads wrongly, and weights
-of 7 bits, which older CPUs want, cost 4 to 5 dB.)
+An engine whose outputs lose too much keeps the layers that cost most in float, as few as will do; one that no such
+choice saves stays in float whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from numpy.typing import NDArray
-from onnxruntime.quantization import QuantType
-from onnxruntime.quantization.calibrate import MinMaxCalibrater
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
-from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
 from edgeflow.export.calibrate import Array, Seen, watch
+from edgeflow.export.float_layers import least_float, worst_first
 from edgeflow.export.kernels import KernelDraft
+from edgeflow.export.plugin_bodies import with_bodies
 from edgeflow.export.precision import deciding, fp32_note
+from edgeflow.export.qdq import Ranged, Rows, Scheme, layers_of, quantised, ranged, scheme_of
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.errors import BackendError
-from edgeflow.ir.sqnr import sqnr_db
+from edgeflow.ir.sqnr import worst_sqnr_db
 from edgeflow.runtime.backends import Backend, open_backend
 
 MINIMUM_SQNR_DB = 20.0
-"""Of each output of an int8 engine against the fp32 one on the calibration inputs, or it stays fp32."""
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """What activations become.
-
-    Attributes:
-        activations: their type.
-        options: of ONNX Runtime's quantiser.
-        judge: engine library that quantised engines are judged with, here and now.
-    """
-
-    activations: QuantType
-    options: Mapping[str, bool]
-    judge: str
-
-
-def scheme_of(library: str) -> Scheme:
-    """What an engine library wants. Engines are judged where they will run, if that can be here."""
-    if library == "tensorrt":
-        return Scheme(QuantType.QInt8, {"ActivationSymmetric": True, "QuantizeBias": False}, "onnxruntime")
-    return Scheme(QuantType.QUInt8, {}, library)
-
-
-Rows = Sequence[tuple[Array, ...]]
-"""The inputs of single regions, in a graph's order."""
-
-HEAVY = ("Conv", "Gemm", "MatMul")
-BESIDE = ("LeakyRelu", "Relu", "Pad")
-"""Operators that are quantised too where they stand next to a heavy one: it then reads and writes int8."""
+"""Of each output of an int8 engine against the float one on the calibration inputs."""
 
 
 def quantise(
@@ -117,23 +82,66 @@ def quantise(
     return entries, weights
 
 
+@dataclass(frozen=True)
+class _Built:
+    """An engine at int8, its signal to error in dB, and its layers that are not quantised."""
+
+    graph: onnx.ModelProto
+    sqnr_db: float
+    float_layers: tuple[str, ...]
+
+
 def _best(
     graph: onnx.ModelProto, entry: GraphEntry, seen: Seen, rows: Rows, scheme: Scheme, backend: Backend
 ) -> tuple[onnx.ModelProto, GraphEntry]:
-    """The quantised graph if it passes the gate, else the graph as it was; and the entry that says so."""
-    chosen = _quantisable(graph)
-    if not chosen:
+    """The quantised graph with as few float layers as pass the gate, else the graph as it was; and its entry."""
+    if not layers_of(graph):
         return graph, replace(entry, note="has no layer to quantise")
-    quantised = _quantised(graph, chosen, [port.tensor for port in seen.inputs], rows, scheme)
+    source = ranged(graph, [port.tensor for port in seen.inputs], rows)
     try:
-        sqnr = _sqnr(quantised, seen, backend)
+        whole = _built(source, (), seen, scheme, backend)
+        passes = whole.sqnr_db >= MINIMUM_SQNR_DB
+        built = whole if passes else _with_float_layers(source, seen, scheme, backend)
     except BackendError as error:
         return graph, replace(entry, note=str(error))
-    if not sqnr >= MINIMUM_SQNR_DB:
-        note = f"int8 would reach {sqnr:.1f} dB of signal to error, {MINIMUM_SQNR_DB:.0f} dB are asked for"
-        return graph, replace(entry, sqnr_db=sqnr, note=note)
-    note = "calibrated by overruling the model: it takes no region of the clip here" if seen.forced else ""
-    return quantised, replace(entry, precision="int8", sqnr_db=sqnr, note=note)
+    missed = f"would reach {whole.sqnr_db:.1f} dB of signal to error, {MINIMUM_SQNR_DB:.0f} dB are asked for"
+    if built is None:
+        return graph, replace(entry, sqnr_db=whole.sqnr_db, note=f"int8 {missed}")
+    notes = [] if passes else [f"int8 in every layer {missed}"]
+    if seen.forced:
+        notes.append("calibrated by overruling the model: it takes no region of the clip here")
+    return built.graph, replace(
+        entry,
+        precision="int8",
+        sqnr_db=built.sqnr_db,
+        float_layers=built.float_layers,
+        note="; ".join(notes),
+    )
+
+
+def _with_float_layers(source: Ranged, seen: Seen, scheme: Scheme, backend: Backend) -> _Built | None:
+    """An engine that passes the gate with some layers in float; none if only all of them would do."""
+
+    def attempt(kept: Sequence[str]) -> _Built | None:
+        try:
+            built = _built(source, kept, seen, scheme, backend)
+        except BackendError:  # no layer is left that the library runs at int8
+            return None
+        return built if built.sqnr_db >= MINIMUM_SQNR_DB else None
+
+    return least_float(worst_first(source, seen, scheme), attempt)
+
+
+def _built(source: Ranged, kept: Collection[str], seen: Seen, scheme: Scheme, backend: Backend) -> _Built:
+    """An engine with all layers but some quantised.
+
+    Raises:
+        BackendError: the library does not run the graph at int8.
+    """
+    layers = layers_of(source.graph)
+    graph = quantised(source, [layer for layer in layers if layer not in kept], scheme)
+    sqnr = _sqnr(graph, seen, backend)
+    return _Built(graph, sqnr, tuple(layer for layer in layers if layer in kept))
 
 
 def _at_start(bundle: Bundle, name: str, seen: Seen) -> list[tuple[Array, ...]]:
@@ -151,75 +159,6 @@ def _at_start(bundle: Bundle, name: str, seen: Seen) -> list[tuple[Array, ...]]:
         return [tuple(golden[f"in.{port.value}"].astype(port.dtype) for port in seen.inputs)]
 
 
-def _quantisable(graph: onnx.ModelProto) -> list[str]:
-    """Names of the nodes to quantise."""
-    shapes = {tensor.name: tensor.dims for tensor in graph.graph.initializer}
-    heavy = [node for node in graph.graph.node if node.op_type in HEAVY and node.input[1] in shapes]
-    heavy = [node for node in heavy if not _of_single_planes(node, shapes[node.input[1]])]
-    read = {node.input[0] for node in heavy}
-    made = {name for node in heavy for name in node.output}
-    beside = [node for node in graph.graph.node if node.op_type in BESIDE]
-    return [node.name for node in heavy] + [
-        node.name for node in beside if node.input[0] in made or node.output[0] in read
-    ]
-
-
-def _of_single_planes(node: onnx.NodeProto, weight: Sequence[int]) -> bool:
-    """Whether it filters a picture's planes one by one: that resizes an image, and images stay float."""
-    group = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-    return node.op_type == "Conv" and weight[1] == 1 and group == 1
-
-
-class _Calibrater(MinMaxCalibrater):  # type: ignore[misc]
-    """ONNX Runtime's, on the thread pool that all sessions of this process share."""
-
-    def create_inference_session(self) -> None:
-        options = ort.SessionOptions()
-        options.use_per_session_threads = False
-        self.infer_session = ort.InferenceSession(
-            self.augmented_model_path, options, providers=["CPUExecutionProvider"]
-        )
-
-
-def _quantised(
-    graph: onnx.ModelProto, chosen: list[str], inputs: list[str], rows: Rows, scheme: Scheme
-) -> onnx.ModelProto:
-    operators = [*HEAVY, *BESIDE]
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "graph.onnx"
-        onnx.save(graph, path)
-        calibrater = _Calibrater(path, operators, augmented_model_path=f"{folder}/augmented.onnx")
-        calibrater.augment_graph()
-        calibrater.create_inference_session()
-        calibrater.collect_data(_Reader(inputs, rows))
-        ranges = calibrater.compute_data()
-        inferred = load_model_with_shape_infer(path)
-    types = (QuantType.QInt8, scheme.activations)
-    quantiser = QDQQuantizer(
-        inferred, True, False, *types, ranges, chosen, [], operators, dict(scheme.options)
-    )
-    quantiser.quantize_model()
-    quantiser.model.topological_sort()
-    made: onnx.ModelProto = quantiser.model.model
-    del made.graph.value_info[:]
-    for tensor in made.graph.initializer:
-        if not tensor.raw_data:
-            tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))
-    onnx.checker.check_model(made, full_check=True)
-    return made
-
-
-class _Reader:
-    """Hands the calibrater one region's inputs after the other."""
-
-    def __init__(self, inputs: list[str], rows: Rows) -> None:
-        self._rows: Iterator[dict[str, Array]] = iter(dict(zip(inputs, row, strict=True)) for row in rows)
-
-    def get_next(self) -> dict[str, Array] | None:
-        """The next inputs, by name; None at the end."""
-        return next(self._rows, None)
-
-
 def _sqnr(graph: onnx.ModelProto, seen: Seen, backend: Backend) -> float:
     """Of the worst output over all calibration inputs, in dB.
 
@@ -228,10 +167,9 @@ def _sqnr(graph: onnx.ModelProto, seen: Seen, backend: Backend) -> float:
     """
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
-        onnx.save(graph, path)
+        onnx.save(with_bodies(graph), path)
         engine = backend.load(path, seen.inputs, seen.outputs, seen.sizes, "int8")
     made = [[np.empty_like(array) for array in wanted] for wanted in seen.wanted]
     for inputs, outputs in zip(seen.rows, made, strict=True):
         engine.run(inputs, outputs)
-    columns: Any = zip(zip(*made, strict=True), zip(*seen.wanted, strict=True), strict=True)
-    return float(np.min([sqnr_db(zip(ours, theirs, strict=True)) for ours, theirs in columns]))
+    return worst_sqnr_db(made, seen.wanted)

@@ -69,6 +69,7 @@ class GraphCheck:
         allowed: what that may be; none below fp32.
         sqnr_db: signal to error of the worst output.
         minimum_sqnr_db: what that must be; none at fp32.
+        float_layers: names of its layers that are not quantised, of an int8 engine.
     """
 
     graph: str
@@ -77,6 +78,7 @@ class GraphCheck:
     allowed: float | None
     sqnr_db: float
     minimum_sqnr_db: float | None
+    float_layers: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -200,12 +202,13 @@ def _check_graph(bundle: Bundle, session: Session, graph: StageGraph) -> GraphCh
     error = float(np.max([np.abs(made - expected).max() for made, expected in pairs]))
     largest = max(float(np.abs(expected).max()) for _, expected in pairs)
     sqnr = float(np.min([sqnr_db([pair]) for pair in pairs]))
-    precision = bundle.manifest.graphs[graph.graph].precision
-    if precision != "fp32":
-        return GraphCheck(graph.key, precision, error, None, sqnr, GATES[precision].sqnr_db)
+    entry = bundle.manifest.graphs[graph.graph]
+    if entry.precision != "fp32":
+        gate = GATES[entry.precision].sqnr_db
+        return GraphCheck(graph.key, entry.precision, error, None, sqnr, gate, entry.float_layers)
     ports = (*graph.inputs, *graph.outputs)
     allowed = max(HALF_TOLERANCES.get(port.dtype, TOLERANCE) for port in ports) * max(1.0, largest)
-    return GraphCheck(graph.key, precision, error, allowed, sqnr, None)
+    return GraphCheck(graph.key, entry.precision, error, allowed, sqnr, None)
 
 
 def _empty(session: Session, port: Port) -> Array:

@@ -1,11 +1,11 @@
-"""A model that needs every operator that has a plugin."""
+"""Models that need every operator that has a plugin."""
 
 from typing import Any
 
 import torch
 from torch import nn
 
-from edgeflow.flow import Flow, RoutedModule, Tensor
+from edgeflow.flow import Flow, Image, RoutedModule, Tensor
 from edgeflow.ops.adabd import AdaBD
 from edgeflow.ops.cost_volume import cost_volume
 from edgeflow.ops.deform_conv import deform_conv2d
@@ -42,3 +42,22 @@ class Deforming(RoutedModule):
 
     def flow(self, f: Flow, x: Any) -> Any:
         return f.call(self.body, x)
+
+
+class DeformingPicture(RoutedModule):
+    """All of them between convolutions, from a picture."""
+
+    inputs = (Image("frame", 16, 24),)
+    outputs = (Tensor("y", (8, 16, 24)),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.body = nn.Conv2d(3, 8, 3, padding=1), Body()
+        self.leave = nn.Sequential(nn.LeakyReLU(), nn.Conv2d(8, 8, 3, padding=1))
+
+    def flow(self, f: Flow, frame: Any) -> Any:
+        return f.call(self.paint, frame)
+
+    def paint(self, frame: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.leave(self.body(self.enter(frame * 2 - 1)))
+        return made

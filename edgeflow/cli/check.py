@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,8 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import err, out, print_json
-from edgeflow.ir.bundle import open_bundle
+from edgeflow.cli.remarks import in_float
+from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.runtime.check import CheckReport
 from edgeflow.runtime.check import check as check_bundle
 
@@ -29,14 +31,24 @@ def check(
     Exits with 1 if anything differs too much.
     """
     opened = open_bundle(bundle)
-    with err.status("check") as status:
-        report = check_bundle(opened, library=library, progress=lambda what: status.update(f"check {what}"))
+    with err.status("check") as status, _with_bodies(opened, library) as whole:
+        report = check_bundle(whole, library=library, progress=lambda what: status.update(f"check {what}"))
     if json:
         print_json(report.to_json())
     else:
         _print(report)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _with_bodies(bundle: Bundle, library: str | None) -> AbstractContextManager[Bundle]:
+    """For ONNX Runtime a copy that holds what TensorRT's plugins compute, where the export's packages are."""
+    if library == "onnxruntime" and any(entry.plugins for entry in bundle.manifest.graphs.values()):
+        with suppress(ImportError):
+            from edgeflow.export.plugin_bodies import runnable
+
+            return runnable(bundle)
+    return nullcontext(bundle)
 
 
 def _print(report: CheckReport) -> None:
@@ -50,6 +62,9 @@ def _print(report: CheckReport) -> None:
         errors = (f"{graph.max_error:.1e}", f"{graph.sqnr_db:.1f} dB")
         table.add_row(graph.graph, graph.precision, *errors, asked, mark)
     out.print(table)
+    for graph in report.graphs:
+        if graph.float_layers:
+            out.print(f"{graph.graph} {in_float(graph.float_layers)}", soft_wrap=True)
     for clip in report.clips:
         out.print(
             f"{clip.frames} frames: {clip.calls} calls, PSNR {clip.psnr_db:.1f} dB before rounding "

@@ -17,6 +17,7 @@ from edgeflow.cli.clips import first_frames, parse_size
 from edgeflow.cli.console import err, megabytes, out, print_json, progress_bar
 from edgeflow.cli.expected import expect, print_expected
 from edgeflow.cli.reference import find_model
+from edgeflow.cli.remarks import print_remarks
 from edgeflow.cli.supported import print_support
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputError
@@ -241,7 +242,12 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
         "target": manifest.target["name"],
         "precision": manifest.target["precision"],
         "engines": {
-            name: {"precision": g.precision, "sqnr_db": g.sqnr_db, "note": g.note}
+            name: {
+                "precision": g.precision,
+                "sqnr_db": g.sqnr_db,
+                "float_layers": list(g.float_layers),
+                "note": g.note,
+            }
             for name, g in manifest.graphs.items()
         },
         "plans": {kind: plan.strategy for kind, plan in manifest.plans.items()},
@@ -268,9 +274,7 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
     if manifest.target["precision"] != "fp32":
         counts = Counter(entry.precision for entry in manifest.graphs.values())
         out.print("engines: " + ", ".join(f"{count} at {name}" for name, count in counts.items()))
-        for name, entry in manifest.graphs.items():
-            if entry.note:
-                out.print(f"  {name} ({entry.precision}): {entry.note}", soft_wrap=True)
+        print_remarks(manifest.graphs, "  ")
     if found := manifest.provenance.get("support"):
         print_support(found)
     if mix:

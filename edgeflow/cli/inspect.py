@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out, print_json
+from edgeflow.cli.remarks import print_remarks
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
 from edgeflow.ir.plan import Plan, Stage
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
@@ -43,9 +44,7 @@ def _print(bundle: Bundle) -> None:
     out.print(
         f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}",
     )
-    for name, graph in manifest.graphs.items():
-        if graph.note:
-            out.print(f"note    {name} ({graph.precision}): {graph.note}", soft_wrap=True)
+    print_remarks(manifest.graphs, "note    ")
     if plugins := sorted({name for graph in manifest.graphs.values() for name in graph.plugins}):
         out.print(f"plugins {', '.join(plugins)}", soft_wrap=True)
     sizes = dict.fromkeys(("weights", "graphs", "golden"), 0)

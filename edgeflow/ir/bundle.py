@@ -10,8 +10,9 @@
 
 Schema versions: 1.0 (2026-11): the first. 1.1 (2026-11): FLOPs, batch sizes and goldens belong to a plan's graphs,
 since variants share a graph that differs in nothing but shapes; a graph's `precision`, `sqnr_db` and
-`note`. 1.2 (2026-11): a target's `versions` and facts; engines at `fp16`; a graph's `plugins` and `kernel`; engines
-that were built on a device; a target's `since`; ports of `bfloat16`. A reader takes its own minor version and older ones of the same major version.
+`note`. 1.2 (2026-11): a target's `versions`, facts and `since`; engines at `fp16`; ports of `bfloat16`; a graph's
+`plugins`, `kernel` and `float_layers`; engines that were built on a device. A reader takes its own minor version and
+older ones of the same major version.
 """
 
 from __future__ import annotations
@@ -78,6 +79,8 @@ class GraphEntry:
         precision: its engine is to be built at: `fp32`, `fp16`, `bf16` or `int8`.
         sqnr_db: of its outputs at int8 against fp32 on the calibration inputs, if that was tried.
         plugins: plugin operators in it, by type.
+        float_layers: at int8, names of its convolutions and matrix products that are not quantised since they
+            lose too much.
         note: why it has another precision than the bundle, or how it was calibrated; mostly empty.
         kernel: what runs instead of the graph where it can be loaded.
     """
@@ -88,6 +91,7 @@ class GraphEntry:
     weight_bytes: int
     precision: str = "fp32"
     sqnr_db: float | None = None
+    float_layers: tuple[str, ...] = ()
     note: str = ""
     plugins: tuple[str, ...] = ()
     kernel: Kernel | None = None
@@ -194,7 +198,7 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
             name: GraphEntry(
                 **{
                     **entry,
-                    **{key: tuple(entry.get(key, ())) for key in ("segments", "plugins")},
+                    **{key: tuple(entry.get(key, ())) for key in ("segments", "plugins", "float_layers")},
                     "kernel": _kernel_from_json(entry.get("kernel")),
                 }
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,3 +23,14 @@ def sqnr_db(pairs: Iterable[tuple[NDArray[Any], NDArray[Any]]]) -> float:
         signal += float(np.square(exact).sum())
         noise += float(np.square(made.astype(np.float64) - exact).sum())
     return float(10 * np.log10(max(signal, _TINY) / max(noise, _TINY)))
+
+
+def worst_sqnr_db(made: Sequence[Sequence[NDArray[Any]]], wanted: Sequence[Sequence[NDArray[Any]]]) -> float:
+    """`sqnr_db` of the worst tensor of several, over all runs.
+
+    Args:
+        made: per run, each tensor.
+        wanted: the same, as it should be.
+    """
+    tensors: Any = zip(zip(*made, strict=True), zip(*wanted, strict=True), strict=True)
+    return float(np.min([sqnr_db(zip(ours, theirs, strict=True)) for ours, theirs in tensors]))

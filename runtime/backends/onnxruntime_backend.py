@@ -16,6 +16,10 @@ from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
 from edgeflow.runtime.memory import HostMemory, Memory
 
+_SPOILING = ["WeightBiasQuantization"]
+"""Optimisers of ONNX Runtime 1.31 that spoil graphs: where scales are float16 this one loses biases, since the
+product of two scales is too small for the type."""
+
 
 class OnnxRuntimeBackend:
     """Sessions that share one thread pool.
@@ -71,7 +75,9 @@ class OnnxRuntimeBackend:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder.name) / "operators")
         try:
-            session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SPOILING
+            )
         except Exception as error:
             reason = str(error).splitlines()[0]
             raise BackendError(f"ONNX Runtime {self.version} refuses {path.name}: {reason}") from error

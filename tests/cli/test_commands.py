@@ -159,6 +159,20 @@ def test_export_at_int8_says_what_became_of_every_engine(edgeflow, tmp_path, cli
     assert edgeflow("check", made).code == 0
 
 
+def test_layers_that_int8_leaves_in_float_are_named(edgeflow, tmp_path, clip):
+    model = ("tests/uneven_model.py:Uneven", "--precision", "int8", "--clip", clip)
+    said = edgeflow("export", *model, "-o", tmp_path / "u.edgeflow", "--json")
+    assert said.code == 0, said.err
+    ((name, engine),) = json.loads(said.out)["engines"].items()
+    (layer,) = engine["float_layers"]
+    line = f"{name} keeps 1 layer in float: {layer}"
+    assert line in edgeflow("export", *model, "-o", tmp_path / "u.edgeflow").out
+    assert line in edgeflow("inspect", tmp_path / "u.edgeflow").out
+    assert f"keeps 1 layer in float: {layer}" in edgeflow("check", tmp_path / "u.edgeflow").out
+    for command in ("inspect", "check"):
+        assert layer in edgeflow(command, tmp_path / "u.edgeflow", "--json").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -73,19 +73,19 @@ def test_plugins_are_tensorrts_alone(edgeflow, tmp_path):
     assert said.code == 1 and "plugins are TensorRT's: use --deform-conv native or standard" in said.err
 
 
-def test_int8_with_plugins_says_what_to_do(edgeflow, tmp_path, clip):
-    arguments = (
-        "--target",
-        "jetson-orin",
-        "--precision",
-        "int8",
-        "--clip",
-        clip,
-        "-o",
-        tmp_path / "x.edgeflow",
-    )
-    said = edgeflow("export", MODEL, *arguments)
-    assert said.code == 1 and "export with --deform-conv standard" in said.err
+def test_int8_with_plugins(edgeflow, tmp_path, clip):
+    out = tmp_path / "x.edgeflow"
+    model = "tests/plugin_model.py:DeformingPicture"
+    target = ("--target", "jetson-orin", "--precision", "int8")
+    said = edgeflow("export", model, *target, "--clip", clip, "-o", out, "--json")
+    assert said.code == 0, said.err
+    report = json.loads(said.out)
+    assert {engine["precision"] for engine in report["engines"].values()} == {"int8"}
+    assert "EdgeflowDeformConv2d" in report["support"]["operators"]
+    checked = json.loads(edgeflow("check", out, "--library", "onnxruntime", "--json").out)
+    assert all(engine["passed"] for engine in checked["graphs"])
+    refused = edgeflow("check", out, "--library", "openvino")
+    assert refused.code == 1 and "export it with --deform-conv native or standard" in refused.err
 
 
 def test_build_without_tensorrt_says_how_to_get_it(edgeflow, bundle_for_orin):

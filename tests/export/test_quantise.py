@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from itertools import pairwise
 
@@ -9,15 +10,19 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from plugin_model import DeformingPicture
 from routed_models import small
 from torch import nn
+from uneven_model import Uneven as OneUneven
 
 from edgeflow.export.calibrate import watch
 from edgeflow.export.compile import compile_model
+from edgeflow.export.plugin_bodies import runnable
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Image, RoutedModule, Tensor
 from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.errors import ExportError
+from edgeflow.ir.sqnr import sqnr_db
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
@@ -153,6 +158,49 @@ def test_an_engine_that_8_bits_would_spoil_stays_fp32_and_says_so(tmp_path):
     assert "QuantizeLinear" not in operators(bundle, name)
 
 
+@pytest.mark.parametrize("target", ["cpu", "openvino-cpu", "jetson-orin"])
+def test_a_layer_that_loses_too_much_stays_in_float_alone(tmp_path, target):
+    frames = [moving_picture(16, 24, time) for time in range(4)]
+    made = compile_model(
+        OneUneven().eval(), load(target).at("int8"), tmp_path / "u.edgeflow", reference={}, frames=frames
+    )
+    bundle = open_bundle(made.path)
+    (entry,) = bundle.manifest.graphs.values()
+    (kept,) = entry.float_layers
+    assert kept.startswith("level/uneven/Conv_")
+    assert entry.precision == "int8" and entry.sqnr_db > 20
+    assert re.match(r"int8 in every layer would reach 1\d\.\d dB .*, 20 dB are asked for$", entry.note)
+    graph = onnx.load(bundle.path / entry.file).graph
+    weights = {
+        n.name: n.input[1].endswith("DequantizeLinear_Output") for n in graph.node if n.op_type == "Conv"
+    }
+    assert weights == {layer: layer != kept for layer in weights} and len(weights) == 5
+    (checked,) = check(bundle, library="openvino" if target == "openvino-cpu" else "onnxruntime").graphs
+    assert checked.passed and checked.float_layers == (kept,)
+
+
+def test_plugin_nodes_are_quantised_around_as_their_standard_form_is(tmp_path):
+    torch.manual_seed(0)
+    model = DeformingPicture().eval()
+    frames = [moving_picture(16, 24, time) for time in range(4)]
+    made = {}
+    for form in ("plugin", "standard"):
+        target = load("jetson-orin").at("int8").with_deform_conv(form)
+        written = compile_model(model, target, tmp_path / form, reference={}, frames=frames)
+        with runnable(open_bundle(written.path)) as copy:
+            assert all(graph.passed for graph in check(copy, library="onnxruntime").graphs)
+            session = Session(copy, library="onnxruntime")
+            outputs = np.stack([session(frame) for frame in frames])
+        (entry,) = written.manifest.graphs.values()
+        assert entry.precision == "int8" and not entry.float_layers
+        made[form] = entry, outputs
+    (plugin, ours), (standard, theirs) = made["plugin"], made["standard"]
+    assert plugin.plugins == ("EdgeflowAdaBD", "EdgeflowCostVolume", "EdgeflowDeformConv2d")
+    assert not standard.plugins
+    assert abs(plugin.sqnr_db - standard.sqnr_db) < 1
+    assert sqnr_db([(ours, theirs)]) > 40
+
+
 def test_an_engine_that_reads_a_state_holds_from_the_first_frame_on(tmp_path):
     frames = [moving_picture(60, 70, time) for time in range(5)]
     made = compile_model(small("Shortcut"), INT8, tmp_path / "s.edgeflow", reference={}, frames=frames)
@@ -182,7 +230,8 @@ def test_int8_with_a_clip_that_is_too_small(tmp_path):
 
 
 def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
-    monkeypatch.delitem(sys.modules, "edgeflow.export.quantise", raising=False)
+    for name in ("quantise", "qdq"):
+        monkeypatch.delitem(sys.modules, f"edgeflow.export.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks a module that cannot be imported
     with pytest.raises(ExportError, match=r"int8 needs onnxruntime: pip install 'edgeflow\[onnxruntime\]'"):
         compile_model(
@@ -192,8 +241,7 @@ def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
 
 
 def test_tensorrt_gets_symmetric_int8_beside_half(export_tiny, int8_clip):
-    target = load("desktop-gpu").at("int8").with_deform_conv("standard")
-    compiled = export_tiny("trt-int8", target, strategy="chained", frames=int8_clip)
+    compiled = export_tiny("trt-int8", load("desktop-gpu").at("int8"), strategy="chained", frames=int8_clip)
     bundle = open_bundle(compiled.path)
     support = bundle.manifest.provenance["support"]
     assert support["operators"]["QuantizeLinear"] and not [gap for gap in support["gaps"] if gap["fatal"]]
@@ -204,5 +252,7 @@ def test_tensorrt_gets_symmetric_int8_beside_half(export_tiny, int8_clip):
         types = {info.name: info.type.tensor_type.elem_type for info in graph.value_info}
         convs = [node for node in graph.node if node.op_type == "Conv" and node.input[0] in types]
         assert {types[node.input[0]] for node in convs} == {onnx.TensorProto.FLOAT16}
-    report = check(bundle, library="onnxruntime")
+    with runnable(bundle) as copy:
+        report = check(copy, library="onnxruntime")
+    assert all(graph.passed for graph in report.graphs)
     assert all(clip.flips == 0 and clip.psnr_db > 35 for clip in report.clips)

@@ -88,13 +88,13 @@ def test_another_schema(bundle, version):
     refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.2: update edgeflow, or export")
 
 
-def test_a_bundle_without_kernels_is_read(bundle):
+def test_a_bundle_without_kernels_and_float_layers_is_read(bundle):
     """Schema 1.1 has no such field."""
 
     def older(data):
         data["schema_version"] = [1, 1]
         for graph in data["graphs"].values():
-            del graph["kernel"]
+            del graph["kernel"], graph["float_layers"]
 
     rewrite(bundle, older)
     assert all(graph.kernel is None for graph in open_bundle(bundle).manifest.graphs.values())
