@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,14 +22,17 @@ from edgeflow.export.packing import Packer, pack_plan
 from edgeflow.export.plan import plan
 from edgeflow.export.planner import Planner
 from edgeflow.export.precision import at_bf16
+from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.support import supported
 from edgeflow.export.typed import at_half
+from edgeflow.export.weights import WeightFile
 from edgeflow.flow import trace
 from edgeflow.flow.module import RoutedModule
-from edgeflow.ir.bundle import Bundle, Manifest
+from edgeflow.ir.bundle import Bundle, GraphEntry, Manifest
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.files import folder_written_whole
+from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Program
 from edgeflow.targets import Target
 
@@ -89,8 +92,32 @@ def compile_model(
         partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
-    lowering = Lowering(model, partial, model_digest(model), target.rewrites, target.deform_conv, progress)
-    lowering.total = len(
+    watch = Stopwatch()
+    lowering = Lowering(
+        model, partial, model_digest(model), target.rewrites, target.deform_conv, progress, watch
+    )
+    lowering.total = _links(programs)
+    planner = Planner(model, lowering, target, frames, mix)
+    lowering.better = planner.faster_form
+    with watch.part("plan"):
+        drafts = {kind: planner.draft(program, strategy) for kind, program in programs.items()}
+    with folder_written_whole(output) as folder, watch.part("write"):
+        packer = Packer(folder, watch)
+        plans = {
+            kind: pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
+        }
+        provenance = _provenance(strategy) | {"decisions": planner.decisions}
+        _finish(packer, plans, dict(reference), target, provenance, quantise, progress)
+        if planner.costs.ms:
+            save_costs(folder, planner.costs)
+    shutil.rmtree(partial, ignore_errors=True)
+    made = lowering.total - lowering.resumed
+    return Compiled(output, packer.manifest, packer.weights.unique_bytes, made, lowering.resumed)
+
+
+def _links(programs: Mapping[str, Program]) -> int:
+    """How many segment variants there are to lower."""
+    return len(
         {
             link_key(program, part, "")
             for program in programs.values()
@@ -99,39 +126,41 @@ def compile_model(
             for part in variant.links
         }
     )
-    planner = Planner(model, lowering, target, frames, mix)
-    lowering.better = planner.faster_form
-    drafts = {kind: planner.draft(program, strategy) for kind, program in programs.items()}
-    with folder_written_whole(output) as folder:
-        packer = Packer(folder, progress)
-        plans = {
-            kind: pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
-        }
-        provenance = _provenance(strategy) | {"decisions": planner.decisions}
-        if target.precision == "bf16" and not target.half:
-            packer.graphs = at_bf16(packer.graphs, plans)
-        packer.finish(plans, dict(reference), target, provenance)
-        if quantise:
-            fp32 = Bundle(folder, packer.manifest)
-            packer.graphs, packer.weights = quantise(fp32, frames, progress)
-            packer.finish(plans, dict(reference), target, provenance)
-        if target.half:
-            typed = at_half(Bundle(folder, packer.manifest), target.half)
-            plans, packer.graphs, packer.weights = typed
-            packer.finish(plans, dict(reference), target, provenance)
-        if target.library == "tensorrt":
-            provenance["support"] = supported(Bundle(folder, packer.manifest), target).to_json()
-            packer.finish(plans, dict(reference), target, provenance)
-        manifest = packer.manifest
-        if planner.costs.ms and target.precision == "fp32":
-            save_costs(folder, planner.costs)
-    shutil.rmtree(partial, ignore_errors=True)
-    made = lowering.total - lowering.resumed
-    return Compiled(output, manifest, packer.weights.unique_bytes, made, lowering.resumed)
 
 
-def _quantiser(frames: Sequence[NDArray[np.uint8]]) -> Any:
-    """The function that quantises a bundle, once it is sure that it can."""
+def _finish(
+    packer: Packer,
+    plans: dict[str, Plan],
+    reference: dict[str, Any],
+    target: Target,
+    provenance: dict[str, Any],
+    quantise: Quantise | None,
+    progress: Progress,
+) -> None:
+    """Write the manifest; then bring the graphs, which are fp32, to the target's precision, and write it again."""
+    if target.precision == "bf16" and not target.half:
+        packer.graphs = at_bf16(packer.graphs, plans)
+    packer.finish(plans, reference, target, provenance)
+    if quantise:
+        with packer.watch.part("quantise"):
+            fp32 = Bundle(packer.folder, packer.manifest)
+            packer.graphs, packer.weights = quantise(fp32, progress)
+        packer.finish(plans, reference, target, provenance)
+    if target.half:
+        typed = at_half(Bundle(packer.folder, packer.manifest), target.half)
+        plans, packer.graphs, packer.weights = typed
+        packer.finish(plans, reference, target, provenance)
+    if target.library == "tensorrt":
+        support = supported(Bundle(packer.folder, packer.manifest), target).to_json()
+        packer.finish(plans, reference, target, {**provenance, "support": support})
+
+
+Quantise = Callable[[Bundle, Progress], tuple[dict[str, GraphEntry], WeightFile]]
+"""Quantises an fp32 bundle's graph files: their new entries, and their weights."""
+
+
+def _quantiser(frames: Sequence[NDArray[np.uint8]]) -> Quantise:
+    """What quantises a bundle with a clip, once it is sure that it can."""
     if not frames:
         raise ExportError(
             "int8 is calibrated with frames of the kind the bundle will see: give a video with --clip"
@@ -140,7 +169,7 @@ def _quantiser(frames: Sequence[NDArray[np.uint8]]) -> Any:
         from edgeflow.export.quantise import quantise
     except ImportError as error:
         raise ExportError(f"int8 needs {error.name}: pip install 'edgeflow[onnxruntime]'") from error
-    return quantise
+    return lambda bundle, progress: quantise(bundle, frames, progress)
 
 
 def trace_all(model: RoutedModule, sizes: Sequence[tuple[int, int]]) -> dict[str, Program]:

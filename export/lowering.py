@@ -14,6 +14,7 @@ import torch
 import edgeflow
 from edgeflow.export.lower import lower
 from edgeflow.export.plan import Link
+from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.files import write_atomically
 from edgeflow.ir.program import FRAME, Program
@@ -32,6 +33,7 @@ class Lowering:
     rewrites: tuple[str, ...]
     deform_conv: str
     progress: Progress
+    watch: Stopwatch
     total: int = 0
     better: Callable[[Program, Link, onnx.ModelProto], onnx.ModelProto] = lambda program, part, graph: graph
     done: dict[str, onnx.ModelProto] = field(default_factory=dict)
@@ -46,8 +48,10 @@ class Lowering:
                 self.done[key] = onnx.load(file)
                 self.resumed += 1
             else:
-                lowered = lower(self.model, program, part, self.rewrites, self.deform_conv)
-                self.done[key] = self.better(program, part, lowered)
+                with self.watch.part("lower"):
+                    lowered = lower(self.model, program, part, self.rewrites, self.deform_conv)
+                with self.watch.part("try forms"):
+                    self.done[key] = self.better(program, part, lowered)
                 write_atomically(file, self.done[key].SerializeToString())
             self.progress(f"lower {part.call.segment}", len(self.done), self.total)
         return self.done[key]

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from edgeflow.export.golden import Arrays, GoldenMaker, golden_clip
 from edgeflow.export.kernels import KernelDraft
 from edgeflow.export.link import EXACT, link
-from edgeflow.export.lowering import Progress
 from edgeflow.export.plan import PlanDraft, StageDraft, Variant
 from edgeflow.export.planner import Planner, call_flops, port_of
 from edgeflow.export.plugin_forms import PLUGIN_OPS
 from edgeflow.export.sample import sample_calls
 from edgeflow.export.share import share
+from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS, FileEntry, GraphEntry, Manifest, manifest_to_json
 from edgeflow.ir.files import sha256_of
@@ -44,7 +44,7 @@ class Packer:
     """Writes graphs, goldens, weights and the manifest into a bundle's folder."""
 
     folder: Path
-    progress: Progress
+    watch: Stopwatch
     weights: WeightFile = field(default_factory=lambda: WeightFile(Path(WEIGHTS).name))
     graphs: dict[str, GraphEntry] = field(default_factory=dict)
 
@@ -74,7 +74,8 @@ class Packer:
     def add_golden(self, graph: StageGraph, make: Callable[[], Arrays]) -> None:
         """Write a graph's golden vectors unless they are there."""
         if not (self.folder / graph.golden).exists():
-            self.add_arrays(graph.golden, make())
+            with self.watch.part("goldens"):
+                self.add_arrays(graph.golden, make())
 
     def add_arrays(self, file: str, arrays: Arrays) -> None:
         """Write a compressed npz file."""
@@ -86,6 +87,7 @@ class Packer:
         self, plans: Mapping[str, Plan], reference: dict[str, Any], target: Target, provenance: dict[str, Any]
     ) -> None:
         """Write the weights and the manifest, which names every other file."""
+        provenance = {**provenance, "seconds": {k: round(s, 2) for k, s in self.watch.seconds.items()}}
         self.weights.write(self.folder / WEIGHTS)
         if any(entry.plugins for entry in self.graphs.values()):
             shutil.copytree(SOURCES, self.folder / "plugins", dirs_exist_ok=True)
@@ -122,7 +124,8 @@ def pack_plan(
         graphs = _pack_stage(packer, planner, program, step, flops, maker)
         segments = tuple(call.segment for call in step.calls)
         steps.append(Stage(step.name, step.regions, segments, _merged(graphs), step.otherwise))
-    packer.add_arrays(f"golden/clip-{kind}.npz", golden_clip(model, calls))
+    with packer.watch.part("goldens"):
+        packer.add_arrays(f"golden/clip-{kind}.npz", golden_clip(model, calls))
     read = {port.value for s in steps if isinstance(s, Stage) for g in s.graphs for port in g.inputs}
     made = {name for s in steps if isinstance(s, Stage) for name, _ in s.otherwise}
     others = {name for s in steps if not isinstance(s, Stage) for name in _names(s)}

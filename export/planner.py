@@ -116,6 +116,7 @@ class Planner:
                 port,
                 self._backend,
                 self._kernel_of,
+                self.lowering.watch,
                 *((shared.known, shared.slower) if shared else ()),
             )
         return self._pricers[program.frame]

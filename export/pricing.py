@@ -13,11 +13,12 @@ import onnx
 from edgeflow.export.kernels import KernelDraft
 from edgeflow.export.link import link
 from edgeflow.export.plan import Link, StageDraft, Variant
+from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.plan import Port
-from edgeflow.ir.program import FRAME, Program, reads
+from edgeflow.ir.program import FRAME, Program, Route, reads
 from edgeflow.ir.route import Assignment
 from edgeflow.runtime.backends import Backend, Engine
 from edgeflow.runtime.device import measure
@@ -42,6 +43,7 @@ class Pricer:
         port: an input or output of an engine, all dimensions known.
         backend: times engines; None to go by the roofline alone.
         kernel_of: the native kernel that could run a stage of these calls in place of its graph.
+        watch: told what the timing took.
         known: prices found so far.
         slower: kernels that took longer than the graph.
     """
@@ -53,6 +55,7 @@ class Pricer:
     port: Callable[[str, Mapping[str, object]], Port]
     backend: Backend | None
     kernel_of: Callable[[tuple[Link, ...]], KernelDraft | None]
+    watch: Stopwatch
     known: dict[tuple[object, ...], Mapping[int, float]] = field(default_factory=dict)
     slower: set[tuple[object, ...]] = field(default_factory=set)
 
@@ -60,7 +63,8 @@ class Pricer:
         """Milliseconds of a run per batch size worth running: timed once, if there is a backend."""
         key = self._key(variant)
         if key not in self.known:
-            self.known[key] = self._timed(variant) if self.backend else self._estimated(variant)
+            with self.watch.part("time engines" if self.backend else "estimate engines"):
+                self.known[key] = self._timed(variant) if self.backend else self._estimated(variant)
         return self.known[key]
 
     def bound(self, variant: Variant) -> Mapping[int, float]:
@@ -102,10 +106,13 @@ class Pricer:
         model = link(variant, {part: self.graph(part) for part in variant.links}, images)
         inputs, outputs = self._ports(variant)
         assert self.backend is not None
+        precision = self._precision(variant)
+        if precision == "int8":
+            model = self._quantised(model, inputs)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "engine.onnx"
             path.write_bytes(model.SerializeToString())
-            engine = self.backend.load(path, inputs, outputs, {})
+            engine = self.backend.load(path, inputs, outputs, {}, precision)
             prices = self._measured(engine, variant)
         kernel = self._open_kernel(variant)
         if kernel is None:
@@ -115,6 +122,22 @@ class Pricer:
             return native
         self.slower.add(self._key(variant))
         return prices
+
+    def _precision(self, variant: Variant) -> str:
+        """At which the bundle will run it: what decides routes stays single."""
+        routes = (op for op in self.program.operations if isinstance(op, Route))
+        scores = {decision.scores for route in routes for decision in route.decisions}
+        return "fp32" if scores & {name for name, _ in variant.outputs} else self.target.precision
+
+    def _quantised(self, model: onnx.ModelProto, inputs: Sequence[Port]) -> onnx.ModelProto:
+        """With ranges of no meaning: these change what an int8 engine makes, and not how long that takes."""
+        from edgeflow.export.qdq import drawn, layers_of, quantised, ranged, scheme_of
+
+        layers = layers_of(model)
+        if not layers:
+            return model
+        source = ranged(model, [port.tensor for port in inputs], [drawn(inputs)])
+        return quantised(source, layers, scheme_of(self.target.library))
 
     def _measured(self, engine: Engine, variant: Variant) -> dict[int, float]:
         inputs, outputs = self._ports(variant)

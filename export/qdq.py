@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 from onnxruntime.quantization import QuantType
@@ -22,6 +23,7 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
 from edgeflow.export.calibrate import Array
 from edgeflow.export.plugin_bodies import with_bodies
+from edgeflow.ir.plan import Port
 
 Rows = Sequence[tuple[Array, ...]]
 """The inputs of single regions, in a graph's order."""
@@ -132,6 +134,18 @@ class _Reader:
     def get_next(self) -> dict[str, Array] | None:
         """The next inputs, by name; None at the end."""
         return next(self._rows, None)
+
+
+def drawn(inputs: Sequence[Port]) -> tuple[Array, ...]:
+    """A region's inputs, drawn at random: all dimensions of the ports are known."""
+    draw = np.random.default_rng(0)
+    shapes = [(1, *map(int, port.shape)) for port in inputs]
+    return tuple(
+        draw.integers(256, size=shape, dtype=np.uint8)
+        if port.dtype == "uint8"
+        else draw.standard_normal(shape, np.float32)
+        for shape, port in zip(shapes, inputs, strict=True)
+    )
 
 
 def quantised(source: Ranged, layers: Collection[str], scheme: Scheme, **options: bool) -> onnx.ModelProto:

@@ -232,6 +232,12 @@ def _route_mix(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
     return {route: count / routes.total() for route, count in sorted(routes.items())}
 
 
+def _parts(seconds: dict[str, float]) -> str:
+    """What most of an export's time went to."""
+    most = sorted(seconds.items(), key=lambda part: -part[1])[:3]
+    return ", ".join(f"{name} {spent:.0f} s" for name, spent in most)
+
+
 def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: bool) -> None:
     manifest = compiled.manifest
     graphs = sum(manifest.files[g.file].bytes for g in manifest.graphs.values())
@@ -259,6 +265,7 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
         "graph_bytes": graphs,
         "golden_bytes": golden,
         "seconds": round(seconds, 2),
+        "seconds_by_part": manifest.provenance["seconds"],
         "route_mix": mix,
         "support": manifest.provenance.get("support"),
     }
@@ -268,7 +275,8 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
     out.print(
         f"{compiled.path}: {len(manifest.graphs)} graphs for {', '.join(manifest.plans)} frames, "
         f"weights {megabytes(weights)} (unique {megabytes(compiled.unique_weight_bytes)}), "
-        f"graphs {megabytes(graphs)}, goldens {megabytes(golden)}, {seconds:.0f} s",
+        f"graphs {megabytes(graphs)}, goldens {megabytes(golden)}, {seconds:.0f} s "
+        f"({_parts(manifest.provenance['seconds'])})",
         soft_wrap=True,
     )
     if manifest.target["precision"] != "fp32":

@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
-from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import DriftAbove, HostRule, KeyFrameInterval
-from edgeflow.runtime import Argmax, Fixed, Rules, Session
-from edgeflow.runtime.backends import CONCURRENT
-from edgeflow.runtime.decisions import in_order
+from edgeflow.runtime import Fixed, Rules, Session
 from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.session import fitting_size
 
@@ -52,13 +50,13 @@ def run(
     ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
     in_flight: Annotated[
-        int | None,
+        int,
         typer.Option(
             min=1,
-            help="Frames that run at a time, each with working memory of its own; 2 if not given, and 1 where a "
-            "model looks back at earlier frames.",
+            help="Frames that run at a time where the model interpolates and does not look back: 2 gain a few percent "
+            "for twice the working memory.",
         ),
-    ] = None,
+    ] = 1,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON (not with -o -).")] = False,
 ) -> None:
     """Interpolate a video to two or four times its frame rate, or translate it. The sound is kept.
@@ -76,13 +74,7 @@ def run(
     plan = next(iter(plans.values()))
     convert = _conversion(plan, bundle, times)
     steered = _policy(fix or [], policy or [], {v.name.split(".")[0]: v.axis for v in plan.variables})
-    session = Session(
-        opened,
-        policy=steered,
-        library=library,
-        threads=threads,
-        in_flight=in_flight or _in_flight(opened, plan, steered or Argmax(), library),
-    )
+    session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
     with progress_bar() as bar:
         task = bar.add_task("run", total=None)
         report = convert(
@@ -112,12 +104,6 @@ def _conversion(plan: Plan, bundle: Path, times: int | None) -> Any:
     if times and len(reads) == 1:
         raise InputError(f"--times {times}: {bundle} translates frames and leaves their rate as it is")
     return known[len(reads)]
-
-
-def _in_flight(bundle: Bundle, plan: Plan, policy: Policy, library: str | None) -> int:
-    """Two frames where the library runs several and the model interpolates and does not look back."""
-    several = (library or bundle.manifest.target["library"]) in CONCURRENT
-    return 2 if several and len(plan.inputs) == 2 and not in_order(plan, policy) else 1
 
 
 def _resizing(plans: Any) -> Any:

@@ -9,6 +9,7 @@ from torch import nn
 from edgeflow.export.lowering import Lowering
 from edgeflow.export.plan import runs, stage
 from edgeflow.export.planner import Planner
+from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.flow import RoutedModule, Tensor, trace
 from edgeflow.ir.costs import Roofline
 from edgeflow.ops.adabd import AdaBD
@@ -43,7 +44,9 @@ def priced(request, tmp_path_factory):
     model = Blending().eval() if request.param == "Blending" else small(request.param)
     program, target = trace(model), load("cpu")
     folder = tmp_path_factory.mktemp("lowered")
-    lowering = Lowering(model, folder, "", (), target.deform_conv, lambda what, done, total: None)
+    lowering = Lowering(
+        model, folder, "", (), target.deform_conv, lambda what, done, total: None, Stopwatch()
+    )
 
     def pricer(roofline):
         return Planner(model, lowering, replace(target, roofline=roofline), (), None)._pricer(program)
