@@ -21,7 +21,7 @@ from edgeflow.cli.remarks import print_remarks
 from edgeflow.cli.supported import print_support
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputError
-from edgeflow.targets import load
+from edgeflow.targets import Target, load
 
 if TYPE_CHECKING:
     from edgeflow.flow.module import RoutedModule
@@ -120,16 +120,7 @@ def export(
 
     Example: edgeflow export cain-sd --preset small --target cpu -o cain.edgeflow
     """
-    wanted = load(target)
-    if precision:
-        wanted = wanted.at(precision)
-    if deform_conv:
-        wanted = wanted.with_deform_conv(deform_conv.value)
-    if wanted.library == "torch-tensorrt":
-        raise ExportError(
-            f"target {wanted.name} stays in PyTorch and has no bundle: run the model by "
-            "edgeflow.export.torch_tensorrt.TorchTensorRt(model, folder), or export for desktop-gpu"
-        )
+    wanted = _target(target, precision, deform_conv)
     sizes = [parse_size(text) for text in size or []]
     if not output.absolute().parent.is_dir():
         raise BundleError(
@@ -149,7 +140,7 @@ def export(
     start = perf_counter()
     with progress_bar() as bar, _place(output, dry_run) as written:
         task = bar.add_task("trace")
-        try:
+        with _interruptible():
             compiled = compile_model(
                 built,
                 wanted,
@@ -162,16 +153,36 @@ def export(
                     task, description=what, completed=done, total=total
                 ),
             )
-        except KeyboardInterrupt:
-            err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
-            raise typer.Exit(130) from None
         if dry_run:
             expected = expect(open_bundle(written), wanted, sizes[0] if sizes else None)
             print_json(expected.to_json()) if json else print_expected(expected)
             return
-    seconds = perf_counter() - start
-    mix = _route_mix(output, frames)
-    _report(compiled, seconds, mix, json)
+    _report(compiled, perf_counter() - start, _route_mix(output, frames), json)
+
+
+def _target(name: str, precision: str | None, deform_conv: DeformConv | None) -> Target:
+    """The target with what the options change of it."""
+    wanted = load(name)
+    if precision:
+        wanted = wanted.at(precision)
+    if deform_conv:
+        wanted = wanted.with_deform_conv(deform_conv.value)
+    if wanted.library == "torch-tensorrt":
+        raise ExportError(
+            f"target {wanted.name} stays in PyTorch and has no bundle: run the model by "
+            "edgeflow.export.torch_tensorrt.TorchTensorRt(model, folder), or export for desktop-gpu"
+        )
+    return wanted
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Say after Ctrl-C how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
+        raise typer.Exit(130) from None
 
 
 @contextmanager
