@@ -79,9 +79,9 @@ def cuda(monkeypatch):
     monkeypatch.setattr(onnxruntime_cuda_backend, "Cudart", lambda: cudart)
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider"])
 
-    def start(path, options, providers):
+    def start(path, options, providers, **more):
         own = providers == ["CPUExecutionProvider"]
-        return real(path, options, providers=providers) if own else CudaSession(path, options, providers)
+        return real(path, options, providers=providers, **more) if own else CudaSession(path, options, providers)
 
     monkeypatch.setattr(ort, "InferenceSession", start)
     yield SimpleNamespace(started=started, cudart=cudart, session=CudaSession)
