@@ -3,9 +3,9 @@
     python benchmarks/memory.py --clip juggle.mp4 --preset small
 
 Each case is a process of its own (memory_case.py) that imports numpy, the runtime and one engine library
-and nothing else. Its resident memory (VmRSS) is read before the bundle is opened, after all engines are loaded,
+and nothing else. Its resident memory (Pss) is read before the bundle is opened, after all engines are loaded,
 after frames that together take every route, and after frames that take each route with all tiles (the
-largest batches); and its peak (VmHWM). What is compared with the full model is the memory beyond the
+largest batches); and its peak (VmHWM, which counts a page once a mapping). What is compared with the full model is the memory beyond the
 first reading.
 """
 

@@ -39,7 +39,7 @@ class Steering(Policy):
 def main(bundle: str, library: str, frames: str, threads: str) -> None:
     first, second = np.load(frames)
     open_backend(library, int(threads))  # so that the library itself is not counted
-    empty = resident()
+    empty, empty_rss = resident(), status("VmRSS")
     start = perf_counter()
     steering = Steering()
     session = Session(bundle, library=library, threads=int(threads), policy=steering)
@@ -55,7 +55,7 @@ def main(bundle: str, library: str, frames: str, threads: str) -> None:
     for route in assignments(variables):
         steering.policy = Fixed(**dict(route))
         session.run(first, second)
-    readings |= {"largest_mb": resident() - empty, "peak_mb": status("VmHWM") - empty}
+    readings |= {"largest_mb": resident() - empty, "peak_mb": status("VmHWM") - empty_rss}
     print(json.dumps(readings))
 
 
@@ -65,9 +65,14 @@ def taken(trace: Trace) -> set[Assignment]:
 
 
 def resident() -> float:
-    """Resident memory of this process in MB, garbage excluded."""
+    """Resident memory of this process in MB, garbage excluded.
+
+    It is the proportional set size: a page of the weight file that many engines map counts once, and not
+    once an engine as in VmRSS.
+    """
     gc.collect()
-    return status("VmRSS")
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024 / 1e6
 
 
 def status(name: str) -> float:

@@ -234,7 +234,7 @@ SECTIONS: list[Section] = [
             ("weight file", lambda r: f"{r['weight_file_bytes'] / 1e6:.2f} MB ({r['weight_ratio']:.3f}x)"),
             ("graph files", lambda r: f"{r['graph_bytes'] / 1e6:.2f} MB"),
             ("goldens", lambda r: f"{r['golden_bytes'] / 1e6:.2f} MB"),
-            ("export", lambda r: f"{r['export_seconds']:.0f} s"),
+            ("export", lambda r: f"{r['export_seconds']:.0f} s{_parts(r)}"),
         ],
     ),
     (
@@ -274,7 +274,7 @@ SECTIONS: list[Section] = [
     (
         "memory",
         "Memory and load time",
-        "`python benchmarks/memory.py --clip CLIP`. Resident memory beyond the imported libraries, in fresh processes, "
+        "`python benchmarks/memory.py --clip CLIP`. Resident memory (Pss; the peak is of Rss) beyond the imported libraries, in fresh processes, "
         "medians: after loading, after frames that together take every route, after each route was taken by all "
         "tiles at once (the largest batches); in brackets the ratio to the full static model.",
         [
@@ -299,7 +299,6 @@ SECTIONS: list[Section] = [
             ("threads", lambda r: str(r["threads"])),
             ("library", lambda r: r["backend"]),
             ("plan", lambda r: r["plan"]),
-            ("in flight", lambda r: str(r["in_flight"])),
             ("full ms", lambda r: f"{r['full_ms']:.0f} ({r['full_form']})"),
             ("routed ms", lambda r: f"{r['routed_ms']:.0f}"),
             ("FLOPs saved", lambda r: f"{r['flops_saved']:.2f}x"),
@@ -340,6 +339,12 @@ def _spread(record: Record) -> str:
     if "realisation_p10" not in record:
         return ""
     return f" ({record['realisation_p10']:.2f} to {record['realisation_p90']:.2f})"
+
+
+def _parts(record: Record) -> str:
+    """What most of an export took; records made before that was measured do not say."""
+    parts = sorted(record.get("seconds_by_part", {}).items(), key=lambda part: -part[1])[:3]
+    return ": " + ", ".join(f"{name} {seconds:.0f} s" for name, seconds in parts) if parts else ""
 
 
 def _likeness(score: Record) -> str:

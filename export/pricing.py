@@ -25,8 +25,12 @@ from edgeflow.runtime.device import measure
 from edgeflow.runtime.kernels import open_kernel
 from edgeflow.targets import Target
 
-WORTH = 0.98
-"""A batch is kept if a region takes less than this share of its time in any smaller one."""
+WORTH = 0.95
+"""A batch is kept if a region takes less than this share of its time in any smaller one.
+
+Batches that gain less here, on inputs that lie in cache, gain nothing in frames (OpenVINO, CAIN-SD `small`: the same
+time with batches of 1 alone), and take memory in proportion.
+"""
 LONG_MS = 20.0
 """Runs longer than this fill the machine: if they gain nothing by twice the batch, nor will larger ones."""
 
@@ -142,14 +146,24 @@ class Pricer:
     def _measured(self, engine: Engine, variant: Variant) -> dict[int, float]:
         inputs, outputs = self._ports(variant)
         assert self.backend is not None
+        memory = self.backend.memory
         prices: dict[int, float] = {}
         for batch in self._batches(variant):
-            ms = measure(engine, self.backend.memory, inputs, outputs, [batch])[batch]
-            if not prices or ms / batch < WORTH * min(t / b for b, t in prices.items()):
+            ms = measure(engine, memory, inputs, outputs, [batch])[batch]
+            if not prices or ms / batch < WORTH * _per_region(prices):
                 prices[batch] = ms
             elif ms > LONG_MS:
                 break
-        return prices
+        if len(prices) == 1:
+            return prices
+        # Another program may have slowed one of them: what gains is timed twice.
+        again = measure(engine, memory, inputs, outputs, list(prices))
+        kept: dict[int, float] = {}
+        for batch, ms in prices.items():
+            least = min(ms, again[batch])
+            if not kept or least / batch < WORTH * _per_region(kept):
+                kept[batch] = least
+        return kept
 
     def _open_kernel(self, variant: Variant) -> Engine | None:
         draft = self.kernel_of(variant.links)
@@ -220,6 +234,11 @@ class Pricer:
     def _axes(self, part: Link) -> tuple[object, ...]:
         values = dict(part.variant)
         return tuple((keyword, values[variable]) for keyword, variable in part.call.axes)
+
+
+def _per_region(prices: Mapping[int, float]) -> float:
+    """Of a region in the batch that is best for it."""
+    return min(ms / batch for batch, ms in prices.items())
 
 
 def _least(prices: Mapping[int, float], batch: int) -> float:
