@@ -53,7 +53,7 @@ def run(
         int,
         typer.Option(
             min=1,
-            help="Frames that run at a time where the model interpolates and does not look back: 2 gain a few percent "
+            help="Frames that run at a time where the model interpolates and does not look back: 2 may gain a few percent "
             "for twice the working memory.",
         ),
     ] = 1,
