@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import onnx
+import onnx.inliner
 
 from edgeflow.export.plugin_forms import ADABD, COST_VOLUME, DEFORM_CONV, DOMAIN
 from edgeflow.ir.bundle import Bundle
@@ -114,9 +115,19 @@ def with_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
+def _inlined(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph with bodies in the place of its plugin nodes, for libraries that know no functions."""
+    typed = onnx.shape_inference.infer_shapes(with_bodies(model))
+    typed.graph.value_info.extend(  # the inliner knows the types of these alone
+        onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+        for tensor in typed.graph.initializer
+    )
+    return onnx.inliner.inline_local_functions(typed, convert_version=True)
+
+
 @contextmanager
 def runnable(bundle: Bundle) -> Iterator[Bundle]:
-    """A bundle that ONNX Runtime runs: the same one, or a copy with bodies where graphs hold plugin nodes.
+    """A bundle that runs on processors: the same one, or a copy with bodies in the place of plugin nodes.
 
     The copy is gone afterwards.
     """
@@ -128,6 +139,6 @@ def runnable(bundle: Bundle) -> Iterator[Bundle]:
         copy = Path(shutil.copytree(bundle.path, Path(folder) / bundle.path.name))
         for entry in (entry for entry in manifest.graphs.values() if entry.plugins):
             path = copy / entry.file
-            path.write_bytes(with_bodies(onnx.load(path, load_external_data=False)).SerializeToString())
+            path.write_bytes(_inlined(onnx.load(path)).SerializeToString())
         graphs = {name: replace(entry, plugins=()) for name, entry in manifest.graphs.items()}
         yield Bundle(copy, replace(manifest, graphs=graphs))

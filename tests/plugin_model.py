@@ -61,3 +61,21 @@ class DeformingPicture(RoutedModule):
     def paint(self, frame: torch.Tensor) -> torch.Tensor:
         made: torch.Tensor = self.leave(self.body(self.enter(frame * 2 - 1)))
         return made
+
+
+class Matching(RoutedModule):
+    """The cost volume alone, which is no deformable operator."""
+
+    inputs = (Tensor("x", (8, 12, 20)),)
+    outputs = (Tensor("y", (8, 12, 20)),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.leave = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(9, 8, 1)
+
+    def flow(self, f: Flow, x: Any) -> Any:
+        return f.call(self.match, x)
+
+    def match(self, x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.leave(cost_volume(x, self.enter(x), 1))
+        return made

@@ -42,8 +42,10 @@ def check(
 
 
 def _with_bodies(bundle: Bundle, library: str | None) -> AbstractContextManager[Bundle]:
-    """For ONNX Runtime a copy that holds what TensorRT's plugins compute, where the export's packages are."""
-    if library == "onnxruntime" and any(entry.plugins for entry in bundle.manifest.graphs.values()):
+    """For processors a copy that holds what TensorRT's plugins compute, where the export's packages are."""
+    if library in ("onnxruntime", "openvino") and any(
+        entry.plugins for entry in bundle.manifest.graphs.values()
+    ):
         with suppress(ImportError):
             from edgeflow.export.plugin_bodies import runnable
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
-from plugin_model import Deforming
+from plugin_model import Deforming, Matching
 
 from edgeflow.export.compile import compile_model
 from edgeflow.export.plugin_bodies import BODIES, runnable, with_bodies
@@ -122,16 +122,24 @@ def test_cost_volume(n, c, height, width, radius, half, seed):
     close(made, cost_volume(*inputs.values(), radius), half)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_bundle_with_plugins_runs_here_as_a_copy(tmp_path, precision):
+@pytest.mark.parametrize(
+    ("model", "precision", "library"),
+    [
+        (Deforming, "fp32", "onnxruntime"),
+        (Deforming, "fp16", "onnxruntime"),
+        (Matching, "fp16", "openvino"),
+        (Matching, "bf16", "openvino"),
+    ],
+)
+def test_a_bundle_with_plugins_runs_here_as_a_copy(tmp_path, model, precision, library):
     torch.manual_seed(0)
     target = load("jetson-orin").at(precision)
-    made = compile_model(Deforming().eval(), target, tmp_path / "d.edgeflow", reference={})
+    made = compile_model(model().eval(), target, tmp_path / "d.edgeflow", reference={})
     bundle = open_bundle(made.path)
     with pytest.raises(BackendError, match="which are TensorRT plugins"):
-        check(bundle, library="onnxruntime")
+        check(bundle, library=library)
     with runnable(bundle) as copy:
-        assert check(copy, library="onnxruntime").passed
+        assert check(copy, library=library).passed
         place = copy.path
     assert not place.exists()
     (entry,) = bundle.manifest.graphs.values()

@@ -81,7 +81,9 @@ def cuda(monkeypatch):
 
     def start(path, options, providers, **more):
         own = providers == ["CPUExecutionProvider"]
-        return real(path, options, providers=providers, **more) if own else CudaSession(path, options, providers)
+        return (
+            real(path, options, providers=providers, **more) if own else CudaSession(path, options, providers)
+        )
 
     monkeypatch.setattr(ort, "InferenceSession", start)
     yield SimpleNamespace(started=started, cudart=cudart, session=CudaSession)
