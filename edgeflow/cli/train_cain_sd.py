@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from edgeflow.cli.train_progress import INTERRUPTED, train_to_end
+from edgeflow.cli.train_progress import train_and_keep
 from edgeflow.ir.errors import TrainError
 
 if TYPE_CHECKING:
@@ -88,15 +87,7 @@ def cain_sd(
     model, job = _prepare(
         data, run, preset.value, variant.value, length, hold_out or [], chosen, threads, seed, notes
     )
-    outcome = train_to_end(job, notes)
-    if not outcome.finished:
-        notes.print(f"stopped; the same command goes on from {run}", soft_wrap=True)
-        raise typer.Exit(INTERRUPTED)
-    weights = _keep(model, run, outcome.steps)
-    if as_json:
-        typer.echo(json.dumps({"weights": str(weights), "steps": outcome.steps, **job.identity}))
-    else:
-        typer.echo(f"trained {outcome.steps} steps; weights are in {weights}")
+    train_and_keep(job, run, lambda steps: _keep(model, run, steps), notes, as_json)
 
 
 def _prepare(
