@@ -106,6 +106,10 @@ They compute in single precision, whatever comes in and goes out. The cost volum
 """
 
 
+RUN_BY = {"onnxruntime": frozenset(BODIES), "openvino": frozenset((COST_VOLUME,))}
+"""Operators whose bodies a library runs; OpenVINO refuses those of the deformable ones."""
+
+
 def with_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy that says itself what its plugin nodes compute, so that ONNX Runtime runs it."""
     held = {node.op_type for node in model.graph.node}

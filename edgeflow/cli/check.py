@@ -43,13 +43,13 @@ def check(
 
 def _with_bodies(bundle: Bundle, library: str | None) -> AbstractContextManager[Bundle]:
     """For processors a copy that holds what TensorRT's plugins compute, where the export's packages are."""
-    if library in ("onnxruntime", "openvino") and any(
-        entry.plugins for entry in bundle.manifest.graphs.values()
-    ):
+    plugins = {name for entry in bundle.manifest.graphs.values() for name in entry.plugins}
+    if plugins:
         with suppress(ImportError):
-            from edgeflow.export.plugin_bodies import runnable
+            from edgeflow.export.plugin_bodies import RUN_BY, runnable
 
-            return runnable(bundle)
+            if plugins <= RUN_BY.get(library or "", frozenset()):
+                return runnable(bundle)
     return nullcontext(bundle)
 
 
