@@ -92,9 +92,17 @@ def load_graphs(
 
 
 def twins(loaded: Mapping[str, LoadedGraph]) -> dict[str, LoadedGraph]:
-    """The same engines with arrays of their own, for another frame in flight."""
+    """The same engines with arrays of their own, for another frame in flight.
+
+    Raises:
+        BackendError: a native kernel is among them, which runs one frame at a time.
+    """
     engines: dict[int, Engine] = {}
     for graph in loaded.values():
+        if not hasattr(graph.engine, "twin"):
+            raise BackendError(
+                f"{graph.graph.graph} is a native kernel, which runs one frame at a time: leave in_flight at 1"
+            )
         if id(graph.engine) not in engines:
             engines[id(graph.engine)] = cast(SharedEngine, graph.engine).twin()
     return {
