@@ -26,11 +26,7 @@ from edgeflow.runtime.kernels import open_kernel
 from edgeflow.targets import Target
 
 WORTH = 0.95
-"""A batch is kept if a region takes less than this share of its time in any smaller one.
-
-Batches that gain less here, on inputs that lie in cache, gain nothing in frames (OpenVINO, CAIN-SD `small`: the same
-time with batches of 1 alone), and take memory in proportion.
-"""
+"""A batch is kept if a region takes less than this share of its time in any smaller one: it takes memory, too."""
 LONG_MS = 20.0
 """Runs longer than this fill the machine: if they gain nothing by twice the batch, nor will larger ones."""
 
@@ -109,19 +105,21 @@ class Pricer:
         images = {value.name for value in self.program.values if value.image}
         model = link(variant, {part: self.graph(part) for part in variant.links}, images)
         inputs, outputs = self._ports(variant)
-        assert self.backend is not None
+        backend = self.backend
+        assert backend is not None
         precision = self._precision(variant)
         if precision == "int8":
             model = self._quantised(model, inputs)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "engine.onnx"
             path.write_bytes(model.SerializeToString())
-            engine = self.backend.load(path, inputs, outputs, {}, precision)
-            prices = self._measured(engine, variant)
+            prices = self._measured(
+                lambda batch: backend.load(path, inputs, outputs, {}, precision, batch), variant
+            )
         kernel = self._open_kernel(variant)
         if kernel is None:
             return prices
-        native = self._measured(kernel, variant)
+        native = self._measured(lambda batch: kernel, variant)
         if native[1] < prices[1]:
             return native
         self.slower.add(self._key(variant))
@@ -143,27 +141,37 @@ class Pricer:
         source = ranged(model, [port.tensor for port in inputs], [drawn(inputs)])
         return quantised(source, layers, scheme_of(self.target.library))
 
-    def _measured(self, engine: Engine, variant: Variant) -> dict[int, float]:
-        inputs, outputs = self._ports(variant)
-        assert self.backend is not None
-        memory = self.backend.memory
-        prices: dict[int, float] = {}
-        for batch in self._batches(variant):
-            ms = measure(engine, memory, inputs, outputs, [batch])[batch]
-            if not prices or ms / batch < WORTH * _per_region(prices):
-                prices[batch] = ms
+    def _measured(self, load: Callable[[int | None], Engine], variant: Variant) -> dict[int, float]:
+        """Of the engine of one batch, or of the one of several if these gain more than it loses at that.
+
+        An engine of several batches is none that was built for one: that is what it must be faster than.
+        """
+        first, *larger = self._batches(variant)
+        one = load(first)
+        alone = self._times(one, variant, [first])
+        if not larger:
+            return alone
+        several = load(None)
+        worth = []
+        for batch in larger:
+            ms = self._times(several, variant, [batch])[batch]
+            if _gains(ms, batch, alone):
+                worth.append(batch)
             elif ms > LONG_MS:
                 break
-        if len(prices) == 1:
-            return prices
-        # Another program may have slowed one of them: what gains is timed twice.
-        again = measure(engine, memory, inputs, outputs, list(prices))
-        kept: dict[int, float] = {}
-        for batch, ms in prices.items():
-            least = min(ms, again[batch])
-            if not kept or least / batch < WORTH * _per_region(kept):
-                kept[batch] = least
-        return kept
+        if not worth:
+            return alone
+        in_turn = self._times(several, variant, [first, *worth])
+        again = self._times(one, variant, [first])  # another program may have slowed it before
+        kept = {first: min(alone[first], again[first])}
+        for batch in worth:
+            if _gains(in_turn[batch], batch, kept):
+                kept[batch] = in_turn[batch]
+        return kept | {first: in_turn[first]} if len(kept) > 1 else kept
+
+    def _times(self, engine: Engine, variant: Variant, batches: Sequence[int]) -> dict[int, float]:
+        assert self.backend is not None
+        return measure(engine, self.backend.memory, *self._ports(variant), batches)
 
     def _open_kernel(self, variant: Variant) -> Engine | None:
         draft = self.kernel_of(variant.links)
@@ -236,9 +244,9 @@ class Pricer:
         return tuple((keyword, values[variable]) for keyword, variable in part.call.axes)
 
 
-def _per_region(prices: Mapping[int, float]) -> float:
-    """Of a region in the batch that is best for it."""
-    return min(ms / batch for batch, ms in prices.items())
+def _gains(ms: float, batch: int, smaller: Mapping[int, float]) -> bool:
+    """Whether a region is so much faster in this batch than in any smaller one that it is worth keeping."""
+    return ms / batch < WORTH * min(price / size for size, price in smaller.items())
 
 
 def _least(prices: Mapping[int, float], batch: int) -> float:

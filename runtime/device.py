@@ -39,7 +39,18 @@ def device_of(bundle: Bundle, backend: Backend) -> Device:
 def measure(
     engine: Engine, memory: Memory, inputs: Sequence[Port], outputs: Sequence[Port], batches: Sequence[int]
 ) -> dict[int, float]:
-    """Least milliseconds of a run, per batch size, on inputs of zeros: other programs only add to it.
+    """Least milliseconds of a run, per batch size: other programs only add to it. See `timed`."""
+    return {batch: min(ms) for batch, ms in timed(engine, memory, inputs, outputs, batches).items()}
+
+
+def timed(
+    engine: Engine, memory: Memory, inputs: Sequence[Port], outputs: Sequence[Port], batches: Sequence[int]
+) -> dict[int, list[float]]:
+    """Milliseconds of an engine's runs, per batch size, as frames run them.
+
+    The sizes take turns, because an engine library may prepare anew whenever a shape changes (OpenVINO's
+    CPU plugin does), and each run has other rows than the last, because a frame's are seldom in cache.
+    Inputs are zeros.
 
     Args:
         engine: loaded.
@@ -48,24 +59,27 @@ def measure(
         outputs: its outputs, all dimensions known.
         batches: sizes to time.
     """
-    return {batch: _least(engine, memory, inputs, outputs, batch) for batch in batches}
-
-
-def _least(
-    engine: Engine, memory: Memory, inputs: Sequence[Port], outputs: Sequence[Port], batch: int
-) -> float:
     memory.begin_frame()
+    rows = 2 * max(batches)
     given, made = (
-        [memory.upload(np.zeros((batch, *map(int, port.shape)), held(port.dtype))) for port in ports]
+        [memory.upload(np.zeros((rows, *map(int, port.shape)), held(port.dtype))) for port in ports]
         for ports in (inputs, outputs)
     )
-    engine.run(given, made)
-    memory.wait()
-    times: list[float] = []
-    start = perf_counter()
-    while len(times) < RUNS and (not times or perf_counter() - start < SECONDS):
+
+    def run(batch: int, turn: int) -> float:
+        first = turn * batch % (rows - batch + 1)
         begin = perf_counter()
-        engine.run(given, made)
+        engine.run(*([array[first : first + batch] for array in arrays] for arrays in (given, made)))
         memory.wait()
-        times.append((perf_counter() - begin) * 1e3)
-    return min(times)
+        return (perf_counter() - begin) * 1e3
+
+    for batch in batches:
+        run(batch, 0)
+    times: dict[int, list[float]] = {batch: [] for batch in batches}
+    start = perf_counter()
+    for turn in range(1, RUNS + 1):
+        for batch in batches:
+            times[batch].append(run(batch, turn))
+        if perf_counter() - start > SECONDS * len(batches):
+            break
+    return times

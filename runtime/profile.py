@@ -8,16 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.costs import Costs, Device
-from edgeflow.runtime.backends import Engine
-from edgeflow.runtime.device import cpu_name
+from edgeflow.runtime.device import RUNS, SECONDS, cpu_name, timed
 from edgeflow.runtime.execute import Executor
 from edgeflow.runtime.memory import Memory
 from edgeflow.runtime.realisation import WARMUP, compare
@@ -25,9 +22,6 @@ from edgeflow.runtime.rows import Array
 from edgeflow.runtime.session import Session, declared_size
 from edgeflow.runtime.trace import Trace
 from edgeflow.runtime.waterfall import Waterfall
-
-RUNS, SECONDS = 20, 0.4
-"""An engine is run `WARMUP` times unmeasured, then at most 20 times or for 0.4 seconds."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +112,8 @@ class ProfileReport:
     waterfall: Waterfall | None
     frame: Trace | None
     method: str = (
-        f"wall clock; engines: {WARMUP} runs unmeasured, then up to {RUNS} runs or {SECONDS} s each; "
+        f"wall clock; engines: one run unmeasured, then up to {RUNS} runs or {SECONDS} s for each batch size, "
+        "which take turns; "
         f"clip: calls after {WARMUP} unmeasured ones, without decoding and encoding, in turn with the full "
         "static model; waterfall: means over the half of these calls that was disturbed neither most nor least, "
         "operators' shares from engines that time them"
@@ -203,39 +198,17 @@ def _profile_engines(
     bundle: Bundle, executor: Executor, memory: Memory, progress: Callable[[str], None]
 ) -> Iterable[EngineProfile]:
     for loaded in executor.loaded.values():
-        progress(loaded.graph.graph)
-        for batch in loaded.graph.batches:
-            memory.begin_frame()
-            arrays = [
-                memory.upload(np.zeros((batch, *executor.sizes(port.shape)), held(port.dtype)))
-                for port in (*loaded.graph.inputs, *loaded.outputs)
-            ]
-            count = len(loaded.graph.inputs)
-            engine = loaded.engine
-
-            def run(engine: Engine = engine, arrays: list[Any] = arrays, count: int = count) -> None:
-                engine.run(arrays[:count], arrays[count:])
-                memory.wait()
-
-            times = _times(run)
+        graph = loaded.graph
+        progress(graph.graph)
+        inputs, outputs = (
+            [replace(port, shape=executor.sizes(port.shape)) for port in ports]
+            for ports in (graph.inputs, loaded.outputs)
+        )
+        for batch, times in timed(loaded.engine, memory, inputs, outputs, graph.batches).items():
             latency = Latency.of(times)
-            rate = loaded.graph.flops * batch / latency.median_ms / 1e6
-            name = loaded.graph.graph
-            yield EngineProfile(
-                loaded.graph.key, name, bundle.manifest.graphs[name].segments, batch, latency, rate
-            )
-
-
-def _times(run: Callable[[], None]) -> list[float]:
-    for _ in range(WARMUP):
-        run()
-    times: list[float] = []
-    start = perf_counter()
-    while len(times) < RUNS and (not times or perf_counter() - start < SECONDS):
-        begin = perf_counter()
-        run()
-        times.append((perf_counter() - begin) * 1e3)
-    return times
+            rate = graph.flops * batch / latency.median_ms / 1e6
+            segments = bundle.manifest.graphs[graph.graph].segments
+            yield EngineProfile(graph.key, graph.graph, segments, batch, latency, rate)
 
 
 def _clip(traces: Sequence[Trace], frame: Array, dearest_flops: int) -> ClipProfile:
