@@ -72,10 +72,10 @@ class Planner:
         return plan(program, strategy, starts)
 
     def price(self, program: Program, variant: Variant, graph: StageGraph) -> StageGraph:
-        """A graph of the plan with the batch sizes worth running, if its engine was timed."""
-        prices = self._pricer(program).timed(variant)
-        if not prices:
+        """A graph of the plan with the batch sizes worth running, if engines can be timed."""
+        if self._backend is None:
             return graph
+        prices = self._pricer(program).exact(variant)
         self._ms[graph.key] = prices
         return replace(graph, batches=tuple(sorted(prices)))
 
@@ -90,8 +90,11 @@ class Planner:
         return faster_form(graph, inputs, outputs, self._backend, f"segment {part.call.segment}")
 
     def kernel(self, program: Program, variant: Variant) -> KernelDraft | None:
-        """The kernel to run in place of a graph of the plan, unless it was timed to be slower."""
-        return self._pricer(program).kernel(variant)
+        """The kernel to run in place of a graph of the plan, unless it is timed to be slower."""
+        pricer = self._pricer(program)
+        if self._backend is not None:
+            pricer.exact(variant)
+        return pricer.kernel(variant)
 
     def _kernel_of(self, links: tuple[Link, ...]) -> KernelDraft | None:
         """Kernels run on processors, in single precision."""

@@ -85,10 +85,6 @@ class Pricer:
             for batch in self._batches(variant)
         }
 
-    def timed(self, variant: Variant) -> Mapping[int, float] | None:
-        """What its engine was timed to take, if it was."""
-        return self.known.get(self._key(variant)) if self.backend else None
-
     def kernel(self, variant: Variant) -> KernelDraft | None:
         """The kernel to run in place of a variant's graph, unless it was timed to be slower."""
         return None if self._key(variant) in self.slower else self.kernel_of(variant.links)

@@ -12,8 +12,8 @@ def bicubic(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """What `F.interpolate(image, (height, width), mode="bicubic", align_corners=False)` computes.
 
     Four rows, then four columns, are gathered and weighed per output row and column, so no engine
-    library needs its own bicubic kernel: ONNX Runtime's was the router's largest cost. The input's
-    size may be symbolic.
+    library needs its own bicubic kernel: ONNX Runtime's was the router's largest cost. The axes turn
+    twice, so that columns are rows, too, and what is copied is long. The input's size may be symbolic.
 
     Args:
         image: (n, c, h, w) float.
@@ -25,13 +25,17 @@ def bicubic(image: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
     Source: Keys, Cubic Convolution Interpolation for Digital Image Processing (1981).
     """
-    n, c, h, w = image.shape
-    rows, shares = _taps(h, height, image)
-    image = shares.unsqueeze(1) @ image.index_select(2, rows).reshape(n, c, height, 4, w)
-    image = image.reshape(n, c, height, w)
-    columns, shares = _taps(w, width, image)
-    image = image.index_select(3, columns).reshape(n, c, height, width, 4)
-    return (image * shares).sum(4)
+    for side in (height, width):
+        image = _resize_rows(image.permute(0, 2, 3, 1), side)
+    return image.permute(0, 2, 3, 1)
+
+
+def _resize_rows(image: torch.Tensor, wanted: int) -> torch.Tensor:
+    """(n, rows, a, b) -> (n, wanted, a, b)."""
+    n, rows, a, b = image.shape
+    places, shares = _taps(rows, wanted, image)
+    gathered = image.index_select(1, places).reshape(n, wanted, 4, a * b)
+    return (shares.unsqueeze(1) @ gathered).reshape(n, wanted, a, b)
 
 
 def _taps(length: int, wanted: int, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

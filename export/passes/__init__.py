@@ -11,13 +11,20 @@ from collections.abc import Callable, Sequence
 import onnx
 import onnx_graphsurgeon as gs
 
-from edgeflow.export.passes import cast_at_edges, fold_parallel_conv, polyphase_resize, unshuffle_conv
+from edgeflow.export.passes import (
+    cast_at_edges,
+    fold_parallel_conv,
+    polyphase_resize,
+    select_bytes,
+    unshuffle_conv,
+)
 from edgeflow.ir.errors import ExportError
 
 PASSES: dict[str, Callable[[gs.Graph], int]] = {
     "fold-parallel-conv": fold_parallel_conv.rewrite,
     "polyphase-resize": polyphase_resize.rewrite,
     "unshuffle-conv": unshuffle_conv.rewrite,
+    "select-bytes": select_bytes.rewrite,
     "cast-at-edges": cast_at_edges.rewrite,
 }
 """By the name that a target's description gives."""
