@@ -9,15 +9,15 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-Made = TypeVar("Made")
+Made, Kept = TypeVar("Made"), TypeVar("Kept")
 
 
 @dataclass(frozen=True)
-class Timed(Generic[Made]):
-    """Per frame: wall clock of the call in ms, and what it returned."""
+class Timed(Generic[Kept]):
+    """Per frame: wall clock of the call in ms, and what is kept of what it returned."""
 
     ms: list[float]
-    made: list[Made]
+    kept: list[Kept]
 
     @property
     def median(self) -> float:
@@ -26,17 +26,23 @@ class Timed(Generic[Made]):
 
 
 def interleaved(
-    runs: Mapping[str, Callable[..., Made]], calls: Sequence[Sequence[Any]], warm: int, pause: float = 0.0
-) -> dict[str, Timed[Made]]:
-    """Call every run with every call's inputs; the first `warm` calls are not kept.
+    runs: Mapping[str, Callable[..., Made]],
+    calls: Sequence[Sequence[Any]],
+    warm: int,
+    keep: Callable[[Made], Kept],
+    pause: float = 0.0,
+) -> dict[str, Timed[Kept]]:
+    """Call every run with every call's inputs; the first `warm` calls do not count.
 
     Args:
         runs: by name.
         calls: inputs of each, in order.
-        warm: calls that are run but not kept.
+        warm: calls that are run but do not count.
+        keep: what to keep of what a call returned. Pictures had better go: if they stay, every frame
+            is written to memory that the system must find and clear first.
         pause: seconds before every call, so that threads of the last one that still spin are asleep.
     """
-    timed: dict[str, Timed[Made]] = {name: Timed([], []) for name in runs}
+    timed: dict[str, Timed[Kept]] = {name: Timed([], []) for name in runs}
     for number, call in enumerate(calls):
         for name, run in runs.items():
             sleep(pause)
@@ -45,5 +51,6 @@ def interleaved(
             ms = (perf_counter() - start) * 1e3
             if number >= warm:
                 timed[name].ms.append(ms)
-                timed[name].made.append(made)
+                timed[name].kept.append(keep(made))
+            del made
     return timed

@@ -102,9 +102,8 @@ def main(
             peers += maker.engine_peers(name, plans.split(","))
         peers = [peer for peer in peers if not only or peer.name in only.split(",")]
         ready, records = _prepare(peers, pictures, maker)
-        timed = interleaved(
-            {key: entry[1] for key, entry in ready.items()}, list(pairwise(pictures)), warm, pause=0.05
-        )
+        runs = {key: entry[1] for key, entry in ready.items()}
+        timed = interleaved(runs, list(pairwise(pictures)), warm, lambda picture: None, pause=0.05)
     for key, (peer, _, extra) in ready.items():
         records.append({"peer": peer.name, "backend": peer.backend, "ms": timed[key].median, **extra})
     _relate(records)

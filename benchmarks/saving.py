@@ -17,7 +17,7 @@ from subject import Pictures, exported
 from edgeflow.flow import RoutedModule, cost
 from edgeflow.ir.tiles import TileGrid
 from edgeflow.models.cain_sd import CAINSD, WholeFrame
-from edgeflow.runtime import Result, Session
+from edgeflow.runtime import Result, Session, Trace
 from edgeflow.runtime.policy import Policy
 from edgeflow.targets import Target
 
@@ -89,7 +89,12 @@ def compare(
     }
     pairs = list(pairwise(pictures))
     if in_flight == 1:
-        timed = interleaved({name: session.run for name, session in sessions.items()}, pairs, warm)
+        timed = interleaved(
+            {name: session.run for name, session in sessions.items()},
+            pairs,
+            warm,
+            lambda result: result.trace,
+        )
     else:
         timed = _in_flight(sessions, pairs, warm, in_flight)
     form = min(full, key=lambda name: timed[name].median)
@@ -113,7 +118,7 @@ BLOCK = 3
 
 def _in_flight(
     sessions: Mapping[str, Session], pairs: Sequence[Any], warm: int, in_flight: int
-) -> dict[str, Timed[Result]]:
+) -> dict[str, Timed[Trace]]:
     """Blocks of frames in turn, each frame with its share of its block's time."""
     size = BLOCK * in_flight
     blocks = [pairs[:warm], *(pairs[i : i + size] for i in range(warm, len(pairs) - size + 1, size))]
@@ -122,19 +127,24 @@ def _in_flight(
         def through(session: Session) -> Callable[..., list[Result]]:
             return lambda *block: list(pool.map(lambda pair: session.run(*pair), block))
 
-        timed = interleaved({name: through(session) for name, session in sessions.items()}, blocks, 1)
+        timed = interleaved(
+            {name: through(session) for name, session in sessions.items()},
+            blocks,
+            1,
+            lambda results: [result.trace for result in results],
+        )
     return {
         name: Timed(
-            [ms / len(block) for ms, block in zip(own.ms, own.made, strict=True) for _ in block],
-            [result for block in own.made for result in block],
+            [ms / len(block) for ms, block in zip(own.ms, own.kept, strict=True) for _ in block],
+            [trace for block in own.kept for trace in block],
         )
         for name, own in timed.items()
     }
 
 
-def _saved(full: Timed[Result], flops: int, routed: Timed[Result]) -> dict[str, Any]:
+def _saved(full: Timed[Trace], flops: int, routed: Timed[Trace]) -> dict[str, Any]:
     """Savings from medians, and the realisation's spread over frames."""
-    spent = np.array([result.trace.flops for result in routed.made])
+    spent = np.array([trace.flops for trace in routed.kept])
     saved = flops / float(spent.mean())
     speedup = full.median / routed.median
     by_frame = np.array(full.ms) / np.array(routed.ms) / (flops / spent)
@@ -150,9 +160,9 @@ def _saved(full: Timed[Result], flops: int, routed: Timed[Result]) -> dict[str, 
     }
 
 
-def _work(routed: Timed[Result], in_flight: int) -> dict[str, Any]:
+def _work(routed: Timed[Trace], in_flight: int) -> dict[str, Any]:
     """What the routed calls consist of: dispatch, time by stage, regions by route."""
-    traces = [result.trace for result in routed.made]
+    traces = routed.kept
     stages: dict[str, float] = {}
     routes: dict[str, int] = {}
     for trace in traces:

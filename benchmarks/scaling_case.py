@@ -62,8 +62,9 @@ def by_routes(task: dict[str, Any], pictures: Any) -> list[dict[str, Any]]:
     start = perf_counter()
     session.prepare(*size)
     load = perf_counter() - start
-    timed = interleaved({"routed": session.run}, list(pairwise(pictures)), WARM)["routed"]
-    traces = [result.trace for result in timed.made]
+    pairs = list(pairwise(pictures))
+    timed = interleaved({"routed": session.run}, pairs, WARM, lambda result: result.trace)["routed"]
+    traces = timed.kept
     engines = np.array([trace.engines_ms for trace in traces])
     return [
         {

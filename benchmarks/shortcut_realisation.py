@@ -33,7 +33,7 @@ from edgeflow.ir.bundle import WEIGHTS, Bundle, open_bundle
 from edgeflow.models.shortcut_v2v import ShortcutV2V, Teacher, build
 from edgeflow.models.shortcut_v2v.weights import pretrained
 from edgeflow.models.weights import load_weights
-from edgeflow.runtime import Fixed, Result, Session
+from edgeflow.runtime import Fixed, Session, Trace
 from edgeflow.runtime.check import check
 from edgeflow.runtime.realisation import compare
 from edgeflow.runtime.static import dearest_route, static_plan
@@ -175,7 +175,7 @@ def _timed(
     threads: int,
     pictures: Sequence[Any],
     warm: int,
-) -> dict[str, Timed[Result]]:
+) -> dict[str, Timed[Trace]]:
     """The teacher, and per plan the routed model and its key frames alone."""
     sessions = {"teacher": Session(teacher, library=library, threads=threads)}
     for plan, bundle in routed.items():
@@ -186,7 +186,8 @@ def _timed(
         alone = Session(_with_plan(bundle, key), library=library, threads=threads, policy=Fixed())
         sessions[f"key {plan}"] = alone
     calls = [(picture,) for picture in pictures]
-    return interleaved({name: session.run for name, session in sessions.items()}, calls, warm)
+    runs = {name: session.run for name, session in sessions.items()}
+    return interleaved(runs, calls, warm, lambda result: result.trace)
 
 
 def _with_plan(bundle: Bundle, plan: Any) -> Bundle:
@@ -195,14 +196,14 @@ def _with_plan(bundle: Bundle, plan: Any) -> Bundle:
 
 
 def _saved(
-    teacher: Timed[Result], key: Timed[Result], routed: Timed[Result], flops: int, interval: int
+    teacher: Timed[Trace], key: Timed[Trace], routed: Timed[Trace], flops: int, interval: int
 ) -> dict[str, Any]:
     """Savings over whole key intervals, and the realisation's spread over them."""
     count = len(routed.ms) // interval * interval
     full = min((teacher, key), key=lambda timed: timed.median)
     full_sums, sums = (np.array(t.ms[:count]).reshape(-1, interval).sum(1) for t in (full, routed))
-    spent = float(np.mean([result.trace.flops for result in routed.made[:count]]))
-    modes = np.array([result.trace.choices["mode"][0] == "key" for result in routed.made])
+    spent = float(np.mean([trace.flops for trace in routed.kept[:count]]))
+    modes = np.array([trace.choices["mode"][0] == "key" for trace in routed.kept])
     times = np.array(routed.ms)
     speedup, saved = float(np.median(full_sums) / np.median(sums)), flops / spent
     by_interval = full_sums / sums / saved
@@ -220,7 +221,7 @@ def _saved(
         "realisation": speedup / saved,
         "realisation_p10": float(np.percentile(by_interval, 10)),
         "realisation_p90": float(np.percentile(by_interval, 90)),
-        "dispatch_overhead": float(np.mean(times) / np.mean([r.trace.engines_ms for r in routed.made])),
+        "dispatch_overhead": float(np.mean(times) / np.mean([trace.engines_ms for trace in routed.kept])),
     }
 
 

@@ -12,6 +12,7 @@ from edgeflow.export.compile import compile_model
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Image, RoutedModule
 from edgeflow.ir.bundle import Kernel, open_bundle
+from edgeflow.ir.errors import BackendError
 from edgeflow.ops.adabd import AdaBD
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
@@ -76,6 +77,13 @@ def test_a_stage_of_one_operator_has_its_kernel(compiled, name):
     session.prepare(HEIGHT, WIDTH)
     engines = [type(loaded.engine).__name__ for loaded in session.executor.loaded.values()]
     assert engines.count("AdaBDEngine") == 1
+
+
+def test_a_kernel_runs_one_frame_at_a_time(compiled):
+    pytest.importorskip("numba")
+    session = Session(compiled(load("cpu"), "chained", strategy="chained").path, in_flight=2)
+    with pytest.raises(BackendError, match="native kernel, which runs one frame at a time: leave in_flight at 1"):
+        session.prepare(HEIGHT, WIDTH)
 
 
 def test_inside_a_larger_stage_it_is_its_graph(compiled):
