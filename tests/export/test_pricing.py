@@ -92,3 +92,30 @@ def test_a_batch_that_was_not_kept_may_take_a_little_less_than_in_proportion(pri
         apart = len(variant.links)
         bound = bounds.bound(variant)
         assert all(0.9 * batch * apart < ms < batch * apart for batch, ms in bound.items() if batch > 1)
+
+
+PRICED = [
+    # one row alone, the engine of several, what a change of size costs it, what is kept
+    (10.0, {1: 10.5, 2: 18.0, 4: 32.0, 8: 62.0}, 0.0, {1: 10.5, 2: 18.0, 4: 32.0}),
+    (10.0, {1: 10.5, 2: 18.0, 4: 32.0, 8: 62.0}, 2.5, {1: 13.0, 4: 34.5, 8: 64.5}),
+    (10.0, {1: 10.5, 2: 18.0, 4: 36.0, 8: 72.0}, 9.0, {1: 10.0}),
+    (10.0, {1: 10.5, 2: 19.8, 4: 39.0, 8: 10.0}, 0.0, {1: 10.0}),
+    (10.0, {1: 10.5, 2: 19.8, 4: 30.0, 8: 60.0}, 0.0, {1: 10.5, 4: 30.0}),
+]
+
+
+@pytest.mark.parametrize(("one", "several", "change", "kept"), PRICED)
+def test_batches_are_kept_for_what_they_gain_in_frames(priced, monkeypatch, one, several, change, kept):
+    """What gains alone must gain in turn, too; a long run that gains nothing ends the search."""
+
+    def measured(engine, memory, inputs, outputs, batches):
+        return {batch: engine[batch] + (change if len(batches) > 1 else 0.0) for batch in batches}
+
+    monkeypatch.setattr("edgeflow.export.pricing.measure", measured)
+    pricer, alone, _ = priced
+    device = replace(pricer(LIKE_A_CPU), backend=open_backend("onnxruntime"))
+    tiled = [variant for variant in alone if device._batches(variant) != (1,)]
+    for variant in tiled[:1]:
+        assert device._measured(lambda batch: {1: one} if batch == 1 else several, variant) == kept
+    for variant in alone[:1] if not tiled else ():
+        assert device._measured(lambda batch: {1: one}, variant) == {1: one}
