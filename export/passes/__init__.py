@@ -12,6 +12,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from edgeflow.export.passes import (
+    align_channels,
     cast_at_edges,
     fold_parallel_conv,
     polyphase_resize,
@@ -25,6 +26,7 @@ PASSES: dict[str, Callable[[gs.Graph], int]] = {
     "polyphase-resize": polyphase_resize.rewrite,
     "unshuffle-conv": unshuffle_conv.rewrite,
     "select-bytes": select_bytes.rewrite,
+    "align-channels": align_channels.rewrite,
     "cast-at-edges": cast_at_edges.rewrite,
 }
 """By the name that a target's description gives."""
