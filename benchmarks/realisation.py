@@ -4,9 +4,7 @@ realisation = (full static time / routed time) / (full FLOPs / routed FLOPs), wh
 model runs in its faster form (whole frame, or the same tiles). All run in one process, in turn,
 frame by frame; the medians are compared, and the 10th and 90th percentile of the same ratio taken
 frame by frame are kept. Routed time is the whole call: router, tiling, gather, scatter, stitch and
-image conversion included. Overhead is the call over the sum of its engines. `wake_us` is how long two threads
-take to wake each other, measured in turn with the frames: on a shared machine it has states, and tiles,
-whose operators are short, lose by it what a whole frame does not.
+image conversion included. Overhead is the call over the sum of its engines.
 
     python benchmarks/realisation.py --clip juggle.mp4
     python benchmarks/realisation.py --clip juggle.mp4 --preset full --bundles kept/

@@ -13,7 +13,6 @@ import numpy as np
 from interleaved import Timed, interleaved
 from static_models import FullTiles
 from subject import Pictures, exported
-from wake import ROUNDS, Echo
 
 from edgeflow.flow import RoutedModule, cost
 from edgeflow.ir.tiles import TileGrid
@@ -90,8 +89,12 @@ def compare(
     }
     pairs = list(pairwise(pictures))
     if in_flight == 1:
-        runs = {WAKE: Echo().ping, **{name: session.run for name, session in sessions.items()}}
-        timed = interleaved(runs, pairs, warm, lambda result: result and result.trace)
+        timed = interleaved(
+            {name: session.run for name, session in sessions.items()},
+            pairs,
+            warm,
+            lambda result: result.trace,
+        )
     else:
         timed = _in_flight(sessions, pairs, warm, in_flight)
     form = min(full, key=lambda name: timed[name].median)
@@ -104,14 +107,11 @@ def compare(
             **{f"full_{name}_ms": timed[name].median for name in full},
             **_saved(timed[form], full[form].flops, timed[plan]),
             **_work(timed[plan], in_flight),
-            "wake_us": timed[WAKE].median * 1e3 / ROUNDS if WAKE in timed else None,
         }
         for plan in routed
     ]
 
 
-WAKE = "wake"
-"""What is timed beside the models: two threads that wake each other."""
 BLOCK = 3
 """Frames of a block, for every frame in flight."""
 

@@ -73,7 +73,6 @@ SECTIONS: list[Section] = [
             ("time saved", lambda r: f"{r['speedup']:.2f}x"),
             ("realisation", lambda r: f"**{r['realisation']:.2f}**{_spread(r)}"),
             ("overhead", lambda r: f"{r['dispatch_overhead']:.3f}" if r["dispatch_overhead"] else "-"),
-            ("wake us", lambda r: f"{r['wake_us']:.0f}" if r.get("wake_us") else "-"),
         ],
     ),
     (
