@@ -81,7 +81,7 @@ def test_a_stage_of_one_operator_has_its_kernel(compiled, name):
 
 def test_a_kernel_runs_one_frame_at_a_time(compiled):
     pytest.importorskip("numba")
-    session = Session(compiled(load("cpu"), "chained", strategy="chained").path, in_flight=2)
+    session = Session(compiled(load("openvino-cpu"), "chained", strategy="chained").path, in_flight=2)
     with pytest.raises(
         BackendError, match="native kernel, which runs one frame at a time: leave in_flight at 1"
     ):
