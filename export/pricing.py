@@ -138,9 +138,9 @@ class Pricer:
         return quantised(source, layers, scheme_of(self.target.library))
 
     def _measured(self, load: Callable[[int | None], Engine], variant: Variant) -> dict[int, float]:
-        """Of the engine of one batch, or of the one of several if these gain more than it loses at that.
+        """Of an engine built for one row, or of one for several batch sizes where these gain enough.
 
-        An engine of several batches is none that was built for one: that is what it must be faster than.
+        The latter may take longer for one row; its larger sizes must gain over the former.
         """
         first, *larger = self._batches(variant)
         one = load(first)
