@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from math import prod
 from typing import cast
 
@@ -15,9 +16,13 @@ from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Plan, Port, StageGraph
 from edgeflow.ir.program import Shape
 from edgeflow.runtime.backends import Backend, Engine, SharedEngine
+from edgeflow.runtime.backends.base import GraphFile, JoiningBackend
 from edgeflow.runtime.device import device_of
 from edgeflow.runtime.kernels import open_kernel
 from edgeflow.runtime.rows import Array
+
+COPIED_BYTES = 64e6
+"""Graphs with more weights than this are joined in one engine, though several would load faster."""
 
 
 @dataclass
@@ -69,13 +74,21 @@ def load_graphs(
     entries = {name: _entry(bundle, name, backend) for name in variants}
     outputs = {name: [_outputs(graph, exact) for graph in graphs] for name, graphs in variants.items()}
     engines: dict[str, Engine] = {}
+    loads = _loads(variants, outputs, entries, backend, dims)
+
+    def load(names: Sequence[str]) -> Sequence[Engine]:
+        if len(names) == 1:
+            (name,) = names
+            return [_engine(bundle, entries[name], variants[name], outputs[name], backend, dims)]
+        files = [
+            GraphFile(bundle.path / entries[name].file, variants[name][0].inputs, *outputs[name])
+            for name in names
+        ]
+        return cast(JoiningBackend, backend).load_joined(files, dims)
+
     with ThreadPoolExecutor(backend.loads_at_once, "load") as pool:
-        made = pool.map(
-            lambda name: _engine(bundle, entries[name], variants[name], outputs[name], backend, dims),
-            variants,
-        )
-        for name, engine in zip(variants, made, strict=True):
-            engines[name] = engine
+        for names, made in zip(loads, pool.map(load, loads), strict=True):
+            engines |= zip(names, made, strict=True)
             if progress:
                 progress(len(engines), len(variants))
     measured = load_costs(bundle.path, device_of(bundle, backend))
@@ -98,13 +111,14 @@ def twins(loaded: Mapping[str, LoadedGraph]) -> dict[str, LoadedGraph]:
         BackendError: a native kernel is among them, which runs one frame at a time.
     """
     engines: dict[int, Engine] = {}
+    made: dict[int, object] = {}
     for graph in loaded.values():
         if not hasattr(graph.engine, "twin"):
             raise BackendError(
                 f"{graph.graph.graph} is a native kernel, which runs one frame at a time: leave in_flight at 1"
             )
         if id(graph.engine) not in engines:
-            engines[id(graph.engine)] = cast(SharedEngine, graph.engine).twin()
+            engines[id(graph.engine)] = cast(SharedEngine, graph.engine).twin(made)
     return {
         key: LoadedGraph(graph.graph, graph.outputs, engines[id(graph.engine)], graph.costs)
         for key, graph in loaded.items()
@@ -156,6 +170,44 @@ def _engine(
     batch = 1 if all(graph.batches == (1,) for graph in graphs) else None
     file = bundle.path / entry.file
     return backend.load(file, inputs, _common(outputs), dims, entry.precision, batch)
+
+
+def _loads(
+    variants: Mapping[str, Sequence[StageGraph]],
+    outputs: Mapping[str, Sequence[tuple[Port, ...]]],
+    entries: Mapping[str, GraphEntry],
+    backend: Backend,
+    dims: Mapping[str, int],
+) -> list[Sequence[str]]:
+    """Which graphs to load together: those with equal outputs, where a backend can join them.
+
+    As many loads as run at a time, unless each then held a copy of many weights.
+    """
+    groups: dict[object, list[str]] = {}
+    for name, graphs in variants.items():
+        joins = backend.joins and _can_join(graphs, entries[name], dims)
+        ends = tuple((port.shape, port.dtype) for ports in outputs[name] for port in ports)
+        groups.setdefault(ends if joins else name, []).append(name)
+    loads: list[Sequence[str]] = []
+    for names in groups.values():
+        heavy = max(entries[name].weight_bytes for name in names) > COPIED_BYTES
+        loads += _shares(names, 1 if heavy else backend.loads_at_once)
+    return loads
+
+
+def _can_join(graphs: Sequence[StageGraph], entry: GraphEntry, dims: Mapping[str, int]) -> bool:
+    """Whether an engine has one static shape and computes in fp32: of a joined one, no precision can be read back."""
+    shapes = [port.shape for graph in graphs for port in graph.inputs]
+    static = all(isinstance(d, int) or d in dims for shape in shapes for d in shape)
+    one = len(graphs) == 1 and graphs[0].batches == (1,)
+    return one and static and entry.precision == "fp32" and not entry.kernel
+
+
+def _shares(names: Sequence[str], count: int) -> list[Sequence[str]]:
+    """So many contiguous shares, as equal as they can be; fewer if there are not as many names."""
+    count = min(count, len(names))
+    cuts = [len(names) * i // count for i in range(count + 1)]
+    return [names[first:end] for first, end in pairwise(cuts)]
 
 
 def _common(variants: Sequence[tuple[Port, ...]]) -> tuple[Port, ...]:

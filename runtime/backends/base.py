@@ -44,8 +44,12 @@ class Engine(Protocol):
 class SharedEngine(Engine, Protocol):
     """An engine whose loaded graph can run for several frames at a time."""
 
-    def twin(self) -> SharedEngine:
-        """The same loaded graph, for another frame in flight."""
+    def twin(self, twins: dict[int, object]) -> SharedEngine:
+        """The same loaded graph, for another frame in flight.
+
+        Args:
+            twins: what was made for that frame so far, by what it is a twin of; engines that share memory keep it there.
+        """
 
 
 class Backend(Protocol):
@@ -56,12 +60,14 @@ class Backend(Protocol):
 
     Attributes:
         loads_at_once: calls of `load` that may run at a time, from threads.
+        joins: it is a `JoiningBackend`.
     """
 
     name: str
     version: str
     threads: int
     loads_at_once: int
+    joins: bool
     memory: Memory
 
     def load(
@@ -87,4 +93,31 @@ class Backend(Protocol):
 
         Raises:
             BackendError: the library refuses the graph, or would run it at another precision.
+        """
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """An ONNX file, and the inputs and outputs wanted of it, in the order that `run` gets them."""
+
+    path: Path
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+
+
+class JoiningBackend(Backend, Protocol):
+    """One that can load engines of which one runs at a time as one: they share its memory."""
+
+    def load_joined(self, graphs: Sequence[GraphFile], dims: Mapping[str, int]) -> Sequence[SharedEngine]:
+        """Load fp32 graph files for one row each; their outputs are of equal shapes and types.
+
+        Args:
+            graphs: their weights lie beside them.
+            dims: as for `load`; every dimension must be known.
+
+        Returns:
+            An engine per file.
+
+        Raises:
+            BackendError: the library refuses a graph.
         """

@@ -40,6 +40,7 @@ class OnnxRuntimeBackend:
         self.memory: Memory = HostMemory()
         cls = OnnxRuntimeBackend
         self.threads = self.loads_at_once = threads
+        self.joins = False
         pool = max(threads - lanes + 1, 1)  # a thread that waits for a run works in it
         if cls._pool is None:
             ort.set_global_thread_pool_sizes(pool, 1)
@@ -117,7 +118,7 @@ class OnnxRuntimeEngine:
             binding = self._bindings[key] = self._bind(inputs, outputs)
         self._session.run_with_iobinding(binding)
 
-    def twin(self) -> OnnxRuntimeEngine:
+    def twin(self, twins: dict[int, object]) -> OnnxRuntimeEngine:
         """See `SharedEngine.twin`."""
         twin = copy(self)
         twin._bindings = {}

@@ -28,6 +28,7 @@ class OnnxRuntimeCudaBackend:
     name = "onnxruntime-cuda"
     version = ort.__version__
     loads_at_once = 1
+    joins = False
 
     def __init__(self, threads: int, timed: bool = False, cudart: Cudart | None = None) -> None:
         self.threads, self._timed = threads, timed

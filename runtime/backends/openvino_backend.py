@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import openvino as ov
 
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
-from edgeflow.runtime.backends.base import Array, OperatorTime
+from edgeflow.runtime.backends.base import Array, GraphFile, OperatorTime
 from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
+from edgeflow.runtime.backends.openvino_join import join
 from edgeflow.runtime.memory import HostMemory, Memory
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
@@ -53,6 +56,8 @@ class OpenVinoBackend:
                 f"OpenVINO {self.version} finds no {self._device} here, only "
                 f"{', '.join(self._core.available_devices)}: install its driver, or run on another device"
             )
+        self._timed = timed
+        self.joins = self._device == "CPU" and not timed  # branches are not timed apart
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": timed}
         if self._device == "CPU":
             self._config |= {"NUM_STREAMS": lanes, "INFERENCE_NUM_THREADS": threads}
@@ -67,25 +72,62 @@ class OpenVinoBackend:
         batch: int | None = None,
     ) -> OpenVinoEngine:
         """See `Backend.load`."""
-        try:
-            model = self._core.read_model(path)
+        with self._refusal(path.name):
+            model = self._read(path, inputs, outputs, dims, batch)
             if precision == "bf16" and _holds_bf16(model):
                 precision = "typed bf16"
-            config = self._config | {"INFERENCE_PRECISION_HINT": _hint(precision, self._device)}
-            results = [model.output(port.tensor) for port in outputs]
-            model = ov.Model(results, model.get_parameters(), path.stem)
-            shapes = {}
-            for port in inputs:
-                rows = model.input(port.tensor).partial_shape[0] if batch is None else ov.Dimension(batch)
-                sizes = (dims.get(d, -1) if isinstance(d, str) else d for d in port.shape)
-                shapes[port.tensor] = ov.PartialShape([rows, *map(ov.Dimension, sizes)])
-            model.reshape(shapes)
-            compiled = self._core.compile_model(model, self._device, config)
+            compiled = self._compile(model, precision)
+        built = _built(compiled, precision, self._device, path.name)
+        return OpenVinoEngine(_Requests(compiled), built, self._timed)
+
+    def load_joined(self, graphs: Sequence[GraphFile], dims: Mapping[str, int]) -> list[OpenVinoEngine]:
+        """See `JoiningBackend.load_joined`."""
+        with self._refusal(f"{graphs[0].path.name} and {len(graphs) - 1} more"):
+            models = [self._read(graph.path, graph.inputs, graph.outputs, dims, 1) for graph in graphs]
+            joined = join(models)
+            requests = _Requests(self._compile(joined.model, "fp32"))
+        return [
+            OpenVinoEngine(requests, frozenset({"f32"}), route=(places, np.array(number, np.int32)))
+            for number, places in enumerate(joined.places)
+        ]
+
+    def _read(
+        self,
+        path: Path,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        dims: Mapping[str, int],
+        batch: int | None,
+    ) -> ov.Model:
+        """A graph file with these inputs and outputs, in this order, at their sizes."""
+        model = self._core.read_model(path)
+        results = [model.output(port.tensor) for port in outputs]
+        parameters = {name: given for given in model.get_parameters() for name in given.output(0).names}
+        model = ov.Model(results, [parameters[port.tensor] for port in inputs], path.stem)
+        shapes = {}
+        for port in inputs:
+            rows = model.input(port.tensor).partial_shape[0] if batch is None else ov.Dimension(batch)
+            sizes = (dims.get(d, -1) if isinstance(d, str) else d for d in port.shape)
+            shapes[port.tensor] = ov.PartialShape([rows, *map(ov.Dimension, sizes)])
+        model.reshape(shapes)
+        return model
+
+    def _compile(self, model: ov.Model, precision: str) -> Any:
+        config = self._config | {"INFERENCE_PRECISION_HINT": _hint(precision, self._device)}
+        return self._core.compile_model(model, self._device, config)
+
+    @contextmanager
+    def _refusal(self, what: str) -> Iterator[None]:
+        """OpenVINO's errors as one line.
+
+        Raises:
+            BackendError: with its last line.
+        """
+        try:
+            yield
         except Exception as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
-            raise BackendError(f"OpenVINO {self.version} refuses {path.name}: {reason}") from error
-        built = _built(compiled, precision, self._device, path.name)
-        return OpenVinoEngine(compiled, inputs, outputs, built, self._config["PERF_COUNT"])
+            raise BackendError(f"OpenVINO {self.version} refuses {what}: {reason}") from error
 
 
 def _holds_bf16(model: ov.Model) -> bool:
@@ -136,57 +178,80 @@ class OpenVinoNpuBackend(OpenVinoBackend):
     _device = "NPU"
 
 
+class _Requests:
+    """A compiled model's inference requests, one per shape, and what their tensors were set to."""
+
+    def __init__(self, compiled: Any) -> None:
+        self.compiled = compiled
+        self.ports = (*compiled.inputs, *compiled.outputs)
+        self.opened: dict[tuple[int, ...], Any] = {}
+        self._bound: dict[tuple[int, ...], list[int]] = {}
+
+    def infer(self, shape: tuple[int, ...], arrays: Iterable[tuple[int, Array]]) -> None:
+        """Read and write arrays in place, given with the positions of their ports; other ports are not used."""
+        request = self.opened.get(shape)
+        if request is None:
+            request = self.opened[shape] = self.compiled.create_infer_request()
+            self._bound[shape] = [0] * len(self.ports)
+        bound = self._bound[shape]
+        for i, array in arrays:
+            place = array.ctypes.data
+            if bound[i] != place:
+                request.set_tensor(self.ports[i], _tensor(self.ports[i], array))
+                bound[i] = place
+        request.infer()
+
+
 class OpenVinoEngine:
-    """One compiled model, with one request per input shape; arrays are used in place.
+    """One compiled model, or one of several that were joined; arrays are used in place.
 
     Attributes:
         layer_precisions: OpenVINO's names of the precisions that its heavy layers were built at.
+
+    Args:
+        requests: of the compiled model, whose inputs and outputs stand in the order that `run` gets them.
+        layer_precisions: as above.
+        timed: it times its operators.
+        route: of a joined model: the positions of its inputs among all, and its number.
     """
 
     def __init__(
         self,
-        compiled: Any,
-        inputs: Sequence[Port],
-        outputs: Sequence[Port],
+        requests: _Requests,
         layer_precisions: frozenset[str],
         timed: bool = False,
+        route: tuple[tuple[int, ...], Array] | None = None,
     ) -> None:
         self.layer_precisions = layer_precisions
-        self._compiled, self._timed = compiled, timed
+        self._requests, self._timed, self._route = requests, timed, route
         self._runs = 0
-        self._inputs = [compiled.input(port.tensor) for port in inputs]
-        self._outputs = [compiled.output(port.tensor) for port in outputs]
-        self._requests: dict[tuple[int, ...], Any] = {}
-        self._bound: dict[tuple[int, ...], tuple[int, ...]] = {}
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """See `Engine.run`."""
-        shape = inputs[0].shape
-        request = self._requests.get(shape)
-        if request is None:
-            request = self._requests[shape] = self._compiled.create_infer_request()
-        key = tuple(array.ctypes.data for array in (*inputs, *outputs))
-        if self._bound.get(shape) != key:
-            for port, array in zip(self._inputs, inputs, strict=True):
-                request.set_tensor(port, _tensor(port, array))
-            for port, array in zip(self._outputs, outputs, strict=True):
-                request.set_tensor(port, _tensor(port, array))
-            self._bound[shape] = key
-        request.infer()
+        if self._route is None:
+            self._requests.infer(inputs[0].shape, enumerate((*inputs, *outputs)))
+        else:
+            places, number = self._route
+            last = len(self._requests.compiled.inputs) - 1
+            made = range(last + 1, last + 1 + len(outputs))
+            arrays = zip((*places, last, *made), (*inputs, number, *outputs), strict=True)
+            self._requests.infer((), arrays)
         self._runs += 1
 
-    def twin(self) -> OpenVinoEngine:
+    def twin(self, twins: dict[int, object]) -> OpenVinoEngine:
         """See `SharedEngine.twin`."""
+        requests = twins.setdefault(id(self._requests), _Requests(self._requests.compiled))
         twin = copy(self)
-        twin._requests, twin._bound = {}, {}
+        twin._requests = cast(_Requests, requests)
         return twin
 
     def operators(self) -> tuple[OperatorTime, ...]:
         """See `Engine.operators`."""
-        if not self._timed or not self._requests:
+        opened = self._requests.opened
+        if not self._timed or not opened:
             return ()
         spent: defaultdict[str, float] = defaultdict(float)
-        for node in next(iter(self._requests.values())).profiling_info:
+        for node in next(iter(opened.values())).profiling_info:
             # The plugin keeps one mean per node over all runs of all requests.
             spent[node.node_type] += node.real_time.total_seconds() * 1e3 * self._runs
         return tuple(OperatorTime(kind, ms) for kind, ms in spent.items())

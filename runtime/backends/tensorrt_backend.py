@@ -69,6 +69,7 @@ class TensorRtBackend:
     name = "tensorrt"
     version = trt.__version__
     loads_at_once = 1
+    joins = False
 
     def __init__(self, threads: int, timed: bool = False, cudart: Cudart | None = None) -> None:
         check_version()
