@@ -136,7 +136,7 @@ class _Run:
             op.segment for op in program.operations[run.start : run.stop] if isinstance(op, Call)
         )
         self._groups = {
-            place: _groups(made, [frame[regions] for frame in mix.frames])
+            place: counts(made, [frame[regions] for frame in mix.frames])
             for place, made in self._stages.items()
         }
         self._known: dict[Variant, Prices] = {}
@@ -206,17 +206,17 @@ class _Run:
         return self._pricing.weight_bytes(self._stages[place])
 
 
-def _groups(made: StageDraft, frames: Sequence[Mapping[Assignment, int]]) -> dict[Variant, list[int]]:
+def counts(made: StageDraft, frames: Sequence[Mapping[Assignment, int]]) -> dict[Variant, list[int]]:
     """Per variant that is run at all, for how many regions of each frame."""
-    groups = {}
+    found = {}
     for variant in made.variants:
-        counts = [
+        regions = [
             sum(count for route, count in frame.items() if variant.select.holds(dict(route)))
             for frame in frames
         ]
-        if any(counts):
-            groups[variant] = counts
-    return groups
+        if any(regions):
+            found[variant] = regions
+    return found
 
 
 def _undominated(ways: list[Cuts]) -> list[Cuts]:

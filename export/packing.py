@@ -149,8 +149,10 @@ def _merged(graphs: Sequence[StageGraph]) -> tuple[StageGraph, ...]:
     merged: dict[Any, StageGraph] = {}
     for graph in graphs:
         same = merged.get((graph.key, graph.kept))
-        select = same.select | graph.select if same else graph.select
-        merged[graph.key, graph.kept] = replace(same or graph, select=select)
+        if same:
+            regions = None if same.expected is None else same.expected + (graph.expected or 0.0)
+            graph = replace(same, select=same.select | graph.select, expected=regions)
+        merged[graph.key, graph.kept] = graph
     return tuple(merged.values())
 
 
@@ -175,12 +177,14 @@ def _pack_stage(
     made = []
     # Engines at int8 are calibrated each with its own inputs, so they share nothing but weights.
     models = linked if planner.target.precision == "int8" else share(linked)
+    expected = planner.expected_regions(program, stage)
     for variant, model in zip(stage.variants, models, strict=True):
         segments = tuple(part.call.segment for part in variant.links)
         name = packer.add_graph(stage.name, model, segments, planner.kernel(program, variant))
         batches = planner.target.batches if stage.regions != FRAME else (1,)
         total = sum(flops[part.call.outputs[0], part.variant] for part in variant.links)
         graph = planner.price(program, variant, _stage_graph(program, variant, name, total, batches))
+        graph = replace(graph, expected=expected.get(variant))
         packer.add_golden(graph, lambda v=variant: maker.of(v))  # type: ignore[misc]
         made.append(graph)
     return made

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgeflow.export.auto import Pricing, choose
+from edgeflow.export.auto import Pricing, choose, counts
 from edgeflow.export.kernels import KernelDraft, kernel_of
 from edgeflow.export.lowering import Lowering
 from edgeflow.export.mix import Mix, of_clip, region_counts, uniform
-from edgeflow.export.plan import Link, PlanDraft, Variant, plan
+from edgeflow.export.plan import Link, PlanDraft, StageDraft, Variant, plan
 from edgeflow.export.pricing import Pricer
 from edgeflow.export.trials import faster_form
 from edgeflow.flow import cost
@@ -46,6 +46,7 @@ class Planner:
     def __post_init__(self) -> None:
         self._backend = self._open_backend() if self.frames else None
         self._pricers: dict[str, Pricer] = {}
+        self._mixes: dict[str, Mix] = {}
         self._ms: dict[str, Mapping[int, float]] = {}
 
     @property
@@ -59,7 +60,7 @@ class Planner:
         """A plan of the program's calls."""
         if strategy != "auto":
             return plan(program, strategy)
-        mix = self._mix(program)
+        mix = self._mixes[program.frame] = self._mix(program)
         pricer = self._pricer(program)
         starts, decisions = choose(
             program, mix, Pricing(pricer.exact, pricer.bound, pricer.weight_bytes), self.target.weight_budget
@@ -70,6 +71,15 @@ class Planner:
             "runs": [decision.to_json(program) for decision in decisions],
         }
         return plan(program, strategy, starts)
+
+    def expected_regions(self, program: Program, draft: StageDraft) -> dict[Variant, float]:
+        """Regions of a frame that each variant of a stage is expected to run for; nothing if no routes were planned for."""
+        mix = self._mixes.get(program.frame)
+        if mix is None:
+            return {}
+        frames = [frame[draft.regions] for frame in mix.frames]
+        found = counts(draft, frames)
+        return {variant: sum(found.get(variant, ())) / len(frames) for variant in draft.variants}
 
     def price(self, program: Program, variant: Variant, graph: StageGraph) -> StageGraph:
         """A graph of the plan with the batch sizes worth running, if engines can be timed."""

@@ -8,6 +8,7 @@ OpenVINO 2026.4 compute some heads wrongly, and weights of 7 bits, which older C
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from edgeflow.export.calibrate import Array
 from edgeflow.export.plugin_bodies import with_bodies
 from edgeflow.ir.plan import Port
+from edgeflow.runtime.backends.onnxruntime_backend import shared_pool
 
 Rows = Sequence[tuple[Array, ...]]
 """The inputs of single regions, in a graph's order."""
@@ -119,6 +121,7 @@ class _Calibrater(MinMaxCalibrater):  # type: ignore[misc]
 
 def shared_session(model: str | bytes) -> ort.InferenceSession:
     """A session on the thread pool that all sessions of this process share."""
+    shared_pool(len(os.sched_getaffinity(0)))
     options = ort.SessionOptions()
     options.use_per_session_threads = False
     options.log_severity_level = 3

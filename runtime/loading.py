@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -74,7 +74,7 @@ def load_graphs(
     entries = {name: _entry(bundle, name, backend) for name in variants}
     outputs = {name: [_outputs(graph, exact) for graph in graphs] for name, graphs in variants.items()}
     engines: dict[str, Engine] = {}
-    loads = _loads(variants, outputs, entries, backend, dims)
+    loads = _loads(variants, plan.usual, outputs, entries, backend, dims)
 
     def load(names: Sequence[str]) -> Sequence[Engine]:
         if len(names) == 1:
@@ -174,6 +174,7 @@ def _engine(
 
 def _loads(
     variants: Mapping[str, Sequence[StageGraph]],
+    usual: Collection[str],
     outputs: Mapping[str, Sequence[tuple[Port, ...]]],
     entries: Mapping[str, GraphEntry],
     backend: Backend,
@@ -181,11 +182,12 @@ def _loads(
 ) -> list[Sequence[str]]:
     """Which graphs to load together: those with equal outputs, where a backend can join them.
 
-    As many loads as run at a time, unless each then held a copy of many weights.
+    A joined engine takes a little longer, so graphs that most regions run stand alone. There are as many loads as
+    run at a time, unless each then held a copy of many weights.
     """
     groups: dict[object, list[str]] = {}
     for name, graphs in variants.items():
-        joins = backend.joins and _can_join(graphs, entries[name], dims)
+        joins = backend.joins and name not in usual and _can_join(graphs, entries[name], dims)
         ends = tuple((port.shape, port.dtype) for ports in outputs[name] for port in ports)
         groups.setdefault(ends if joins else name, []).append(name)
     loads: list[Sequence[str]] = []

@@ -33,7 +33,7 @@ from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
 from edgeflow.ir.program import FRAME
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 2)
+SCHEMA = (1, 3)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
 
@@ -194,6 +194,8 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
             _to_1_1(data)
         if (major, minor) < (1, 2):
             _to_1_2(data)
+        if (major, minor) < (1, 3):
+            _to_1_3(data)
         graphs = {
             name: GraphEntry(
                 **{
@@ -256,6 +258,14 @@ def _to_1_1(data: dict[str, Any]) -> None:
 def _to_1_2(data: dict[str, Any]) -> None:
     """Let a 1.1 manifest's target name releases of its library, of which it named the oldest."""
     data["target"].setdefault("versions", [data["target"].pop("minimum", "0")])
+
+
+def _to_1_3(data: dict[str, Any]) -> None:
+    """Of a 1.2 manifest it is not known which routes were planned for."""
+    for plan in data["plans"].values():
+        for step in plan["steps"]:
+            for graph in step.get("graphs", ()):
+                graph["expected"] = None
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:

@@ -62,6 +62,8 @@ class StageGraph:
         outputs: in the graph's order.
         exact: image outputs once more, as float (3, height, width) before rounding.
         kept: (output value, input value): outputs that are an input unchanged.
+        expected: regions of a frame that are expected to run it, by the routes that were planned for; None if
+            that is not known.
     """
 
     select: Condition
@@ -74,6 +76,7 @@ class StageGraph:
     outputs: tuple[Port, ...]
     exact: tuple[Port, ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
+    expected: float | None = None
 
     @property
     def key(self) -> str:
@@ -136,6 +139,15 @@ class Plan:
         """Its decision variables, in the order they are decided."""
         routes = (step for step in self.steps if isinstance(step, Route))
         return tuple(decision.variable for route in routes for decision in route.decisions)
+
+    @property
+    def usual(self) -> frozenset[str]:
+        """Graphs that more than half of the regions of their stage are expected to run."""
+        found = set()
+        for stage in self.stages:
+            expected = {graph.graph: graph.expected or 0.0 for graph in stage.graphs}
+            found |= {name for name, regions in expected.items() if 2 * regions > sum(expected.values())}
+        return frozenset(found)
 
     @property
     def deciding(self) -> frozenset[str]:
@@ -323,6 +335,7 @@ def _graph_to_json(graph: StageGraph) -> dict[str, Any]:
         "outputs": [_port_to_json(port) for port in graph.outputs],
         "exact": [_port_to_json(port) for port in graph.exact],
         "kept": [list(pair) for pair in graph.kept],
+        "expected": graph.expected,
     }
 
 
@@ -338,6 +351,7 @@ def _graph_from_json(data: dict[str, Any]) -> StageGraph:
         tuple(_port_from_json(port) for port in data["outputs"]),
         tuple(_port_from_json(port) for port in data["exact"]),
         tuple((name, source) for name, source in data["kept"]),
+        data["expected"],
     )
 
 

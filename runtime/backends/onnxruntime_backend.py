@@ -21,6 +21,18 @@ _SPOILING = ["WeightBiasQuantization"]
 product of two scales is too small for the type."""
 
 
+_pools: list[int] = []
+"""Threads of the process's pool, once there is one."""
+
+
+def shared_pool(threads: int) -> int:
+    """Threads of the pool that all sessions of this process share; it is made, with as many, if there is none."""
+    if not _pools:
+        ort.set_global_thread_pool_sizes(threads, 1)
+        _pools.append(threads)
+    return _pools[0]
+
+
 class OnnxRuntimeBackend:
     """Sessions that share one thread pool.
 
@@ -33,21 +45,17 @@ class OnnxRuntimeBackend:
 
     name = "onnxruntime"
     version = ort.__version__
-    _pool: int | None = None
 
     def __init__(self, threads: int, timed: bool = False, lanes: int = 1) -> None:
         self._timed = timed
         self.memory: Memory = HostMemory()
-        cls = OnnxRuntimeBackend
         self.threads = self.loads_at_once = threads
         self.joins = False
         pool = max(threads - lanes + 1, 1)  # a thread that waits for a run works in it
-        if cls._pool is None:
-            ort.set_global_thread_pool_sizes(pool, 1)
-            cls._pool = pool
-        elif cls._pool != pool:
+        found = shared_pool(pool)
+        if found != pool:
             raise BackendError(
-                f"ONNX Runtime's thread pool has {cls._pool} threads in this process, {pool} were asked for: "
+                f"ONNX Runtime's thread pool has {found} threads in this process, {pool} were asked for: "
                 "open all sessions with one number of threads and of frames in flight"
             )
 

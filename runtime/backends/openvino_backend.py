@@ -185,20 +185,23 @@ class _Requests:
         self.compiled = compiled
         self.ports = (*compiled.inputs, *compiled.outputs)
         self.opened: dict[tuple[int, ...], Any] = {}
-        self._bound: dict[tuple[int, ...], list[int]] = {}
+        self._bound: dict[tuple[int, ...], dict[int, tuple[int, Array]]] = {}
 
     def infer(self, shape: tuple[int, ...], arrays: Iterable[tuple[int, Array]]) -> None:
-        """Read and write arrays in place, given with the positions of their ports; other ports are not used."""
+        """Read and write arrays in place, given with the positions of their ports; other ports are not used.
+
+        Arrays live on while they are set, since the library may look at one that this run does not use.
+        """
         request = self.opened.get(shape)
         if request is None:
             request = self.opened[shape] = self.compiled.create_infer_request()
-            self._bound[shape] = [0] * len(self.ports)
+            self._bound[shape] = {}
         bound = self._bound[shape]
         for i, array in arrays:
             place = array.ctypes.data
-            if bound[i] != place:
+            if i not in bound or bound[i][0] != place:
                 request.set_tensor(self.ports[i], _tensor(self.ports[i], array))
-                bound[i] = place
+                bound[i] = place, array
         request.infer()
 
 

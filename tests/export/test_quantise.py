@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from itertools import pairwise
 
@@ -227,6 +228,25 @@ def test_int8_with_a_clip_that_is_too_small(tmp_path):
         compile_model(
             Uneven().eval(), INT8, tmp_path / "u.edgeflow", reference={}, strategy="chained", frames=frames
         )
+
+
+def test_quantising_needs_no_session_before_it(tmp_path):
+    """Whoever opens the first session of a process must say how many threads all share."""
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    made = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
+    graph = onnx.helper.make_graph([node], "g", [value], [made])
+    opset = [onnx.helper.make_opsetid("", 19)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "graph.onnx")
+    code = "import sys\nfrom edgeflow.export.qdq import shared_session\nprint(shared_session(sys.argv[1]).get_providers())"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "graph.onnx")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0 and "CPUExecutionProvider" in done.stdout, done.stderr
 
 
 def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):

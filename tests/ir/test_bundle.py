@@ -81,11 +81,11 @@ def test_a_manifest_of_something_else(bundle, text):
     refused(bundle, r"manifest\.json is not an edgeflow manifest; export the bundle again")
 
 
-@pytest.mark.parametrize("version", [[1, 3], [2, 0], [0, 9]])
+@pytest.mark.parametrize("version", [[1, 4], [2, 0], [0, 9]])
 def test_another_schema(bundle, version):
     rewrite(bundle, lambda data: data.update(schema_version=version))
     number = ".".join(map(str, version))
-    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.2: update edgeflow, or export")
+    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.3: update edgeflow, or export")
 
 
 def test_a_bundle_without_kernels_and_float_layers_is_read(bundle):
@@ -98,6 +98,21 @@ def test_a_bundle_without_kernels_and_float_layers_is_read(bundle):
 
     rewrite(bundle, older)
     assert all(graph.kernel is None for graph in open_bundle(bundle).manifest.graphs.values())
+
+
+def test_a_bundle_that_says_no_expected_routes_is_read(bundle):
+    """Schema 1.2 has no such field."""
+
+    def older(data):
+        data["schema_version"] = [1, 2]
+        for plan in data["plans"].values():
+            for graph in (graph for step in plan["steps"] for graph in step.get("graphs", ())):
+                del graph["expected"]
+
+    rewrite(bundle, older)
+    plans = open_bundle(bundle).manifest.plans.values()
+    assert all(g.expected is None for plan in plans for stage in plan.stages for g in stage.graphs)
+    assert not any(plan.usual for plan in plans)
 
 
 @pytest.mark.parametrize("version", ["1.0", [1], 1, None, ["a", "b"]])

@@ -1,5 +1,6 @@
 """Graphs of which one runs at a time, in one compiled model."""
 
+from collections import Counter
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from edgeflow.export.mix import Mix
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
+from edgeflow.ir.route import assignment
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.backends.base import GraphFile
@@ -163,6 +166,23 @@ def test_a_plans_whole_routes_are_joined_in_as_many_parts_as_threads_load_them(b
     engines = {id(graph.engine) for graph in loaded.values()}
     assert len(engines) == 16 and told[-1] == (16, 16)
     assert len({id(graph.engine._requests) for graph in loaded.values()}) == requests  # the router's, too
+
+
+def test_a_route_that_most_regions_should_take_stands_alone(export_tiny):
+    most, other = (assignment({"scale": scale, "exit": 1}) for scale in (1, 2))
+    mix = Mix(({"tiles": {most: 5, other: 1}, "frame": {most: 1}},), "a test")
+    target = replace(load("openvino-cpu"), batches=(1,))
+    made = export_tiny("usual", target, strategy="auto", mix=mix)
+    plan = made.manifest.plans["landscape"]
+    (stage,) = (stage for stage in plan.stages if stage.regions == "tiles" and len(stage.graphs) > 3)
+    expected = {graph.variant: graph.expected for graph in stage.graphs}
+    assert expected.pop(most) == 5 and expected.pop(other) == 1 and not any(expected.values())
+    (usual,) = plan.usual & {graph.graph for graph in stage.graphs}
+    loaded = load_graphs(open_bundle(made.path), plan, open_backend("openvino"), (200, 310))
+    requests = Counter(id(loaded[graph.key].engine._requests) for graph in stage.graphs)
+    for graph in stage.graphs:
+        alone = requests[id(loaded[graph.key].engine._requests)] == 1
+        assert alone == (graph.graph == usual)
 
 
 @pytest.mark.parametrize("exact", [False, True])
