@@ -40,11 +40,13 @@ class Pricing:
         bound: prices that exact ones do not fall below, batch by batch; the choice is optimal if this holds.
             A variant of one call needs a bound too: of several in a stage, all others may be skipped.
         weight_bytes: of the weights that a stage's engines hold.
+        fuses: whether several calls, though not all, may become this stage.
     """
 
     exact: Callable[[Variant], Prices]
     bound: Callable[[Variant], Prices]
     weight_bytes: Callable[[StageDraft], int]
+    fuses: Callable[[StageDraft], bool] = lambda made: True
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,13 @@ class _Run:
 
     def __init__(self, program: Program, run: range, mix: Mix, pricing: Pricing) -> None:
         self._run, self._pricing = run, pricing
-        self._stages = {
+        drafts = {
             (first, end): stage(program, first, end) for first in run for end in range(first + 1, run[-1] + 2)
+        }
+        self._stages = {
+            place: made
+            for place, made in drafts.items()
+            if len(made.calls) in (1, len(run)) or pricing.fuses(made)
         }
         regions = self._stages[run[0], run[0] + 1].regions
         self._calls = tuple(
@@ -171,6 +178,8 @@ class _Run:
         for end in range(self._run[0] + 1, self._run[-1] + 2):
             ways = []
             for first in range(self._run[0], end):
+                if (first, end) not in self._stages:
+                    continue
                 ms, weights = self._ms((first, end)), self._bytes((first, end))
                 ways += [
                     Cuts((*way.starts, first), way.ms + ms, way.weight_bytes + weights)

@@ -62,15 +62,24 @@ class Planner:
             return plan(program, strategy)
         mix = self._mixes[program.frame] = self._mix(program)
         pricer = self._pricer(program)
-        starts, decisions = choose(
-            program, mix, Pricing(pricer.exact, pricer.bound, pricer.weight_bytes), self.target.weight_budget
+        pricing = Pricing(
+            pricer.exact, pricer.bound, pricer.weight_bytes, lambda made: self._fuses(program, made)
         )
+        starts, decisions = choose(program, mix, pricing, self.target.weight_budget)
         self.decisions[program.frame] = {
             "routes": mix.source,
             "prices": "timed on this machine" if self._backend else "the target's roofline",
             "runs": [decision.to_json(program) for decision in decisions],
         }
         return plan(program, strategy, starts)
+
+    def _fuses(self, program: Program, made: StageDraft) -> bool:
+        """Whether calls may be fused: at int8, not into engines that end in other tensors than images.
+
+        Errors of several calls add up in these, so that layers stay in float that no price knows of.
+        """
+        images = {value.name for value in program.values if value.image}
+        return self.target.precision != "int8" or all(name in images for name, _ in made.otherwise)
 
     def expected_regions(self, program: Program, draft: StageDraft) -> dict[Variant, float]:
         """Regions of a frame that each variant of a stage is expected to run for; nothing if no routes were planned for."""

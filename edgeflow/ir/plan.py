@@ -8,6 +8,7 @@ keep the values named in `otherwise`.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -145,7 +146,9 @@ class Plan:
         """Graphs that more than half of the regions of their stage are expected to run."""
         found = set()
         for stage in self.stages:
-            expected = {graph.graph: graph.expected or 0.0 for graph in stage.graphs}
+            expected: defaultdict[str, float] = defaultdict(float)
+            for graph in stage.graphs:
+                expected[graph.graph] += graph.expected or 0.0
             found |= {name for name, regions in expected.items() if 2 * regions > sum(expected.values())}
         return frozenset(found)
 

@@ -147,6 +147,22 @@ def test_only_what_could_be_best_is_priced(cainsd):
     assert len(set(asked)) < len(every) / 2
 
 
+def test_only_stages_that_may_be_are_chosen(cainsd):
+    """The cheapest engine of two calls is not taken where only those of three may be."""
+
+    def exact(variant):
+        return {1: {1: 1.0, 2: 0.1, 3: 2.0}.get(len(variant.links), 9.0)}
+
+    mix = tiles_of(cainsd, [14, 14, 4])
+
+    def sizes(prices):
+        starts, _ = choose(cainsd, mix, prices)
+        return {len(s.calls) for s in plan(cainsd, "auto", starts).stages if s.regions == "tiles"}
+
+    assert 2 in sizes(Pricing(exact, exact, lambda stage: 1))
+    assert sizes(Pricing(exact, exact, lambda stage: 1, lambda stage: len(stage.calls) == 3)) <= {1, 3, 7}
+
+
 def test_a_budget_that_nothing_fits_is_refused(cainsd):
     mix = uniform(cainsd, region_counts(cainsd, 100, 150))
     prices = Pricing(lambda v: {1: 1.0}, lambda v: {1: 1.0}, lambda stage: 1000)
