@@ -45,13 +45,13 @@ def join(models: Sequence[ov.Model]) -> Joined:
     """Join models with equal outputs; inputs of equal shape and type become one.
 
     Args:
-        models: of static shapes. They become part of the result; constants of one name are taken to be equal.
+        models: of static shapes. They become part of the result.
     """
+    share_constants(models)  # before folding, which makes constants of the same names with other contents
     for model in models:  # compiling walks over each node many times, and branches are not folded before
         folding = Manager()
         folding.register_pass(ConstantFolding())
         folding.run_passes(model)
-    share_constants(models)
     slots: dict[tuple[str, int], int] = {}
     places = []
     for model in models:
@@ -67,14 +67,14 @@ def join(models: Sequence[ov.Model]) -> Joined:
 
 
 def share_constants(models: Sequence[ov.Model]) -> None:
-    """Let constants of one name lie in the same memory: OpenVINO then lays them out for its kernels once."""
+    """Let equal constants of one name lie in the same memory: OpenVINO then lays them out for its kernels once."""
     known: dict[str, op.Constant] = {}
     constants = (node for model in models for node in model.get_ops() if node.get_type_name() == "Constant")
     for constant in constants:
         if constant.get_byte_size() < SHARED_BYTES:
             continue
         first = known.setdefault(constant.get_friendly_name(), constant)
-        if first is not constant:
+        if first is not constant and np.array_equal(first.data, constant.data):
             same = op.Constant(first.get_tensor_view(), shared_memory=True)
             same.set_friendly_name(constant.get_friendly_name())
             for reader in list(constant.output(0).get_target_inputs()):

@@ -121,6 +121,21 @@ def test_weights_of_one_name_lie_in_one_place(tmp_path):
     assert places[0] == places[2] == places[3] != places[1]
 
 
+def test_other_weights_of_the_same_name_stay_apart(tmp_path):
+    files = []
+    for seed in (0, 1):
+        model = graph(1, seed)
+        model.graph.initializer[0].name = model.graph.node[0].input[1] = "w"
+        files.append(GraphFile(tmp_path / f"{seed}.onnx", INPUTS, OUTPUTS))
+        onnx.save(model, files[-1].path)
+    backend = open_backend("openvino")
+    for file, joined in zip(files, backend.load_joined(files, DIMS), strict=True):
+        x, y, a, b = run(joined, np.random.default_rng(0))
+        wanted = np.empty_like(a), np.empty_like(b)
+        backend.load(file.path, INPUTS, OUTPUTS, DIMS, batch=1).run([x, y], wanted)
+        np.testing.assert_allclose(a, wanted[0], rtol=1e-5, atol=1e-5)
+
+
 def test_twins_of_joined_engines_share_one_request_of_their_own(tmp_path):
     paths = [tmp_path / f"{number}.onnx" for number in range(3)]
     for number, path in enumerate(paths):
