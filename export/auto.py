@@ -3,18 +3,22 @@
 Calls that stand together can be cut into stages anywhere. A stage's time is that of its engines,
 each run for the regions that take its routes, in the cheapest cover by static batches. Stages do not
 influence one another, so the best cuts are a shortest path over the calls: here over pairs of time and
-weight bytes, since the weights of all engines must fit the target's memory, and since of cuts that take
-nearly the same time those that hold the least are taken.
+weight bytes, since the weights of all engines must fit the target's memory, and since engines that hold
+much take memory and time to load, for which cuts may take a little longer.
 
 Engines are timed only where they could be part of the best plan: until then a fused engine is taken
 to cost what its calls cost apart, less all traffic and launches that fusing can save. Once every engine
 of the best plan was timed, no other plan is better, unless an engine never timed is faster than its bound.
+A machine has slow minutes, which engines that were timed in them must not pay for: so the engines of the best
+plan, of the calls apart and of all calls in one are timed again, in turn, until the best plan stays the best.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
+from math import log2, pow
 from typing import Any
 
 from edgeflow.export.mix import Mix
@@ -24,8 +28,10 @@ from edgeflow.ir.program import Call, Program
 from edgeflow.ir.route import Assignment
 from edgeflow.runtime.batching import cover
 
-NEARLY = 1.01
-"""Cuts that take up to this many times the least time are as good as the fastest: timings tell no finer."""
+HALVING = 1.025
+"""Cuts may take this many times as long if with them a process holds half as much."""
+HELD_BYTES = 64_000_000
+"""What a process holds, about, before it loads an engine."""
 
 Prices = Mapping[int, float]
 """Milliseconds of one run of an engine, per static batch size."""
@@ -40,12 +46,14 @@ class Pricing:
         bound: prices that exact ones do not fall below, batch by batch; the choice is optimal if this holds.
             A variant of one call needs a bound too: of several in a stage, all others may be skipped.
         weight_bytes: of the weights that a stage's engines hold.
+        again: exact prices, of an engine timed for a second time.
         fuses: whether several calls, though not all, may become this stage.
     """
 
     exact: Callable[[Variant], Prices]
     bound: Callable[[Variant], Prices]
     weight_bytes: Callable[[StageDraft], int]
+    again: Callable[[Variant], Prices]
     fuses: Callable[[StageDraft], bool] = lambda made: True
 
 
@@ -62,6 +70,11 @@ class Cuts:
     starts: tuple[int, ...]
     ms: float
     weight_bytes: int
+
+    @property
+    def price(self) -> float:
+        """Time and memory in one number, the less the better."""
+        return self.ms * pow(HELD_BYTES + self.weight_bytes, log2(HALVING))
 
 
 @dataclass(frozen=True)
@@ -98,7 +111,7 @@ class Decision:
 def choose(
     program: Program, mix: Mix, pricing: Pricing, budget: int | None = None
 ) -> tuple[set[int], list[Decision]]:
-    """Where stages start, so that the mix runs in nearly the least time by these prices, with the least weights.
+    """Where stages start, so that the mix runs in the least time by these prices, or a little more with less weights.
 
     Args:
         program: as traced.
@@ -147,30 +160,45 @@ class _Run:
             for place, made in self._stages.items()
         }
         self._known: dict[Variant, Prices] = {}
+        self._confirmed: set[Variant] = set()
 
     def decide(self, budget: int | None) -> Decision:
-        single = [(first, first + 1) for first in self._run]
-        for place in single:
-            self._time(place)
+        chained = [(first, first + 1) for first in self._run]
+        routes = [(self._run[0], self._run[-1] + 1)]
+        self._time(chained)
         while True:
-            fastest, best = self._best(budget)
-            places = [*self._places(fastest.starts), *self._places(best.starts)]
-            if all(self._time(place) == 0 for place in places):
+            best = self._best(budget)
+            places = self._places(best.starts)
+            if (
+                not self._time(places)
+                and not self._time(routes)
+                and not self._confirm(places, chained, routes)
+            ):
                 break
-        whole = [(self._run[0], self._run[-1] + 1)]
-        for place in whole:
-            self._time(place)
-        return Decision(self._calls, best, self._cuts(single), self._cuts(whole), len(self._known))
+        return Decision(self._calls, best, self._cuts(chained), self._cuts(routes), len(self._known))
 
-    def _time(self, place: tuple[int, int]) -> int:
-        """Learn the exact prices of the engines that a stage runs; how many were new."""
-        new = [variant for variant in self._groups[place] if variant not in self._known]
+    def _time(self, places: Sequence[tuple[int, int]]) -> bool:
+        """Learn the exact prices of the engines that stages run; whether any was new."""
+        new = [variant for variant in self._variants(places) if variant not in self._known]
         for variant in new:
             self._known[variant] = self._pricing.exact(variant)
-        return len(new)
+        return bool(new)
 
-    def _best(self, budget: int | None) -> tuple[Cuts, Cuts]:
-        """The fastest cuts, and the lightest of those nearly as fast.
+    def _confirm(self, *ways: Sequence[tuple[int, int]]) -> bool:
+        """Time the engines of several ways for a second time, in turn; whether any was left to."""
+        in_turn = chain(*zip_longest(*(self._variants(way) for way in ways)))
+        left = [v for v in dict.fromkeys(in_turn) if v is not None and v not in self._confirmed]
+        for variant in left:
+            self._known[variant] = self._pricing.again(variant)
+        self._confirmed |= set(left)
+        return bool(left)
+
+    def _variants(self, places: Sequence[tuple[int, int]]) -> list[Variant]:
+        """Those that run at all."""
+        return [variant for place in places for variant in self._groups[place]]
+
+    def _best(self, budget: int | None) -> Cuts:
+        """The cuts of the least price.
 
         A shortest path over the calls; at each, the ways that none beats in both time and bytes.
         """
@@ -193,7 +221,7 @@ class _Run:
                 f"no plan for {self._calls[0]}..{self._calls[-1]} holds its weights in {budget} bytes: "
                 "give the target more memory, or export fewer sizes"
             )
-        return found[0], [way for way in found if way.ms <= NEARLY * found[0].ms][-1]
+        return min(found, key=lambda way: way.price)
 
     def _cuts(self, places: Sequence[tuple[int, int]]) -> Cuts:
         starts = tuple(first for first, _ in places)

@@ -63,7 +63,11 @@ class Planner:
         mix = self._mixes[program.frame] = self._mix(program)
         pricer = self._pricer(program)
         pricing = Pricing(
-            pricer.exact, pricer.bound, pricer.weight_bytes, lambda made: self._fuses(program, made)
+            pricer.exact,
+            pricer.bound,
+            pricer.weight_bytes,
+            pricer.again,
+            lambda made: self._fuses(program, made),
         )
         starts, decisions = choose(program, mix, pricing, self.target.weight_budget)
         self.decisions[program.frame] = {

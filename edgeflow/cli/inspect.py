@@ -75,7 +75,7 @@ def _print_decisions(bundle: Bundle) -> None:
                 table.add_row(way, ", ".join(segments), f"{run['ms'][way]:.2f}", weights)
             out.print(table)
             out.print(
-                f"{run['engines_priced']} engines were priced; by prices and bounds no cuts are 1% faster, and none as fast are lighter"
+                f"{run['engines_priced']} engines were priced; no cuts are faster by prices and bounds, for 2.5% of the time a halving of memory"
             )
 
 

@@ -26,15 +26,22 @@ _pools: list[int] = []
 
 
 def shared_pool(threads: int) -> int:
-    """Threads of the pool that all sessions of this process share; it is made, with as many, if there is none."""
+    """Threads of the pool that all sessions of this process share; it is made, with as many, if there is none.
+
+    With it comes one arena for what lies between layers: engines run one after another, and with an arena
+    each they would all keep as much as their largest run took.
+    """
     if not _pools:
         ort.set_global_thread_pool_sizes(threads, 1)
+        memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+        doubling = ort.OrtArenaCfg(0, 0, -1, -1)  # as sessions' own: no limit, chunks of powers of two
+        ort.create_and_register_allocator(memory, doubling)
         _pools.append(threads)
     return _pools[0]
 
 
 class OnnxRuntimeBackend:
-    """Sessions that share one thread pool.
+    """Sessions that share one thread pool and one arena.
 
     Args:
         threads: of the pool. The pool belongs to the process: the first backend sets its size. Sessions
@@ -76,6 +83,7 @@ class OnnxRuntimeBackend:
             )
         options = ort.SessionOptions()
         options.use_per_session_threads = False
+        options.add_session_config_entry("session.use_env_allocators", "1")
         options.log_severity_level = 3
         for name, size in {**dims, **({} if batch is None else {"batch": batch})}.items():
             options.add_free_dimension_override_by_name(name, size)

@@ -120,3 +120,21 @@ def test_batches_are_kept_for_what_they_gain_in_frames(priced, monkeypatch, one,
     for variant in alone:
         made = device._measured(lambda batch: {1: one} if batch == 1 else several, variant)
         assert made == ({1: one} if device._batches(variant) == (1,) else kept)
+
+
+def test_an_engine_timed_again_costs_the_less_of_both(priced, monkeypatch):
+    """Batches found worth running stay, also where the second timing keeps others."""
+    timings = iter([{1: 10.0, 4: 30.0}, {1: 8.0, 8: 40.0}, {1: 9.0, 4: 20.0}])
+    pricer, alone, _ = priced
+    device = replace(pricer(LIKE_A_CPU), backend=open_backend("onnxruntime"), known={})
+    monkeypatch.setattr(type(device), "_timed", lambda self, variant: next(timings))
+    variant = alone[0]
+    assert device.exact(variant) == {1: 10.0, 4: 30.0}
+    assert device.again(variant) == {1: 8.0, 4: 30.0} == device.exact(variant)
+    assert device.again(variant) == {1: 8.0, 4: 20.0}
+
+
+def test_by_the_roofline_there_is_nothing_to_time_again(priced):
+    pricer, alone, _ = priced
+    device = pricer(LIKE_A_CPU)
+    assert all(device.again(variant) == device.exact(variant) for variant in alone)
