@@ -102,11 +102,11 @@ def has_plugins(bundle: Bundle, spec: EngineSpec) -> bool:
     return bool(bundle.manifest.graphs[spec.graph].plugins)
 
 
-def check_fits(bundle: Bundle, device: Nvidia, version: str) -> None:
-    """Refuse a bundle that this device cannot finish.
+def check_library(bundle: Bundle) -> None:
+    """Refuse a bundle that is not for TensorRT.
 
     Raises:
-        BackendError: says which target or release it is for, or how much memory is missing.
+        BackendError: says which target it is for.
     """
     target = bundle.manifest.target
     if target["library"] != "tensorrt":
@@ -114,6 +114,16 @@ def check_fits(bundle: Bundle, device: Nvidia, version: str) -> None:
             f"bundle {bundle.path} is for {target['name']} ({target['library']}), which needs no build: run it, or "
             "export it with --target desktop-gpu or a Jetson's"
         )
+
+
+def check_fits(bundle: Bundle, device: Nvidia, version: str) -> None:
+    """Refuse a bundle that this device cannot finish.
+
+    Raises:
+        BackendError: says which target or release it is for, or how much memory is missing.
+    """
+    check_library(bundle)
+    target = bundle.manifest.target
     oldest, newest = numbers(target["versions"][0]), numbers(target["versions"][-1])
     if not oldest <= numbers(version)[: len(oldest)] or numbers(version)[0] > newest[0]:
         first, last = target["versions"][0], target["versions"][-1]

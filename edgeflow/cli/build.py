@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from time import perf_counter
+from typing import Annotated, Any
 
 import typer
 
@@ -14,13 +16,29 @@ from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BackendError
-from edgeflow.runtime.backends import INSTALL
+from edgeflow.runtime.backends import INSTALL, open_backend
 from edgeflow.runtime.check import check
+from edgeflow.runtime.device import cpu_name
+from edgeflow.runtime.keep import keep_models
 from edgeflow.runtime.profile import profile
-from edgeflow.targets import nvidia, plugin_library
+from edgeflow.targets import nvidia, plugin_library, tensorrt_bundle
 
-if TYPE_CHECKING:
-    from edgeflow.targets.tensorrt_bundle import Built
+
+@dataclass(frozen=True)
+class _Finished:
+    """What a build did: for which device, where, with which engines, and the seconds that new ones took."""
+
+    device: dict[str, Any]
+    folder: str
+    engines: tuple[dict[str, Any], ...]
+    seconds: float
+
+    @property
+    def summary(self) -> str:
+        """In one line."""
+        there = sum(engine["found"] for engine in self.engines)
+        new = len(self.engines) - there
+        return f"{self.folder}: {len(self.engines)} engines, {new} built in {self.seconds:.0f} s, {there} were there"
 
 
 def build(
@@ -45,53 +63,84 @@ def build(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was built as JSON.")] = False,
 ) -> None:
-    """Build a bundle's TensorRT engines on this device, check them against the goldens, and time them.
+    """Build a bundle's engines on this device, check them against the goldens, and time them.
 
-    Needs the device's TensorRT, and neither torch nor onnx. Every engine is kept as soon as it is built: after
-    a kill or a power cut, the same command goes on where it stopped.
+    TensorRT's engines must be built before a bundle runs. OpenVINO's models may be: sessions on this
+    processor then load them in a fraction of the time. Needs neither torch nor onnx. Every engine is kept as soon as it
+    is built: after a kill or a power cut, the same command goes on where it stopped.
 
     Example: edgeflow build cain.edgeflow --size 1280x720
     """
     opened = open_bundle(bundle)
-    version = _tensorrt()
-    from edgeflow.targets.tensorrt_bundle import build_bundle, check_fits, engine_folder
-
-    device = nvidia.find()
-    check_fits(opened, device, version)
-    folder = engine_folder(bundle, device, version)
-    if not resume:
-        shutil.rmtree(folder, ignore_errors=True)
-    dims = dict(zip(("height", "width"), parse_size(size), strict=True)) if size else {}
-    library = _plugins(opened, device, folder, headers)
+    frame = parse_size(size) if size else None
+    library = opened.manifest.target["library"]
     with progress_bar() as bar:
         task = bar.add_task("build")
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
         try:
-            built = build_bundle(
-                opened,
-                dims,
-                device,
-                version,
-                plugin_library=library,
-                progress=lambda what, done, total: bar.update(
-                    task, description=what, completed=done, total=total
-                ),
-            )
+            finish = _compile_openvino if library == "openvino" else _build_tensorrt
+            built = finish(opened, frame, resume, headers, progress)
         except KeyboardInterrupt:
             err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
             raise typer.Exit(130) from None
     with err.status("check"):
         report = check(opened)
     with err.status("profile"):
-        costs = profile(opened, size=(dims["height"], dims["width"]) if dims else None).costs
+        costs = profile(opened, size=frame).costs
     save_costs(bundle, costs)
     if json:
-        print_json(
-            {"device": asdict(device), "engines": [asdict(one) for one in built], "check": report.to_json()}
-        )
+        print_json({**asdict(built), "check": report.to_json()})
     else:
-        _print(folder, built, report.passed)
+        out.print(f"{built.summary}; goldens {_verdict(report.passed)}", soft_wrap=True)
     if not report.passed:
         raise typer.Exit(1)
+
+
+def _build_tensorrt(
+    bundle: Bundle,
+    size: tuple[int, int] | None,
+    resume: bool,
+    headers: Path | None,
+    progress: Callable[[str, int, int], None],
+) -> _Finished:
+    """Plugins and engines for the NVIDIA device at hand."""
+    tensorrt_bundle.check_library(bundle)
+    version = _tensorrt()
+    device = nvidia.find()
+    tensorrt_bundle.check_fits(bundle, device, version)
+    folder = tensorrt_bundle.engine_folder(bundle.path, device, version)
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    dims = dict(zip(("height", "width"), size, strict=True)) if size else {}
+    library = _plugins(bundle, device, folder, headers)
+    built = tensorrt_bundle.build_bundle(
+        bundle, dims, device, version, plugin_library=library, progress=progress
+    )
+    seconds = sum(one.seconds for one in built if not one.found)
+    return _Finished(asdict(device), str(folder), tuple(map(asdict, built)), seconds)
+
+
+def _compile_openvino(
+    bundle: Bundle,
+    size: tuple[int, int] | None,
+    resume: bool,
+    headers: Path | None,
+    progress: Callable[[str, int, int], None],
+) -> _Finished:
+    """OpenVINO's models for the processor at hand."""
+    version = open_backend("openvino").version
+    from edgeflow.runtime.backends.openvino_store import engine_folder
+
+    folder = engine_folder(bundle.path, version)
+    if not resume:
+        shutil.rmtree(folder, ignore_errors=True)
+    start = perf_counter()
+    kept = keep_models(bundle, folder, size, lambda done, total: progress("compile", done, total))
+    device = {"name": cpu_name(), "openvino": version}
+    return _Finished(device, str(folder), tuple(map(asdict, kept)), perf_counter() - start)
 
 
 def _tensorrt() -> str:
@@ -122,10 +171,5 @@ def _plugins(bundle: Bundle, device: nvidia.Nvidia, folder: Path, headers: Path 
     return str(found)
 
 
-def _print(folder: Path, built: tuple[Built, ...], passed: bool) -> None:
-    new = [one for one in built if not one.found]
-    out.print(
-        f"{folder}: {len(built)} engines, {len(new)} built in {sum(one.seconds for one in new):.0f} s, "
-        f"{len(built) - len(new)} were there; goldens {'agree' if passed else 'DIFFER: see `edgeflow check`'}",
-        soft_wrap=True,
-    )
+def _verdict(passed: bool) -> str:
+    return "agree" if passed else "DIFFER: see `edgeflow check`"

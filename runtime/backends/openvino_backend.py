@@ -16,7 +16,8 @@ from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, GraphFile, OperatorTime
 from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
-from edgeflow.runtime.backends.openvino_join import join
+from edgeflow.runtime.backends.openvino_join import Joined, join
+from edgeflow.runtime.backends.openvino_store import CompiledFrom, Kept, find_compiled, keep_compiled
 from edgeflow.runtime.memory import HostMemory, Memory
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
@@ -35,6 +36,11 @@ A CPU without half arithmetic computes a graph that is itself typed in half prec
 
 class OpenVinoBackend:
     """Compiled models of one core; they share its thread pool, which sleeps when idle.
+
+    On a CPU, models that a bundle keeps for this machine are taken from there.
+
+    Attributes:
+        keeps: what has to be compiled is put into its bundle, for later sessions (`edgeflow build`).
 
     Args:
         threads: that an inference may use.
@@ -57,6 +63,7 @@ class OpenVinoBackend:
                 f"{', '.join(self._core.available_devices)}: install its driver, or run on another device"
             )
         self._timed = timed
+        self.keeps = False
         self.joins = self._device == "CPU" and not timed  # branches are not timed apart
         self._config: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "PERF_COUNT": timed}
         if self._device == "CPU":
@@ -72,24 +79,56 @@ class OpenVinoBackend:
         batch: int | None = None,
     ) -> OpenVinoEngine:
         """See `Backend.load`."""
-        with self._refusal(path.name):
-            model = self._read(path, inputs, outputs, dims, batch)
-            if precision == "bf16" and _holds_bf16(model):
-                precision = "typed bf16"
-            compiled = self._compile(model, precision)
+        graph = GraphFile(path, tuple(inputs), tuple(outputs))
+        source = CompiledFrom((graph,), dims, precision, batch)
+        compiled, precision, _ = self._compiled(source, path.name)
         built = _built(compiled, precision, self._device, path.name)
         return OpenVinoEngine(_Requests(compiled), built, self._timed)
 
     def load_joined(self, graphs: Sequence[GraphFile], dims: Mapping[str, int]) -> list[OpenVinoEngine]:
         """See `JoiningBackend.load_joined`."""
-        with self._refusal(f"{graphs[0].path.name} and {len(graphs) - 1} more"):
-            models = [self._read(graph.path, graph.inputs, graph.outputs, dims, 1) for graph in graphs]
-            joined = join(models)
-            requests = _Requests(self._compile(joined.model, "fp32"))
+        source = CompiledFrom(tuple(graphs), dims, "fp32", 1)
+        compiled, _, routes = self._compiled(source, f"{graphs[0].path.name} and {len(graphs) - 1} more")
+        requests = _Requests(compiled)
         return [
             OpenVinoEngine(requests, frozenset({"f32"}), route=(places, np.array(number, np.int32)))
-            for number, places in enumerate(joined.places)
+            for number, places in enumerate(routes)
         ]
+
+    def _compiled(self, source: CompiledFrom, what: str) -> tuple[Any, str, tuple[tuple[int, ...], ...]]:
+        """The compiled model, its precision, and the places of joined graphs' inputs: as kept, or compiled now."""
+        keepable = self._device == "CPU" and not self._timed
+        kept = find_compiled(source, self.version) if keepable else None
+        with self._refusal(what):
+            if kept is None and not self.keeps:
+                joined, precision = self._model(source)
+                return self._compile(joined.model, precision), precision, joined.places
+            if kept is None:
+                kept = self._keep(source)
+            return self._restore(kept), kept.precision, kept.places
+
+    def _model(self, source: CompiledFrom) -> tuple[Joined, str]:
+        """What is to be compiled, and the precision to compile it for."""
+        models = [self._read(g.path, g.inputs, g.outputs, source.dims, source.batch) for g in source.graphs]
+        if len(models) > 1:
+            return join(models, self.keeps), source.precision
+        typed = source.precision == "bf16" and _holds_bf16(models[0])
+        return Joined(models[0], ()), "typed bf16" if typed else source.precision
+
+    def _keep(self, source: CompiledFrom) -> Kept:
+        """Compile a model, and put it into its bundle without its weights."""
+        joined, precision = self._model(source)
+        blob = self._compile(joined.model, precision, CACHE_MODE="OPTIMIZE_SIZE").export_model().getvalue()
+        return keep_compiled(source, self.version, blob, precision, joined.places)
+
+    def _restore(self, kept: Kept) -> Any:
+        """A model as it was compiled before."""
+        config = self._settings(kept.precision) | {
+            "CACHE_MODE": "OPTIMIZE_SIZE",
+            "WEIGHTS_PATH": str(kept.weights),
+        }
+        blob = ov.Tensor(np.frombuffer(bytearray(kept.blob), np.uint8))
+        return self._core.import_model(blob, self._device, config)
 
     def _read(
         self,
@@ -112,9 +151,11 @@ class OpenVinoBackend:
         model.reshape(shapes)
         return model
 
-    def _compile(self, model: ov.Model, precision: str) -> Any:
-        config = self._config | {"INFERENCE_PRECISION_HINT": _hint(precision, self._device)}
-        return self._core.compile_model(model, self._device, config)
+    def _compile(self, model: ov.Model, precision: str, **options: str) -> Any:
+        return self._core.compile_model(model, self._device, self._settings(precision) | options)
+
+    def _settings(self, precision: str) -> dict[str, Any]:
+        return self._config | {"INFERENCE_PRECISION_HINT": _hint(precision, self._device)}
 
     @contextmanager
     def _refusal(self, what: str) -> Iterator[None]:

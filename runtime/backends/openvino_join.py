@@ -41,13 +41,15 @@ class _Branch:
     places: tuple[int, ...]
 
 
-def join(models: Sequence[ov.Model]) -> Joined:
+def join(models: Sequence[ov.Model], apart: bool = False) -> Joined:
     """Join models with equal outputs; inputs of equal shape and type become one.
 
     Args:
         models: of static shapes. They become part of the result.
+        apart: constants stay those that were read from a file, which is where an exported model finds them again.
     """
-    share_constants(models)  # before folding, which makes constants of the same names with other contents
+    if not apart:  # before folding, which makes constants of the same names with other contents
+        share_constants(models)
     for model in models:  # compiling walks over each node many times, and branches are not folded before
         folding = Manager()
         folding.register_pass(ConstantFolding())

@@ -94,6 +94,28 @@ def test_build_without_tensorrt_says_how_to_get_it(edgeflow, bundle_for_orin):
     assert len(said.err.strip().splitlines()) == 1
 
 
+def test_build_of_a_bundle_that_needs_none_says_so(edgeflow, tmp_path):
+    out = tmp_path / "cpu.edgeflow"
+    assert edgeflow("export", MODEL, "-o", out).code == 0
+    said = edgeflow("build", out)
+    assert said.code == 1 and "is for cpu (onnxruntime), which needs no build" in said.err
+
+
+def test_build_keeps_what_openvino_compiled(edgeflow, tmp_path):
+    out = tmp_path / "openvino.edgeflow"
+    assert edgeflow("export", MODEL, "--target", "openvino-cpu", "-o", out).code == 0
+    built = edgeflow("build", out, "--json")
+    assert built.code == 0, built.err
+    said = json.loads(built.out)
+    assert said["engines"] and not any(engine["found"] for engine in said["engines"])
+    assert all(graph["passed"] for graph in said["check"]["graphs"])
+    again = edgeflow("build", out)
+    count = len(said["engines"])
+    assert again.code == 0 and f"{count} engines, 0 built" in again.out and "goldens agree" in again.out
+    anew = edgeflow("build", out, "--anew")
+    assert anew.code == 0 and f"{count} engines, {count} built" in anew.out
+
+
 def test_sys_says_of_every_target_why_it_cannot_run(edgeflow):
     states = json.loads(edgeflow("sys", "--json").out)["targets"]
     assert states["cpu"] == "ready"

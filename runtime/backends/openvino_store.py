@@ -1,0 +1,133 @@
+"""Models that OpenVINO compiled on this machine, kept in a bundle so that later sessions start sooner.
+
+    engines/KEY/GRAPH-DIGEST.blob        what the CPU plugin made of one graph, or of several that were joined
+    engines/KEY/GRAPH-DIGEST.blob.json   its hash, and what the plugin does not tell
+
+KEY names the processor and the library's version, DIGEST what else a compiled model holds for: the very graphs and
+weights, shapes, outputs and precision; threads are up to each session. Weights are not in it: it reads them from the
+bundle's own file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from edgeflow.ir.bundle import MANIFEST, WEIGHTS
+from edgeflow.ir.files import write_atomically
+from edgeflow.runtime.backends.base import GraphFile
+from edgeflow.runtime.device import cpu_name
+
+
+@dataclass(frozen=True)
+class CompiledFrom:
+    """What a model is compiled from.
+
+    Attributes:
+        graphs: of one bundle; joined if several.
+        dims: values of the frame's free dimensions.
+        precision: asked for.
+        batch: rows of every run; any number if None.
+    """
+
+    graphs: tuple[GraphFile, ...]
+    dims: Mapping[str, int]
+    precision: str
+    batch: int | None
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A compiled model.
+
+    Attributes:
+        blob: what the plugin wrote.
+        weights: the file that it reads its weights from.
+        precision: that it was compiled for.
+        places: of joined graphs, which of the inputs are each one's own.
+    """
+
+    blob: bytes
+    weights: Path
+    precision: str
+    places: tuple[tuple[int, ...], ...]
+
+
+def engine_folder(bundle: Path, version: str) -> Path:
+    """Where the models compiled for this processor by this version of the library lie."""
+    key = re.sub(r"[^a-z0-9.]+", "-", f"{cpu_name()} openvino {version}".lower()).strip("-")
+    return bundle / "engines" / key
+
+
+def find_compiled(source: CompiledFrom, version: str) -> Kept | None:
+    """The model compiled from this, if it is kept and whole."""
+    folder = engine_folder(_bundle(source), version)
+    if not folder.is_dir():
+        return None
+    path = folder / f"{_name(source)}.blob"
+    try:
+        record = json.loads(_record_of(path).read_text())
+        blob = path.read_bytes()
+        places = tuple(map(tuple, record["places"]))
+        whole = sha256(blob).hexdigest() == record["sha256"]
+        return Kept(blob, _bundle(source) / WEIGHTS, record["precision"], places) if whole else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it is compiled anew
+
+
+def keep_compiled(
+    source: CompiledFrom, version: str, blob: bytes, precision: str, places: tuple[tuple[int, ...], ...]
+) -> Kept:
+    """Write a compiled model into the bundle; an interrupted write leaves the old one, or none.
+
+    Raises:
+        BundleError: the bundle cannot be written to.
+    """
+    path = engine_folder(_bundle(source), version) / f"{_name(source)}.blob"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, blob)
+    record = {
+        "sha256": sha256(blob).hexdigest(),
+        "precision": precision,
+        "places": places,
+        "graphs": [graph.path.name for graph in source.graphs],
+    }
+    write_atomically(_record_of(path), (json.dumps(record, indent=1) + "\n").encode())
+    return Kept(blob, _bundle(source) / WEIGHTS, precision, places)
+
+
+def _name(source: CompiledFrom) -> str:
+    files = json.loads((_bundle(source) / MANIFEST).read_text())["files"]
+    described = {
+        "graphs": [
+            {
+                "sha256": files[graph.path.relative_to(_bundle(source)).as_posix()]["sha256"],
+                "ports": [[asdict(port) for port in ports] for ports in (graph.inputs, graph.outputs)],
+            }
+            for graph in source.graphs
+        ],
+        "weights": files[WEIGHTS]["sha256"],
+        "dims": _used(source.graphs, source.dims),
+        "precision": source.precision,
+        "batch": source.batch,
+    }
+    digest = sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+    return f"{source.graphs[0].path.stem}-{digest[:12]}"
+
+
+def _used(graphs: Sequence[GraphFile], dims: Mapping[str, int]) -> dict[str, int]:
+    """The free dimensions that the graphs' inputs have."""
+    named = {d for graph in graphs for port in graph.inputs for d in port.shape if isinstance(d, str)}
+    return {d: size for d, size in dims.items() if d in named}
+
+
+def _bundle(source: CompiledFrom) -> Path:
+    return source.graphs[0].path.parent.parent
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_name(path.name + ".json")

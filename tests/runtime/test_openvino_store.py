@@ -1,0 +1,168 @@
+"""Compiled models that a bundle keeps for the machine that it is on."""
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from edgeflow.export.sample import moving_picture
+from edgeflow.ir.errors import InputError
+from edgeflow.runtime import Session, open_bundle
+from edgeflow.runtime.backends import openvino_backend
+from edgeflow.runtime.backends.openvino_store import engine_folder
+from edgeflow.runtime.keep import keep_models
+from edgeflow.targets import load
+
+SIZE = (200, 310)
+
+
+@pytest.fixture(
+    scope="module", params=[("routes", "fp32"), ("chained", "fp32"), ("chained", "bf16")], ids=str
+)
+def exported(request, export_tiny):
+    """Joined engines of one row; engines of several rows and shapes; and layers in bfloat16."""
+    strategy, precision = request.param
+    batches = (1,) if strategy == "routes" else (1, 2)
+    target = replace(load("openvino-cpu"), batches=batches).at(precision)
+    return export_tiny(f"kept-{strategy}-{precision}", target, strategy=strategy).path
+
+
+@pytest.fixture
+def bundle(exported, tmp_path):
+    copy = tmp_path / "kept.edgeflow"
+    shutil.copytree(exported, copy)
+    return copy
+
+
+def folder_of(bundle):
+    return engine_folder(bundle, openvino_backend.OpenVinoBackend.version)
+
+
+def keep(bundle):
+    return keep_models(open_bundle(bundle), folder_of(bundle), SIZE)
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """Names of the models that are compiled from now on."""
+    names = []
+    real = openvino_backend.OpenVinoBackend._compile
+
+    def compile_model(self, model, precision, **options):
+        names.append(model.friendly_name)
+        return real(self, model, precision, **options)
+
+    monkeypatch.setattr(openvino_backend.OpenVinoBackend, "_compile", compile_model)
+    return names
+
+
+def frames(bundle, **options):
+    session = Session(bundle, **options)
+    return [session.run(*pair) for pair in pairwise(moving_picture(*SIZE, time) for time in range(3))]
+
+
+def test_frames_of_kept_models_are_those_of_models_compiled_anew(bundle, compiled):
+    expected = frames(bundle)
+    count = len(compiled)
+    made = keep(bundle)
+    assert len(made) == count and not any(model.found for model in made)
+    del compiled[:]
+    found = frames(bundle)
+    assert not compiled
+    for one, other in zip(expected, found, strict=True):
+        assert one.trace.regions == other.trace.regions
+        assert all(map(np.array_equal, one.outputs, other.outputs))
+
+
+def test_weights_are_not_kept_a_second_time(bundle):
+    keep(bundle)
+    kept = sum(path.stat().st_size for path in folder_of(bundle).iterdir())
+    entries = open_bundle(bundle).manifest.graphs.values()
+    assert kept < 0.6 * sum(entry.weight_bytes for entry in entries)
+
+
+def test_what_is_there_stays(bundle, compiled):
+    keep(bundle)
+    del compiled[:]
+    assert all(model.found for model in keep(bundle)) and not compiled
+
+
+def test_other_sizes_of_frames_are_compiled_where_engines_depend_on_them(bundle, compiled):
+    keep(bundle)
+    del compiled[:]
+    session = Session(bundle)
+    session.prepare(120, 160)
+    (name,) = compiled
+    assert name.startswith("sd_finder")
+
+
+@pytest.mark.parametrize("harm", ["truncated", "altered", "no record", "record of nothing"])
+def test_what_is_damaged_is_compiled_anew(bundle, compiled, harm):
+    expected = frames(bundle)
+    keep(bundle)
+    blob = sorted(folder_of(bundle).glob("*.blob"))[0]
+    record = blob.with_name(blob.name + ".json")
+    data = blob.read_bytes()
+    match harm:
+        case "truncated":
+            blob.write_bytes(data[: len(data) // 2])
+        case "altered":
+            blob.write_bytes(data[:-9] + bytes(9))
+        case "no record":
+            record.unlink()
+        case _:
+            record.write_text("[]")
+    del compiled[:]
+    found = frames(bundle)
+    assert len(compiled) == 1
+    assert all(np.array_equal(a.outputs[0], b.outputs[0]) for a, b in zip(expected, found, strict=True))
+    assert [model.name for model in keep(bundle) if not model.found] == [blob.name]
+    del compiled[:]
+    assert frames(bundle) and not compiled
+
+
+def test_models_of_other_weights_are_not_taken(bundle, compiled):
+    """As after an export of a retrained model over the bundle, whose engines someone copied back."""
+    keep(bundle)
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest["files"]["graphs/weights.bin"]["sha256"] = "0" * 64
+    (bundle / "manifest.json").write_text(json.dumps(manifest))
+    del compiled[:]
+    Session(open_bundle(bundle, verify=False)).prepare(*SIZE)
+    assert compiled
+
+
+def test_models_of_another_version_are_not_taken(bundle, compiled, monkeypatch):
+    keep(bundle)
+    del compiled[:]
+    monkeypatch.setattr(openvino_backend.OpenVinoBackend, "version", "2030.1")
+    assert frames(bundle) and compiled
+
+
+def test_other_threads_run_what_is_kept(bundle, compiled):
+    keep(bundle)
+    del compiled[:]
+    session = Session(bundle, threads=1)
+    session.prepare(*SIZE)
+    engines = [graph.engine for graph in session.executor.loaded.values()]
+    for engine in engines:
+        assert engine._requests.compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    alone = {id(engine) for engine in engines if engine._route is None}
+    assert len(compiled) == (
+        0 if len(alone) == len(set(map(id, engines))) else 1
+    )  # other threads join other graphs
+
+
+def test_frames_for_comparison_are_not_those_that_are_kept(bundle):
+    """They come out before rounding: of these no model is kept."""
+    keep(bundle)
+    (first, *_) = frames(bundle, exact=True)
+    assert first.outputs[0].dtype == np.float32
+
+
+def test_a_bundle_for_any_size_needs_one(bundle):
+    with pytest.raises(InputError, match="give --size WIDTHxHEIGHT"):
+        keep_models(open_bundle(bundle), folder_of(bundle))
