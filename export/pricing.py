@@ -73,7 +73,7 @@ class Pricer:
         if self.backend is None:
             return known
         with self.watch.part("time engines"):
-            fresh = self._timed(variant)
+            fresh = self._timed(variant, tuple(known))
         lower = {batch: min(ms, fresh.get(batch, ms)) for batch, ms in known.items()}
         self.known[self._key(variant)] = lower
         return lower
@@ -108,7 +108,8 @@ class Pricer:
             engines[what] = sum(_initialiser_bytes(self.graph(part)) for part in variant.links)
         return sum(engines.values())
 
-    def _timed(self, variant: Variant) -> Mapping[int, float]:
+    def _timed(self, variant: Variant, batches: Sequence[int] = ()) -> Mapping[int, float]:
+        """Of these batch sizes, or of those that turn out worth running."""
         images = {value.name for value in self.program.values if value.image}
         model = link(variant, {part: self.graph(part) for part in variant.links}, images)
         inputs, outputs = self._ports(variant)
@@ -121,12 +122,12 @@ class Pricer:
             path = Path(folder) / "engine.onnx"
             path.write_bytes(model.SerializeToString())
             prices = self._measured(
-                lambda batch: backend.load(path, inputs, outputs, {}, precision, batch), variant
+                lambda batch: backend.load(path, inputs, outputs, {}, precision, batch), variant, batches
             )
         kernel = self._open_kernel(variant)
         if kernel is None:
             return prices
-        native = self._measured(lambda batch: kernel, variant)
+        native = self._measured(lambda batch: kernel, variant, batches)
         if native[1] < prices[1]:
             return native
         self.slower.add(self._key(variant))
@@ -148,11 +149,15 @@ class Pricer:
         source = ranged(model, [port.tensor for port in inputs], [drawn(inputs)])
         return quantised(source, layers, scheme_of(self.target.library))
 
-    def _measured(self, load: Callable[[int | None], Engine], variant: Variant) -> dict[int, float]:
-        """Of an engine built for one row, or of one for several batch sizes where these gain enough.
+    def _measured(
+        self, load: Callable[[int | None], Engine], variant: Variant, batches: Sequence[int] = ()
+    ) -> dict[int, float]:
+        """Of an engine built for one row, or of one for several batch sizes where these gain enough, or for those given.
 
         The latter may take longer for one row; its larger sizes must gain over the former.
         """
+        if batches:
+            return self._times(load(None if len(batches) > 1 else batches[0]), variant, batches)
         first, *larger = self._batches(variant)
         one = load(first)
         alone = self._times(one, variant, [first])

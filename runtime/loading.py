@@ -180,7 +180,7 @@ def _loads(
     backend: Backend,
     dims: Mapping[str, int],
 ) -> list[Sequence[str]]:
-    """Which graphs to load together: those with equal outputs, where a backend can join them.
+    """Which graphs to load together: those with equal outputs, where a backend can join them; the most at a time first.
 
     A joined engine takes a little longer, so graphs that most regions run stand alone. There are as many loads as
     run at a time, unless each then held a copy of many weights.
@@ -194,7 +194,7 @@ def _loads(
     for names in groups.values():
         heavy = max(entries[name].weight_bytes for name in names) > COPIED_BYTES
         loads += _shares(names, 1 if heavy else backend.loads_at_once)
-    return loads
+    return sorted(loads, key=len, reverse=True)  # so that all threads end at about the same time
 
 
 def _can_join(graphs: Sequence[StageGraph], entry: GraphEntry, dims: Mapping[str, int]) -> bool:

@@ -127,7 +127,7 @@ def test_an_engine_timed_again_costs_the_less_of_both(priced, monkeypatch):
     timings = iter([{1: 10.0, 4: 30.0}, {1: 8.0, 8: 40.0}, {1: 9.0, 4: 20.0}])
     pricer, alone, _ = priced
     device = replace(pricer(LIKE_A_CPU), backend=open_backend("onnxruntime"), known={})
-    monkeypatch.setattr(type(device), "_timed", lambda self, variant: next(timings))
+    monkeypatch.setattr(type(device), "_timed", lambda self, variant, batches=(): next(timings))
     variant = alone[0]
     assert device.exact(variant) == {1: 10.0, 4: 30.0}
     assert device.again(variant) == {1: 8.0, 4: 30.0} == device.exact(variant)
@@ -138,3 +138,18 @@ def test_by_the_roofline_there_is_nothing_to_time_again(priced):
     pricer, alone, _ = priced
     device = pricer(LIKE_A_CPU)
     assert all(device.again(variant) == device.exact(variant) for variant in alone)
+
+
+@pytest.mark.parametrize("sizes", [(1,), (1, 2, 8)])
+def test_sizes_that_are_known_are_timed_in_turn_on_one_engine(priced, monkeypatch, sizes):
+    asked = []
+
+    def measured(engine, memory, inputs, outputs, batches):
+        asked.append((engine, tuple(batches)))
+        return dict.fromkeys(batches, 1.0)
+
+    monkeypatch.setattr("edgeflow.export.pricing.measure", measured)
+    pricer, alone, _ = priced
+    device = replace(pricer(LIKE_A_CPU), backend=open_backend("onnxruntime"))
+    assert device._measured(lambda batch: batch, alone[0], sizes) == dict.fromkeys(sizes, 1.0)
+    assert asked == [(1 if sizes == (1,) else None, sizes)]
