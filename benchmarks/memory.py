@@ -107,7 +107,7 @@ def main(
 def _built(bundle: Path, copy: Path, size: tuple[int, int]) -> Path:
     """A copy of the bundle that keeps what OpenVINO compiled here, as `edgeflow build` leaves it."""
     shutil.copytree(bundle, copy)
-    keep_models(open_bundle(copy), engine_folder(copy, OpenVinoBackend.version), size)
+    keep_models(open_bundle(copy), engine_folder(copy, OpenVinoBackend.build), size)
     return copy
 
 

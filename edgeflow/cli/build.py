@@ -131,15 +131,16 @@ def _compile_openvino(
     progress: Callable[[str, int, int], None],
 ) -> _Finished:
     """OpenVINO's models for the processor at hand."""
-    version = open_backend("openvino").version
+    open_backend("openvino")  # says how to get it where it is missing
+    from edgeflow.runtime.backends.openvino_backend import OpenVinoBackend
     from edgeflow.runtime.backends.openvino_store import engine_folder
 
-    folder = engine_folder(bundle.path, version)
+    folder = engine_folder(bundle.path, OpenVinoBackend.build)
     if not resume:
         shutil.rmtree(folder, ignore_errors=True)
     start = perf_counter()
     kept = keep_models(bundle, folder, size, lambda done, total: progress("compile", done, total))
-    device = {"name": cpu_name(), "openvino": version}
+    device = {"name": cpu_name(), "openvino": OpenVinoBackend.build}
     return _Finished(device, str(folder), tuple(map(asdict, kept)), perf_counter() - start)
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import openvino as ov
 
-from edgeflow.ir.errors import BackendError
+from edgeflow.ir.errors import BackendError, EdgeflowError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, GraphFile, OperatorTime
 from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
@@ -40,6 +40,7 @@ class OpenVinoBackend:
     On a CPU, models that a bundle keeps for this machine are taken from there.
 
     Attributes:
+        build: the library's version to the commit, which compiled models hold for.
         keeps: what has to be compiled is put into its bundle, for later sessions (`edgeflow build`).
 
     Args:
@@ -50,6 +51,7 @@ class OpenVinoBackend:
 
     name = "openvino"
     version = ov.__version__.split("-")[0]
+    build = ov.__version__
     _device = "CPU"
 
     def __init__(self, threads: int, timed: bool = False, lanes: int = 1) -> None:
@@ -98,13 +100,14 @@ class OpenVinoBackend:
     def _compiled(self, source: CompiledFrom, what: str) -> tuple[Any, str, tuple[tuple[int, ...], ...]]:
         """The compiled model, its precision, and the places of joined graphs' inputs: as kept, or compiled now."""
         keepable = self._device == "CPU" and not self._timed
-        kept = find_compiled(source, self.version) if keepable else None
-        with self._refusal(what):
-            if kept is None and not self.keeps:
-                joined, precision = self._model(source)
-                return self._compile(joined.model, precision), precision, joined.places
-            if kept is None:
+        kept = find_compiled(source, self.build) if keepable else None
+        if kept is None:
+            with self._refusal(what):
+                if not self.keeps:
+                    joined, precision = self._model(source)
+                    return self._compile(joined.model, precision), precision, joined.places
                 kept = self._keep(source)
+        with self._refusal(f"the model kept for {what} (`edgeflow build --anew` makes another)"):
             return self._restore(kept), kept.precision, kept.places
 
     def _model(self, source: CompiledFrom) -> tuple[Joined, str]:
@@ -119,7 +122,7 @@ class OpenVinoBackend:
         """Compile a model, and put it into its bundle without its weights."""
         joined, precision = self._model(source)
         blob = self._compile(joined.model, precision, CACHE_MODE="OPTIMIZE_SIZE").export_model().getvalue()
-        return keep_compiled(source, self.version, blob, precision, joined.places)
+        return keep_compiled(source, self.build, blob, precision, joined.places)
 
     def _restore(self, kept: Kept) -> Any:
         """A model as it was compiled before."""
@@ -166,6 +169,8 @@ class OpenVinoBackend:
         """
         try:
             yield
+        except EdgeflowError:
+            raise
         except Exception as error:
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "")
             raise BackendError(f"OpenVINO {self.version} refuses {what}: {reason}") from error

@@ -3,7 +3,7 @@
     engines/KEY/GRAPH-DIGEST.blob        what the CPU plugin made of one graph, or of several that were joined
     engines/KEY/GRAPH-DIGEST.blob.json   its hash, and what the plugin does not tell
 
-KEY names the processor and the library's version, DIGEST what else a compiled model holds for: the very graphs and
+KEY names the processor and the library's build, DIGEST what else a compiled model holds for: the very graphs and
 weights, shapes, outputs and precision; threads are up to each session. Weights are not in it: it reads them from the
 bundle's own file.
 """
@@ -18,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS
+from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import write_atomically
 from edgeflow.runtime.backends.base import GraphFile
 from edgeflow.runtime.device import cpu_name
@@ -57,15 +58,15 @@ class Kept:
     places: tuple[tuple[int, ...], ...]
 
 
-def engine_folder(bundle: Path, version: str) -> Path:
-    """Where the models compiled for this processor by this version of the library lie."""
-    key = re.sub(r"[^a-z0-9.]+", "-", f"{cpu_name()} openvino {version}".lower()).strip("-")
+def engine_folder(bundle: Path, build: str) -> Path:
+    """Where the models compiled for this processor by this build of the library lie."""
+    key = re.sub(r"[^a-z0-9.]+", "-", f"{cpu_name()} openvino {build}".lower()).strip("-")
     return bundle / "engines" / key
 
 
-def find_compiled(source: CompiledFrom, version: str) -> Kept | None:
+def find_compiled(source: CompiledFrom, build: str) -> Kept | None:
     """The model compiled from this, if it is kept and whole."""
-    folder = engine_folder(_bundle(source), version)
+    folder = engine_folder(_bundle(source), build)
     if not folder.is_dir():
         return None
     path = folder / f"{_name(source)}.blob"
@@ -80,15 +81,20 @@ def find_compiled(source: CompiledFrom, version: str) -> Kept | None:
 
 
 def keep_compiled(
-    source: CompiledFrom, version: str, blob: bytes, precision: str, places: tuple[tuple[int, ...], ...]
+    source: CompiledFrom, build: str, blob: bytes, precision: str, places: tuple[tuple[int, ...], ...]
 ) -> Kept:
     """Write a compiled model into the bundle; an interrupted write leaves the old one, or none.
 
     Raises:
         BundleError: the bundle cannot be written to.
     """
-    path = engine_folder(_bundle(source), version) / f"{_name(source)}.blob"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path = engine_folder(_bundle(source), build) / f"{_name(source)}.blob"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(
+            f"cannot write {path.parent}: {error.strerror}; make the bundle writable"
+        ) from error
     write_atomically(path, blob)
     record = {
         "sha256": sha256(blob).hexdigest(),

@@ -118,7 +118,7 @@ def test_the_planner_takes_what_was_timed_fastest(compiled, frames, monkeypatch)
 def in_turn(slow):
     """Prices by which whatever holds an AdaBD in a graph is slow."""
 
-    def measured(pricer, load, variant):
+    def measured(pricer, load, variant, batches=()):
         has = any(link.call.segment == "blend" for link in variant.links)
         native = type(load(1)).__name__ == "AdaBDEngine"
         return {1: slow * (1 + len(variant.links)) if has and not native else 1.0}

@@ -3,13 +3,14 @@
 import json
 import shutil
 from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from edgeflow.export.sample import moving_picture
-from edgeflow.ir.errors import InputError
+from edgeflow.ir.errors import BackendError, BundleError, InputError
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.backends import openvino_backend
 from edgeflow.runtime.backends.openvino_store import engine_folder
@@ -38,7 +39,7 @@ def bundle(exported, tmp_path):
 
 
 def folder_of(bundle):
-    return engine_folder(bundle, openvino_backend.OpenVinoBackend.version)
+    return engine_folder(bundle, openvino_backend.OpenVinoBackend.build)
 
 
 def keep(bundle):
@@ -124,6 +125,17 @@ def test_what_is_damaged_is_compiled_anew(bundle, compiled, harm):
     assert frames(bundle) and not compiled
 
 
+def test_a_whole_file_that_the_library_refuses_is_named(bundle):
+    keep(bundle)
+    for blob in folder_of(bundle).glob("*.blob"):
+        blob.write_bytes(b"no model")
+        record = blob.with_name(blob.name + ".json")
+        digest = sha256(b"no model").hexdigest()
+        record.write_text(json.dumps({**json.loads(record.read_text()), "sha256": digest}))
+    with pytest.raises(BackendError, match=r"refuses the model kept for .*edgeflow build --anew"):
+        Session(bundle).prepare(*SIZE)
+
+
 def test_models_of_other_weights_are_not_taken(bundle, compiled):
     """As after an export of a retrained model over the bundle, whose engines someone copied back."""
     keep(bundle)
@@ -138,7 +150,7 @@ def test_models_of_other_weights_are_not_taken(bundle, compiled):
 def test_models_of_another_version_are_not_taken(bundle, compiled, monkeypatch):
     keep(bundle)
     del compiled[:]
-    monkeypatch.setattr(openvino_backend.OpenVinoBackend, "version", "2030.1")
+    monkeypatch.setattr(openvino_backend.OpenVinoBackend, "build", "2030.1-1")
     assert frames(bundle) and compiled
 
 
@@ -161,6 +173,12 @@ def test_frames_for_comparison_are_not_those_that_are_kept(bundle):
     keep(bundle)
     (first, *_) = frames(bundle, exact=True)
     assert first.outputs[0].dtype == np.float32
+
+
+def test_a_bundle_that_cannot_be_written_to_says_so(bundle):
+    (bundle / "engines").write_text("in the way")
+    with pytest.raises(BundleError, match=r"cannot write .*engines.*make the bundle writable"):
+        keep(bundle)
 
 
 def test_a_bundle_for_any_size_needs_one(bundle):
