@@ -25,6 +25,15 @@ from edgeflow.targets import nvidia, plugin_library, tensorrt_bundle
 
 
 @dataclass(frozen=True)
+class _Asked:
+    """The command's options: (height, width) of frames to come, whether to keep what is there, TensorRT's headers."""
+
+    size: tuple[int, int] | None
+    resume: bool
+    headers: Path | None
+
+
+@dataclass(frozen=True)
 class _Finished:
     """What a build did: for which device, where, with which engines, and the seconds that new ones took."""
 
@@ -82,7 +91,7 @@ def build(
 
         try:
             finish = _compile_openvino if library == "openvino" else _build_tensorrt
-            built = finish(opened, frame, resume, headers, progress)
+            built = finish(opened, _Asked(frame, resume, headers), progress)
         except KeyboardInterrupt:
             err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
             raise typer.Exit(130) from None
@@ -99,23 +108,17 @@ def build(
         raise typer.Exit(1)
 
 
-def _build_tensorrt(
-    bundle: Bundle,
-    size: tuple[int, int] | None,
-    resume: bool,
-    headers: Path | None,
-    progress: Callable[[str, int, int], None],
-) -> _Finished:
+def _build_tensorrt(bundle: Bundle, asked: _Asked, progress: Callable[[str, int, int], None]) -> _Finished:
     """Plugins and engines for the NVIDIA device at hand."""
     tensorrt_bundle.check_library(bundle)
     version = _tensorrt()
     device = nvidia.find()
     tensorrt_bundle.check_fits(bundle, device, version)
     folder = tensorrt_bundle.engine_folder(bundle.path, device, version)
-    if not resume:
+    if not asked.resume:
         shutil.rmtree(folder, ignore_errors=True)
-    dims = dict(zip(("height", "width"), size, strict=True)) if size else {}
-    library = _plugins(bundle, device, folder, headers)
+    dims = dict(zip(("height", "width"), asked.size, strict=True)) if asked.size else {}
+    library = _plugins(bundle, device, folder, asked.headers)
     built = tensorrt_bundle.build_bundle(
         bundle, dims, device, version, plugin_library=library, progress=progress
     )
@@ -123,23 +126,17 @@ def _build_tensorrt(
     return _Finished(asdict(device), str(folder), tuple(map(asdict, built)), seconds)
 
 
-def _compile_openvino(
-    bundle: Bundle,
-    size: tuple[int, int] | None,
-    resume: bool,
-    headers: Path | None,
-    progress: Callable[[str, int, int], None],
-) -> _Finished:
+def _compile_openvino(bundle: Bundle, asked: _Asked, progress: Callable[[str, int, int], None]) -> _Finished:
     """OpenVINO's models for the processor at hand."""
     open_backend("openvino")  # says how to get it where it is missing
     from edgeflow.runtime.backends.openvino_backend import OpenVinoBackend
     from edgeflow.runtime.backends.openvino_store import engine_folder
 
     folder = engine_folder(bundle.path, OpenVinoBackend.build)
-    if not resume:
+    if not asked.resume:
         shutil.rmtree(folder, ignore_errors=True)
     start = perf_counter()
-    kept = keep_models(bundle, folder, size, lambda done, total: progress("compile", done, total))
+    kept = keep_models(bundle, folder, asked.size, lambda done, total: progress("compile", done, total))
     device = {"name": cpu_name(), "openvino": OpenVinoBackend.build}
     return _Finished(device, str(folder), tuple(map(asdict, kept)), perf_counter() - start)
 
