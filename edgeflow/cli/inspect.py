@@ -75,7 +75,7 @@ def _print_decisions(bundle: Bundle) -> None:
                 table.add_row(way, ", ".join(segments), f"{run['ms'][way]:.2f}", weights)
             out.print(table)
             out.print(
-                f"{run['engines_priced']} engines were priced; no cuts cost less, where half the memory is worth 2.5% of the time"
+                f"{run['engines_priced']} engines were priced; no cuts cost less, time and memory taken together"
             )
 
 

@@ -4,7 +4,7 @@
     engines/KEY/GRAPH-DIGEST.blob.json   its hash, and what the plugin does not tell
 
 KEY names the processor and the library's build, DIGEST what else a compiled model holds for: the very graphs and
-weights, shapes, outputs and precision; threads are up to each session. Weights are not in it: it reads them from the
+weights, shapes, outputs, precision and our own version; threads are up to each session. Weights are not in it: it reads them from the
 bundle's own file.
 """
 
@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
+import edgeflow
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import write_atomically
@@ -117,6 +118,7 @@ def _name(source: CompiledFrom) -> str:
             for graph in source.graphs
         ],
         "weights": files[WEIGHTS]["sha256"],
+        "edgeflow": edgeflow.__version__,  # which reads and joins the graphs
         "dims": _used(source.graphs, source.dims),
         "precision": source.precision,
         "batch": source.batch,

@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+import edgeflow
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.errors import BackendError, BundleError, InputError
 from edgeflow.runtime import Session, open_bundle
@@ -147,10 +148,13 @@ def test_models_of_other_weights_are_not_taken(bundle, compiled):
     assert compiled
 
 
-def test_models_of_another_version_are_not_taken(bundle, compiled, monkeypatch):
+@pytest.mark.parametrize(
+    ("owner", "name"), [(openvino_backend.OpenVinoBackend, "build"), (edgeflow, "__version__")], ids=str
+)
+def test_models_of_another_version_are_not_taken(bundle, compiled, monkeypatch, owner, name):
     keep(bundle)
     del compiled[:]
-    monkeypatch.setattr(openvino_backend.OpenVinoBackend, "build", "2030.1-1")
+    monkeypatch.setattr(owner, name, "2030.1-1")
     assert frames(bundle) and compiled
 
 
