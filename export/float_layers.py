@@ -16,7 +16,7 @@ from onnx.helper import make_node, make_tensor_value_info
 
 from edgeflow.export.calibrate import Seen
 from edgeflow.export.plugin_bodies import with_bodies
-from edgeflow.export.qdq import Ranged, Scheme, layers_of, quantised, shared_session, with_neighbours
+from edgeflow.export.qdq import Ranged, Scheme, layers_of, quantised, read_by, shared_session, with_neighbours
 from edgeflow.ir.sqnr import worst_sqnr_db
 
 RANKED_ROWS = 4
@@ -40,7 +40,7 @@ def worst_first(source: Ranged, seen: Seen, scheme: Scheme) -> list[str]:
     names = [port.tensor for port in seen.inputs]
 
     def alone(layer: str) -> float:
-        on = _touched(source.graph, layer)
+        on = _touched(source.graph, layer, scheme)
         flags = {flag: np.array(tensor in on) for tensor, flag in switched.flags.items()}
         made = [session.run(outputs, {**dict(zip(names, row, strict=True)), **flags}) for row in rows]
         return worst_sqnr_db(made, wanted)
@@ -111,8 +111,8 @@ def _switched(source: Ranged, scheme: Scheme) -> _Switched:
     return _Switched(graph, flags)
 
 
-def _touched(graph: onnx.ModelProto, layer: str) -> set[str]:
+def _touched(graph: onnx.ModelProto, layer: str, scheme: Scheme) -> set[str]:
     """Tensors that are quantised when this layer is, and no other."""
-    nodes = with_neighbours(graph, [layer])
+    nodes = with_neighbours(graph, [layer], scheme)
     weights = {name for node in nodes if node.name == layer for name in node.input[1:2]}
-    return weights | {name for node in nodes for name in (node.input[0], node.output[0])}
+    return weights | {name for node in nodes for name in (*read_by(node), node.output[0])}

@@ -107,9 +107,8 @@ class Planner:
         if self._backend is None:
             return graph
         port, values = self._pricer(program).port, dict(part.variant)
-        inputs, outputs = (
-            [port(n, values) for n in names] for names in (part.call.inputs, part.call.outputs)
-        )
+        inputs = [replace(port(n, values), tensor=f"in.{i}") for i, n in enumerate(part.call.inputs)]
+        outputs = [replace(port(n, values), tensor=f"out.{i}") for i, n in enumerate(part.call.outputs)]
         return faster_form(graph, inputs, outputs, self._backend, f"segment {part.call.segment}")
 
     def kernel(self, program: Program, variant: Variant) -> KernelDraft | None:

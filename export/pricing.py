@@ -14,6 +14,7 @@ from edgeflow.export.kernels import KernelDraft
 from edgeflow.export.link import link
 from edgeflow.export.plan import Link, StageDraft, Variant
 from edgeflow.export.stopwatch import Stopwatch
+from edgeflow.export.trials import faster_form
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS
@@ -117,7 +118,7 @@ class Pricer:
         assert backend is not None
         precision = self._precision(variant)
         if precision == "int8":
-            model = self._quantised(model, inputs)
+            model = faster_form(self._quantised(model, inputs), inputs, outputs, backend, "an engine", "int8")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "engine.onnx"
             path.write_bytes(model.SerializeToString())

@@ -33,6 +33,8 @@ Rows = Sequence[tuple[Array, ...]]
 LAYERS = ("Conv", "Gemm", "MatMul")
 BESIDE = ("LeakyRelu", "Relu", "Pad")
 """Operators that are quantised too where they stand next to a quantised layer: it then reads and writes int8."""
+MOVING = ("Concat", "DepthToSpace")
+"""The same on processors. (TensorRT moves quantisation past them by itself.)"""
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,12 @@ class Scheme:
     Attributes:
         activations: their type.
         options: of ONNX Runtime's quantiser.
+        beside: operators that are quantised too where they stand next to a quantised layer.
         judge: engine library that quantised engines are judged with, here and now.
     """
 
     activations: QuantType
+    beside: tuple[str, ...]
     options: Mapping[str, bool]
     judge: str
 
@@ -53,8 +57,10 @@ class Scheme:
 def scheme_of(library: str) -> Scheme:
     """What an engine library wants. Engines are judged where they will run, if that can be here."""
     if library == "tensorrt":
-        return Scheme(QuantType.QInt8, {"ActivationSymmetric": True, "QuantizeBias": False}, "onnxruntime")
-    return Scheme(QuantType.QUInt8, {}, library)
+        return Scheme(
+            QuantType.QInt8, BESIDE, {"ActivationSymmetric": True, "QuantizeBias": False}, "onnxruntime"
+        )
+    return Scheme(QuantType.QUInt8, BESIDE + MOVING, {}, library)
 
 
 @dataclass(frozen=True)
@@ -83,13 +89,18 @@ def _of_single_planes(node: onnx.NodeProto, weight: Sequence[int]) -> bool:
     return node.op_type == "Conv" and weight[1] == 1 and group == 1
 
 
-def with_neighbours(graph: onnx.ModelProto, layers: Collection[str]) -> list[onnx.NodeProto]:
+def with_neighbours(graph: onnx.ModelProto, layers: Collection[str], scheme: Scheme) -> list[onnx.NodeProto]:
     """The nodes that are quantised when these layers are."""
     chosen = [node for node in graph.graph.node if node.name in layers]
     read = {node.input[0] for node in chosen}
     made = {name for node in chosen for name in node.output}
-    beside = [node for node in graph.graph.node if node.op_type in BESIDE]
-    return chosen + [node for node in beside if node.input[0] in made or node.output[0] in read]
+    beside = [node for node in graph.graph.node if node.op_type in scheme.beside]
+    return chosen + [node for node in beside if made & set(read_by(node)) or node.output[0] in read]
+
+
+def read_by(node: onnx.NodeProto) -> list[str]:
+    """The activations that a node reads which may be quantised."""
+    return list(node.input) if node.op_type == "Concat" else list(node.input[:1])
 
 
 def ranged(graph: onnx.ModelProto, inputs: Sequence[str], rows: Rows) -> Ranged:
@@ -103,7 +114,9 @@ def ranged(graph: onnx.ModelProto, inputs: Sequence[str], rows: Rows) -> Ranged:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         onnx.save(with_bodies(graph), path)
-        calibrater = _Calibrater(path, [*LAYERS, *BESIDE], augmented_model_path=f"{folder}/augmented.onnx")
+        calibrater = _Calibrater(
+            path, [*LAYERS, *BESIDE, *MOVING], augmented_model_path=f"{folder}/augmented.onnx"
+        )
         calibrater.augment_graph()
         calibrater.create_inference_session()
         calibrater.collect_data(_Reader(inputs, rows))
@@ -162,10 +175,12 @@ def quantised(source: Ranged, layers: Collection[str], scheme: Scheme, **options
     """
     graph = onnx.ModelProto()
     graph.CopyFrom(source.graph)
-    nodes = [node.name for node in with_neighbours(graph, layers)]
+    nodes = [node.name for node in with_neighbours(graph, layers, scheme)]
     types = (QuantType.QInt8, scheme.activations)
     every = {**scheme.options, **options}
-    quantiser = QDQQuantizer(graph, True, False, *types, source.ranges, nodes, [], [*LAYERS, *BESIDE], every)
+    quantiser = QDQQuantizer(
+        graph, True, False, *types, source.ranges, nodes, [], [*LAYERS, *scheme.beside], every
+    )
     quantiser.quantize_model()
     quantiser.model.topological_sort()
     made: onnx.ModelProto = quantiser.model.model

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -14,35 +13,44 @@ from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import Backend
 from edgeflow.runtime.device import measure
 
-TRIED = ("fold-parallel-conv",)
+TRIED = {"fp32": ("fold-parallel-conv",), "int8": ("dense-groups",)}
+"""By precision: of segments before anything else is done to them, and of quantised engines."""
+
+CLEARLY = 0.95
+"""Share of a form's time that another one may take at most to replace it."""
 
 
 def faster_form(
-    graph: onnx.ModelProto, inputs: Sequence[Port], outputs: Sequence[Port], backend: Backend, where: str
+    graph: onnx.ModelProto,
+    inputs: Sequence[Port],
+    outputs: Sequence[Port],
+    backend: Backend,
+    where: str,
+    precision: str = "fp32",
 ) -> onnx.ModelProto:
-    """A lowered segment as it is, or rewritten where that was timed to be faster.
+    """A graph as it is, or rewritten where that was timed to be clearly faster.
 
     Args:
-        graph: of the segment.
+        graph: a lowered segment, or a quantised engine.
         inputs: what it reads, in order, all dimensions known.
-        outputs: what it makes, in order.
-        backend: times both.
-        where: the segment, for messages.
+        outputs: what it makes, in order, all dimensions known.
+        backend: times both forms.
+        where: the segment or engine, for messages.
+        precision: of the graph.
     """
-    rewritten = run_passes(graph, TRIED, where)
+    rewritten = run_passes(graph, TRIED[precision], where)
     if rewritten is graph:
         return graph
-    given = [replace(port, tensor=f"in.{i}") for i, port in enumerate(inputs)]
-    made = [replace(port, tensor=f"out.{i}") for i, port in enumerate(outputs)]
-    return min((graph, rewritten), key=lambda form: time_graph(form, given, made, backend))
+    before, after = (time_graph(form, inputs, outputs, backend, precision) for form in (graph, rewritten))
+    return rewritten if after < CLEARLY * before else graph
 
 
 def time_graph(
-    graph: onnx.ModelProto, inputs: Sequence[Port], outputs: Sequence[Port], backend: Backend
+    graph: onnx.ModelProto, inputs: Sequence[Port], outputs: Sequence[Port], backend: Backend, precision: str
 ) -> float:
     """Milliseconds of a run for one region."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "segment.onnx"
+        path = Path(folder) / "graph.onnx"
         path.write_bytes(graph.SerializeToString())
-        engine = backend.load(path, inputs, outputs, {})
+        engine = backend.load(path, inputs, outputs, {}, precision)
         return measure(engine, backend.memory, inputs, outputs, [1])[1]

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from edgeflow.export.passes import (
     align_channels,
     cast_at_edges,
+    dense_groups,
     fold_parallel_conv,
     polyphase_resize,
     select_bytes,
@@ -23,6 +24,7 @@ from edgeflow.ir.errors import ExportError
 
 PASSES: dict[str, Callable[[gs.Graph], int]] = {
     "fold-parallel-conv": fold_parallel_conv.rewrite,
+    "dense-groups": dense_groups.rewrite,
     "polyphase-resize": polyphase_resize.rewrite,
     "unshuffle-conv": unshuffle_conv.rewrite,
     "select-bytes": select_bytes.rewrite,
