@@ -43,6 +43,22 @@ STEPS = (
 """Of the waterfall."""
 
 
+RANKS = ("small", "full", "chained", "routes", "auto", "fp32", "bf16", "int8")
+"""Of presets, plans and precisions, in the order of rows."""
+
+
+def _place(record: Record) -> tuple[Any, ...]:
+    """Where a record's row stands; records that say none of this stay in the order in which they were made."""
+    preset, precision, plan = (
+        RANKS.index(named) if named in RANKS else -1
+        for named in (record.get(what, "").split(",")[0] for what in ("preset", "precision", "plan"))
+    )
+    width, _, height = record.get("size", "0x0").partition("x")
+    pixels, threads = int(width) * int(height), record.get("threads", 0)
+    built = record.get("plan", "").endswith("built")
+    return preset, precision, record.get("in_flight", 1), pixels, threads, record.get("backend", ""), built, plan
+
+
 def _step(record: Record, name: str) -> str:
     return f"{record['steps'][name]:.1f}"
 
@@ -369,7 +385,8 @@ def main() -> None:
         records = [r for r in json.loads(path.read_text()) if r.get("kind", "") == kind]
         if not records:
             continue
-        parts.append(f"## {title}\n\n{how}\n\n{_table(records, columns)}\n{_machines(records)}\n")
+        table = _table(sorted(records, key=_place), columns)
+        parts.append(f"## {title}\n\n{how}\n\n{table}\n{_machines(records)}\n")
     PAGE.write_text("\n".join(parts).rstrip() + "\n")
 
 
