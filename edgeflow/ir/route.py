@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TypeAlias
 
 import numpy as np
@@ -135,16 +136,16 @@ class Condition:
     def mask(self, routes: Routes, axes: Mapping[str, Axis], regions: int) -> NDArray[np.bool_]:
         """Truth per region: (regions,) bool."""
         if self.op == "in":
-            chosen = [axes[self.variable].index(value) for value in self.values]
-            return np.broadcast_to(np.isin(routes[self.variable], chosen), (regions,))
+            axis, chosen = axes[self.variable], routes[self.variable]
+            equal = [chosen == axis.index(value) for value in self.values]
+            return np.broadcast_to(reduce(np.logical_or, equal, np.False_), (regions,))
         if self.op in ("true", "false"):
             return np.full(regions, self.op == "true")
         masks = [term.mask(routes, axes, regions) for term in self.terms]
         if self.op == "not":
             return ~masks[0]
         join = np.logical_and if self.op == "and" else np.logical_or
-        joined: NDArray[np.bool_] = join.reduce(np.stack(masks))
-        return joined
+        return reduce(join, masks)
 
     def to_json(self) -> list[object]:
         """Nested lists, read back by `from_json`."""
