@@ -72,7 +72,7 @@ class Planner:
         starts, decisions = choose(program, mix, pricing, self.target.weight_budget)
         self.decisions[program.frame] = {
             "routes": mix.source,
-            "prices": "timed on this machine" if self._backend else "the target's roofline",
+            "prices": "runs timed on this machine" if self._backend else "the target's roofline",
             "runs": [decision.to_json(program) for decision in decisions],
         }
         return plan(program, strategy, starts)
