@@ -34,7 +34,7 @@ LAYERS = ("Conv", "Gemm", "MatMul")
 BESIDE = ("LeakyRelu", "Relu", "Pad")
 """Operators that are quantised too where they stand next to a quantised layer: it then reads and writes int8."""
 MOVING = ("Concat", "DepthToSpace")
-"""The same on processors. (TensorRT moves quantisation past them by itself.)"""
+"""The same on processors. In graphs of half precision, as TensorRT gets them, ONNX Runtime refuses quantised joins."""
 
 
 @dataclass(frozen=True)
