@@ -16,7 +16,7 @@ from onnx.helper import make_node, make_tensor_value_info
 
 from edgeflow.export.calibrate import Seen
 from edgeflow.export.plugin_bodies import with_bodies
-from edgeflow.export.qdq import Ranged, Scheme, layers_of, quantised, read_by, shared_session, with_neighbours
+from edgeflow.export.qdq import Ranged, Scheme, layers_of, quantised, read_by, guest_session, with_neighbours
 from edgeflow.ir.sqnr import worst_sqnr_db
 
 RANKED_ROWS = 4
@@ -34,7 +34,7 @@ def worst_first(source: Ranged, seen: Seen, scheme: Scheme) -> list[str]:
         scheme: what activations become.
     """
     switched = _switched(source, scheme)
-    session = shared_session(with_bodies(switched.graph).SerializeToString())
+    session = guest_session(with_bodies(switched.graph).SerializeToString())
     outputs = [port.tensor for port in seen.outputs]
     rows, wanted = seen.rows[:RANKED_ROWS], seen.wanted[:RANKED_ROWS]
     names = [port.tensor for port in seen.inputs]

@@ -25,7 +25,7 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from edgeflow.export.calibrate import Array
 from edgeflow.export.plugin_bodies import with_bodies
 from edgeflow.ir.plan import Port
-from edgeflow.runtime.backends.onnxruntime_backend import shared_pool
+from edgeflow.runtime.backends.onnxruntime_backend import guest_options
 
 Rows = Sequence[tuple[Array, ...]]
 """The inputs of single regions, in a graph's order."""
@@ -126,18 +126,15 @@ def ranged(graph: onnx.ModelProto, inputs: Sequence[str], rows: Rows) -> Ranged:
 
 
 class _Calibrater(MinMaxCalibrater):  # type: ignore[misc]
-    """ONNX Runtime's, on the thread pool that all sessions of this process share."""
+    """ONNX Runtime's, with threads as our sessions have them."""
 
     def create_inference_session(self) -> None:
-        self.infer_session = shared_session(self.augmented_model_path)
+        self.infer_session = guest_session(self.augmented_model_path)
 
 
-def shared_session(model: str | bytes) -> ort.InferenceSession:
-    """A session on the thread pool that all sessions of this process share."""
-    shared_pool(len(os.sched_getaffinity(0)))
-    options = ort.SessionOptions()
-    options.use_per_session_threads = False
-    options.log_severity_level = 3
+def guest_session(model: str | bytes) -> ort.InferenceSession:
+    """A session on all processors that leaves the process's other sessions as they are."""
+    options = guest_options(len(os.sched_getaffinity(0)))
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 

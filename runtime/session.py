@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from math import log
 from pathlib import Path
@@ -67,6 +68,7 @@ class Session:
         self._idle: SimpleQueue[Executor] = SimpleQueue()
         self._size: tuple[int, ...] = ()
         self._preparing = Lock()
+        self._process = os.getpid()
 
     def __call__(self, *inputs: Array) -> Any:
         """Run one frame and return its output, or a tuple of them."""
@@ -80,8 +82,8 @@ class Session:
             inputs: images (h, w, 3) uint8, tensors float32 without batch dimension.
 
         Raises:
-            InputError: an input's shape or type is wrong, or differs from the stream's; or as many
-                threads as may be are running a frame.
+            InputError: an input's shape or type is wrong, or differs from the stream's; as many threads as
+                may be are running a frame; or the process was forked since the session was opened.
         """
         with self._preparing:
             self._accept(inputs)
@@ -99,6 +101,11 @@ class Session:
 
     def _accept(self, inputs: tuple[Array, ...]) -> None:
         """Check a frame's inputs; the first frame has the engines loaded."""
+        if os.getpid() != self._process:
+            raise InputError(
+                "this session was opened before the process forked, and its engines' threads did not come along: "
+                "open the session in the process that runs it"
+            )
         plans = self.bundle.manifest.plans
         plan = next(iter(plans.values()))
         frame = _given_size(plan.inputs, inputs)

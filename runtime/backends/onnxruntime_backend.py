@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -21,31 +22,35 @@ _SPOILING = ["WeightBiasQuantization"]
 product of two scales is too small for the type."""
 
 
-_pools: list[int] = []
-"""Threads of the process's pool, once there is one."""
+@cache
+def share_arena() -> None:
+    """Make one arena for what lies between layers, which sessions may ask for; others keep arenas of their own.
 
-
-def shared_pool(threads: int) -> int:
-    """Threads of the pool that all sessions of this process share; it is made, with as many, if there is none.
-
-    With it comes one arena for what lies between layers: engines run one after another, and with an arena
-    each they would all keep as much as their largest run took.
+    Engines run one after another: with an arena each they would all keep as much as their largest run took.
     """
-    if not _pools:
-        ort.set_global_thread_pool_sizes(threads, 1)
-        memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-        doubling = ort.OrtArenaCfg(0, 0, -1, -1)  # as sessions' own: no limit, chunks of powers of two
-        ort.create_and_register_allocator(memory, doubling)
-        _pools.append(threads)
-    return _pools[0]
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    doubling = ort.OrtArenaCfg(0, 0, -1, -1)  # as sessions' own: no limit, chunks of powers of two
+    ort.create_and_register_allocator(memory, doubling)
+
+
+def guest_options(threads: int) -> ort.SessionOptions:
+    """Options of a session that leaves the process's other sessions as they are.
+
+    It has threads of its own, since ONNX Runtime's shared pool would bind every session of the process to it. They
+    sleep between runs: otherwise the threads of one engine would spin on the cores that the next one needs.
+    """
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.log_severity_level = 3
+    return options
 
 
 class OnnxRuntimeBackend:
-    """Sessions that share one thread pool and one arena.
+    """Sessions that share one arena. Each has threads of its own, which sleep between runs.
 
     Args:
-        threads: of the pool. The pool belongs to the process: the first backend sets its size. Sessions
-            that other code opens in this process must set `use_per_session_threads = False` from then on.
+        threads: of each session, and of all frames in flight together.
         timed: engines time their operators.
         lanes: frames in flight, each in a thread of its own that is one of `threads`.
     """
@@ -58,13 +63,8 @@ class OnnxRuntimeBackend:
         self.memory: Memory = HostMemory()
         self.threads = self.loads_at_once = threads
         self.joins = False
-        pool = max(threads - lanes + 1, 1)  # a thread that waits for a run works in it
-        found = shared_pool(pool)
-        if found != pool:
-            raise BackendError(
-                f"ONNX Runtime's thread pool has {found} threads in this process, {pool} were asked for: "
-                "open all sessions with one number of threads and of frames in flight"
-            )
+        self._threads_per_engine = max(threads // lanes, 1)
+        share_arena()
 
     def load(
         self,
@@ -81,10 +81,8 @@ class OnnxRuntimeBackend:
                 f"ONNX Runtime's CPU provider cannot run {path.name} at bf16: run the bundle with openvino, "
                 "or export it with --precision fp32"
             )
-        options = ort.SessionOptions()
-        options.use_per_session_threads = False
+        options = guest_options(self._threads_per_engine)
         options.add_session_config_entry("session.use_env_allocators", "1")
-        options.log_severity_level = 3
         for name, size in {**dims, **({} if batch is None else {"batch": batch})}.items():
             options.add_free_dimension_override_by_name(name, size)
         folder = TemporaryDirectory(prefix="edgeflow-") if self._timed else None

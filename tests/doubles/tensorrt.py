@@ -241,7 +241,6 @@ class _Engine:
 
             open_backend("onnxruntime")
             options = ort.SessionOptions()
-            options.use_per_session_threads = False
             self._session = ort.InferenceSession(self._bytes, options, providers=["CPUExecutionProvider"])
         return self._session
 

@@ -39,7 +39,6 @@ def test_bytes_meet_casts_alone_and_nothing_else_changes(tmp_path, free):
     assert bytes_outside_casts(model, tmp_path) and not bytes_outside_casts(changed, tmp_path)
     open_backend("onnxruntime")
     options = ort.SessionOptions()
-    options.use_per_session_threads = False
     random = np.random.default_rng(1)
     feeds = {f"in.{i}": random.integers(0, 256, (1, 20, 28, 3), dtype=np.uint8) for i in range(2)}
     before, after = (

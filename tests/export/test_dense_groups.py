@@ -13,7 +13,7 @@ from torch import nn
 from edgeflow.export.compile import compile_model
 from edgeflow.export.lower import SegmentModule, to_onnx
 from edgeflow.export.passes import run_passes
-from edgeflow.export.qdq import layers_of, quantised, ranged, scheme_of, shared_session
+from edgeflow.export.qdq import layers_of, quantised, ranged, scheme_of, guest_session
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Image, RoutedModule
 from edgeflow.runtime import Session, open_bundle
@@ -56,7 +56,7 @@ def groups(graph):
 
 
 def run(graph, x):
-    return shared_session(graph.SerializeToString()).run(None, {"in.0": x})[0]
+    return guest_session(graph.SerializeToString()).run(None, {"in.0": x})[0]
 
 
 def test_in_float_it_makes_the_same():
@@ -114,9 +114,7 @@ def optimised(graph, folder):
     """The operators that ONNX Runtime makes of a graph."""
     import onnxruntime as ort
 
-    shared_session(graph.SerializeToString())  # the shared thread pool
     options = ort.SessionOptions()
-    options.use_per_session_threads = False
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     options.optimized_model_filepath = str(folder / "optimised.onnx")
     ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])

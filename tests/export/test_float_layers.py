@@ -14,7 +14,7 @@ from uneven_model import Uneven
 from edgeflow.export.calibrate import watch
 from edgeflow.export.compile import compile_model
 from edgeflow.export.float_layers import least_float, worst_first
-from edgeflow.export.qdq import layers_of, quantised, ranged, scheme_of, shared_session
+from edgeflow.export.qdq import layers_of, quantised, ranged, scheme_of, guest_session
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.sqnr import worst_sqnr_db
 from edgeflow.runtime import open_bundle
@@ -52,7 +52,7 @@ def test_layers_are_in_the_order_of_what_each_alone_costs(tmp_path, library):
     scheme = scheme_of(library)
 
     def alone(layer):
-        session = shared_session(quantised(source, [layer], scheme).SerializeToString())
+        session = guest_session(quantised(source, [layer], scheme).SerializeToString())
         outputs = [port.tensor for port in seen.outputs]
         rows = [session.run(outputs, dict(zip(inputs, row, strict=True))) for row in seen.rows]
         return worst_sqnr_db(rows, seen.wanted)

@@ -143,7 +143,6 @@ def test_a_plugin_bundle_says_where_it_can_run(tmp_path):
 
 def run(model, *tensors):
     options = ort.SessionOptions()
-    options.use_per_session_threads = False
     from edgeflow.runtime.backends import open_backend
 
     open_backend("onnxruntime")

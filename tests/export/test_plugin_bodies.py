@@ -14,7 +14,7 @@ from plugin_model import Deforming, Matching
 from edgeflow.export.compile import compile_model
 from edgeflow.export.plugin_bodies import BODIES, runnable, with_bodies
 from edgeflow.export.plugin_forms import PLUGIN_OPS
-from edgeflow.export.qdq import shared_session
+from edgeflow.export.qdq import guest_session
 from edgeflow.ir.errors import BackendError
 from edgeflow.ops.adabd import adabd
 from edgeflow.ops.cost_volume import cost_volume
@@ -45,7 +45,7 @@ def computed(op, inputs, coordinates=(), half=False, **attributes):
     opsets = [make_opsetid("", 19), make_opsetid("edgeflow", 1)]
     model = with_bodies(make_model(graph, opset_imports=opsets, ir_version=10))
     onnx.checker.check_model(model, full_check=True)
-    session = shared_session(model.SerializeToString())
+    session = guest_session(model.SerializeToString())
     return torch.from_numpy(session.run(None, arrays)[0])
 
 

@@ -30,7 +30,6 @@ def resize(shape, scales, mode="cubic", symbolic=None, **attributes):
 def run(model, x):
     open_backend("onnxruntime")  # sessions of one process share its thread pool
     options = ort.SessionOptions()
-    options.use_per_session_threads = False
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"x": x})[0]
 

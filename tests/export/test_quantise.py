@@ -231,14 +231,14 @@ def test_int8_with_a_clip_that_is_too_small(tmp_path):
 
 
 def test_quantising_needs_no_session_before_it(tmp_path):
-    """Whoever opens the first session of a process must say how many threads all share."""
+    """Whoever opens the first session of a process prepares what all share."""
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])
     node = onnx.helper.make_node("Identity", ["x"], ["y"])
     made = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1])
     graph = onnx.helper.make_graph([node], "g", [value], [made])
     opset = [onnx.helper.make_opsetid("", 19)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=10), tmp_path / "graph.onnx")
-    code = "import sys\nfrom edgeflow.export.qdq import shared_session\nprint(shared_session(sys.argv[1]).get_providers())"
+    code = "import sys\nfrom edgeflow.export.qdq import guest_session\nprint(guest_session(sys.argv[1]).get_providers())"
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "graph.onnx")],
         capture_output=True,

@@ -37,7 +37,6 @@ def run(model, x, y):
 
     open_backend("onnxruntime")
     options = ort.SessionOptions()
-    options.use_per_session_threads = False
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [i.name for i in session.get_inputs()]
     return session.run(None, dict(zip(names, (x, y), strict=True)))

@@ -147,7 +147,6 @@ def test_torchvisions_operator_is_taken(torchvision_op, form, use_mask):
     graph = to_onnx(module, [x], dims, ["out.0"], "vision", form)
     open_backend("onnxruntime")  # whose thread pool all sessions of this process share
     options = ort.SessionOptions()
-    options.use_per_session_threads = False
     session = ort.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     with torch.no_grad():
         wanted = model.convolve(x)

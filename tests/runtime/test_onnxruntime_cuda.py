@@ -63,7 +63,6 @@ def cuda(monkeypatch):
             ((name, settings),) = providers
             assert name == "CUDAExecutionProvider" and settings["user_compute_stream"] == "77"
             assert settings["use_tf32"] == "0"
-            options.use_per_session_threads = False
             self.inner = real(path, options, providers=["CPUExecutionProvider"])
             started.append(path)
 
