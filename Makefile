@@ -25,10 +25,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
-	$(BIN)/edgeflow export cain-sd --preset small --target cpu --clip $(CLIP) -o $(DEMO)/cain.edgeflow
+	$(BIN)/edgeflow export cain-sd --preset small --target cpu --clip $(CLIP) -o $(DEMO)/cain.edgeflow --overwrite
 	$(BIN)/edgeflow check $(DEMO)/cain.edgeflow
-	$(BIN)/edgeflow run $(DEMO)/cain.edgeflow $(CLIP) -o $(DEMO)/bikes_2x.mp4
-	$(BIN)/edgeflow run $(DEMO)/cain.edgeflow $(CLIP) -o $(DEMO)/bikes_2x_routes.mp4 --overlay
+	$(BIN)/edgeflow run $(DEMO)/cain.edgeflow $(CLIP) -o $(DEMO)/bikes_2x.mp4 --overwrite
+	$(BIN)/edgeflow run $(DEMO)/cain.edgeflow $(CLIP) -o $(DEMO)/bikes_2x_routes.mp4 --overlay --overwrite
 	@echo "look at $(DEMO)/bikes_2x.mp4 and, with the routes drawn in, $(DEMO)/bikes_2x_routes.mp4"
 
 test: $(VENV)/.test

@@ -34,6 +34,7 @@ from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.files import folder_written_whole
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Program
+from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import Target
 
 
@@ -58,6 +59,7 @@ def compile_model(
     sizes: Sequence[tuple[int, int]] = (),
     frames: Sequence[NDArray[np.uint8]] = (),
     mix: Mix | None = None,
+    overwrite: bool = False,
     progress: Progress = lambda what, done, total: None,
 ) -> Compiled:
     """Compile a routed model into a bundle.
@@ -68,7 +70,7 @@ def compile_model(
     Args:
         model: in eval mode; its weights are exported as they are.
         target: what to compile for.
-        output: folder of the bundle; replaced as a whole at the end.
+        output: folder of the bundle; if there is one, it is replaced as a whole at the end.
         reference: how to build the model again, for the manifest.
         strategy: `chained`, `routes` or `auto`.
         sizes: (height, width) of frames to fix; if none, frame sizes stay free.
@@ -76,14 +78,16 @@ def compile_model(
             and, where the target's engine library is on this machine, times engines; without frames it
             plans for all routes alike by the target's roofline.
         mix: the routes that `auto` plans for, if not those of the frames.
+        overwrite: whether a bundle that was built or measured on a device may be replaced.
         progress: told of every step.
 
     Raises:
         FlowError: the flow says something that cannot be.
         ExportError: a segment cannot be compiled, or int8 lacks frames or its quantiser.
-        BundleError: the bundle cannot be written.
+        BundleError: the bundle cannot be written, or would replace what somebody would miss.
     """
     output = Path(output)
+    check_replaceable(output, overwrite)
     quantise = _quantiser(frames) if target.precision == "int8" else None
     model = model.eval()
     programs = trace_all(model, sizes)
@@ -109,7 +113,7 @@ def compile_model(
         provenance = _provenance(strategy) | {"decisions": planner.decisions}
         _finish(packer, plans, dict(reference), target, provenance, quantise, progress)
         if planner.costs.ms:
-            save_costs(folder, planner.costs)
+            save_costs(folder, planner.costs, by="export")
     shutil.rmtree(partial, ignore_errors=True)
     made = lowering.total - lowering.resumed
     return Compiled(output, packer.manifest, packer.weights.unique_bytes, made, lowering.resumed)

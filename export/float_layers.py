@@ -16,7 +16,7 @@ from onnx.helper import make_node, make_tensor_value_info
 
 from edgeflow.export.calibrate import Seen
 from edgeflow.export.plugin_bodies import with_bodies
-from edgeflow.export.qdq import Ranged, Scheme, layers_of, quantised, read_by, guest_session, with_neighbours
+from edgeflow.export.qdq import Ranged, Scheme, guest_session, layers_of, quantised, read_by, with_neighbours
 from edgeflow.ir.sqnr import worst_sqnr_db
 
 RANKED_ROWS = 4

@@ -21,6 +21,7 @@ from edgeflow.cli.remarks import print_remarks
 from edgeflow.cli.supported import print_support
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputError
+from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import Target, load
 
 if TYPE_CHECKING:
@@ -112,6 +113,10 @@ def export(
             "--dry-run", help="Show the engines, their sizes and expected costs, and write nothing."
         ),
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace a bundle although engines were built or costs measured in it."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
 ) -> None:
     """Split a routed model into static engines and pack them in one bundle.
@@ -126,6 +131,8 @@ def export(
         raise BundleError(
             f"cannot write {output}: there is no folder {output.absolute().parent}; make it first"
         )
+    if not dry_run:
+        check_replaceable(output, overwrite)
     compile_model = _compiler()
     from edgeflow.models import seed_options
 
@@ -149,6 +156,7 @@ def export(
                 strategy=plan.value,
                 sizes=sizes,
                 frames=frames,
+                overwrite=overwrite,
                 progress=lambda what, done, total: bar.update(
                     task, description=what, completed=done, total=total
                 ),

@@ -17,6 +17,7 @@ from edgeflow.ir.rules import DriftAbove, HostRule, KeyFrameInterval
 from edgeflow.runtime import Fixed, Rules, Session
 from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.session import fitting_size
+from edgeflow.runtime.video.destination import check_destination
 
 if TYPE_CHECKING:
     from edgeflow.runtime.video.convert import VideoReport
@@ -57,6 +58,7 @@ def run(
             "for twice the working memory.",
         ),
     ] = 1,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON (not with -o -).")] = False,
 ) -> None:
     """Interpolate a video to two or four times its frame rate, or translate it. The sound is kept.
@@ -69,6 +71,7 @@ def run(
     """
     if json and output == "-":
         raise InputError("--json and -o - both want stdout: write the video to a file")
+    check_destination(source, output, overwrite)
     opened = open_bundle(bundle)
     plans = opened.manifest.plans
     plan = next(iter(plans.values()))
@@ -82,6 +85,7 @@ def run(
             source,
             output,
             overlay=overlay,
+            overwrite=overwrite,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
             **({"times": times or 2} if len(plan.inputs) == 2 else {"resize": _resizing(plans)}),
         )

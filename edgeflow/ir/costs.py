@@ -75,8 +75,13 @@ class Roofline:
         return self.launch_ms + max(flops / self.gflops, moved / self.gbytes) / 1e6
 
 
-def save_costs(bundle: Path, costs: Costs) -> Path:
+def save_costs(bundle: Path, costs: Costs, by: str = "profile") -> Path:
     """Write costs into a bundle; those it knew of other graphs of the same device stay.
+
+    Args:
+        bundle: its folder.
+        costs: what was measured.
+        by: the command that measured them: an export writes its own anew, others' would be missed.
 
     Raises:
         BundleError: the bundle cannot be written to.
@@ -84,7 +89,7 @@ def save_costs(bundle: Path, costs: Costs) -> Path:
     known = load_costs(bundle, costs.device)
     ms = {**(known.ms if known else {}), **costs.ms}
     path = _place(bundle, costs.device)
-    data = {"device": asdict(costs.device), "ms": {key: dict(found) for key, found in sorted(ms.items())}}
+    data = {"by": by, "device": asdict(costs.device), "ms": {key: dict(found) for key, found in sorted(ms.items())}}
     try:
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())

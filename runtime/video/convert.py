@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from edgeflow.runtime.video.colour import Frame
+from edgeflow.runtime.video.destination import check_destination
 from edgeflow.runtime.video.overlay import Region, Route, route_name
 from edgeflow.runtime.video.reader import VideoReader
 from edgeflow.runtime.video.stages import Decoded, Finished, Stages
@@ -137,6 +138,7 @@ def convert(
     *,
     times: int,
     overlay: bool,
+    overwrite: bool,
     resize: Callable[[int, int], tuple[int, int]] | None,
     on_progress: Callable[[int, int | None], None] | None,
 ) -> VideoReport:
@@ -148,12 +150,14 @@ def convert(
         destination: A path, or "-" for y4m on stdout.
         times: The result's frame rate over the source's.
         overlay: Whether to draw routes.
+        overwrite: Whether a file that is there may be replaced.
         resize: The (height, width) at which frames of this height and width are read; as they are if None.
         on_progress: Called after each source frame with how many are done and, if known, how many there are.
 
     Raises:
-        VideoError: The source cannot be read or the destination cannot be written.
+        VideoError: The source cannot be read, or the destination cannot be written or may not be replaced.
     """
+    check_destination(source, destination, overwrite)
     started = time.perf_counter()
     reader = VideoReader(source, resize)
     info = reader.info

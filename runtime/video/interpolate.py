@@ -21,6 +21,7 @@ def interpolate_video(
     *,
     times: int = 2,
     overlay: bool = False,
+    overwrite: bool = False,
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> VideoReport:
     """Write a copy of a video with `times` its frame rate.
@@ -31,20 +32,21 @@ def interpolate_video(
     Args:
         session: The interpolator: the frame halfway between two.
         source: A path, "-" for y4m on stdin, or a binary file object.
-        destination: A path, or "-" for y4m on stdout.
+        destination: A path, or "-" for y4m on stdout; not the source.
         times: 2, or 4 for midpoints between midpoints.
         overlay: Whether to draw the routes of each pair of frames.
+        overwrite: Whether a file that is there may be replaced.
         on_progress: Called after each source frame with how many are done and, if known, how many there are.
 
     Raises:
         InputError: `times` is neither 2 nor 4.
-        VideoError: The source cannot be read or the destination cannot be written.
+        VideoError: The source cannot be read, or the destination cannot be written or may not be replaced.
     """
     if times not in (2, 4):
         raise InputError(f"times is {times}; choose 2 or 4")
     middle = _Interpolation(session, times)
     return convert(
-        middle, source, destination, times=times, overlay=overlay, resize=None, on_progress=on_progress
+        middle, source, destination, times=times, overlay=overlay, overwrite=overwrite, resize=None, on_progress=on_progress
     )
 
 

@@ -16,6 +16,7 @@ def translate_video(
     destination: str | Path,
     *,
     overlay: bool = False,
+    overwrite: bool = False,
     resize: Callable[[int, int], tuple[int, int]] | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> VideoReport:
@@ -24,17 +25,18 @@ def translate_video(
     Args:
         session: The translator: a picture like the frame it is given.
         source: A path, "-" for y4m on stdin, or a binary file object.
-        destination: A path, or "-" for y4m on stdout.
+        destination: A path, or "-" for y4m on stdout; not the source.
         overlay: Whether to mark each frame with its route, such as key frame or shortcut.
         resize: The (height, width) at which frames of this height and width are read; as they are if None.
+        overwrite: Whether a file that is there may be replaced.
         on_progress: Called after each frame with how many are done and, if known, how many there are.
 
     Raises:
-        VideoError: The source cannot be read or the destination cannot be written.
+        VideoError: The source cannot be read, or the destination cannot be written or may not be replaced.
     """
     middle = _Translation(session)
     return convert(
-        middle, source, destination, times=1, overlay=overlay, resize=resize, on_progress=on_progress
+        middle, source, destination, times=1, overlay=overlay, overwrite=overwrite, resize=resize, on_progress=on_progress
     )
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from edgeflow.export.compile import compile_model
 from edgeflow.export.lower import SegmentModule, to_onnx
 from edgeflow.export.passes import run_passes
-from edgeflow.export.qdq import layers_of, quantised, ranged, scheme_of, guest_session
+from edgeflow.export.qdq import guest_session, layers_of, quantised, ranged, scheme_of
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Image, RoutedModule
 from edgeflow.runtime import Session, open_bundle

@@ -14,7 +14,7 @@ from uneven_model import Uneven
 from edgeflow.export.calibrate import watch
 from edgeflow.export.compile import compile_model
 from edgeflow.export.float_layers import least_float, worst_first
-from edgeflow.export.qdq import layers_of, quantised, ranged, scheme_of, guest_session
+from edgeflow.export.qdq import guest_session, layers_of, quantised, ranged, scheme_of
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.sqnr import worst_sqnr_db
 from edgeflow.runtime import open_bundle

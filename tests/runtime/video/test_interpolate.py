@@ -201,11 +201,13 @@ def test_reader_of_stdout_that_leaves_is_one_line(clip, moving):
     assert "VideoError: stdout: cannot be written" in error.strip().splitlines()[-1]
 
 
-def test_source_may_be_replaced(clip, moving, decode, averaging):
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_source_is_never_replaced(clip, moving, averaging, overwrite):
     path = clip("a.mp4", moving(5))
-    interpolate_video(averaging(), path, path)
-    assert len(decode(path)) == 10
-    assert os.listdir(path.parent) == ["a.mp4"]
+    before = path.read_bytes()
+    with pytest.raises(VideoError, match="is the video that is read"):
+        interpolate_video(averaging(), path, path, overwrite=overwrite)
+    assert path.read_bytes() == before and os.listdir(path.parent) == ["a.mp4"]
 
 
 def test_cut_source_is_finished_and_named(clip, out, moving, averaging):
