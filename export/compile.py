@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import edgeflow
+from edgeflow.export.graph_cache import GraphCache, cache_folder
 from edgeflow.export.lowering import Lowering, Progress, link_key, model_digest
 from edgeflow.export.mix import Mix
 from edgeflow.export.packing import Packer, pack_plan
@@ -65,7 +66,8 @@ def compile_model(
     """Compile a routed model into a bundle.
 
     Segment graphs are kept in `OUTPUT.partial` until the bundle is whole, so that an
-    interrupted export goes on where it stopped.
+    interrupted export goes on where it stopped. Without their weights they are kept for later exports, in
+    `edgeflow.export.graph_cache.cache_folder()`.
 
     Args:
         model: in eval mode; its weights are exported as they are.
@@ -98,7 +100,14 @@ def compile_model(
         raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
     watch = Stopwatch()
     lowering = Lowering(
-        model, partial, model_digest(model), target.rewrites, target.deform_conv, progress, watch
+        model,
+        partial,
+        model_digest(model),
+        target.rewrites,
+        target.deform_conv,
+        progress,
+        watch,
+        cache=GraphCache(cache_folder()),
     )
     lowering.total = _links(programs)
     planner = Planner(model, lowering, target, frames, mix)

@@ -12,11 +12,16 @@ from typing import Any
 import onnx
 import torch
 from torch import nn
+from torch.onnx._internal.exporter import _flags
+from torch.onnx._internal.exporter._capture_strategies import TorchExportNonStrictStrategy
 
+from edgeflow.export.fingerprint import fingerprint, weight, weight_names
+from edgeflow.export.graph_cache import GraphCache
 from edgeflow.export.link import EXACT
 from edgeflow.export.onnx_forms import translations
 from edgeflow.export.passes import run_passes
 from edgeflow.export.plan import Link
+from edgeflow.export.skeleton import Table, filled, skeleton
 from edgeflow.export.torchlib_once import torchlib_once
 from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, find_segment
@@ -67,12 +72,14 @@ def lower(
     link: Link,
     rewrites: Sequence[str] = (),
     deform_conv: str = "native",
+    cache: GraphCache | None = None,
 ) -> onnx.ModelProto:
     """The ONNX graph of one segment variant, after the named rewrite passes.
 
     Inputs are `in.0`, ...; outputs `out.0`, ... and, for images, `out.0.exact` before rounding.
     Values per tile have a symbolic batch; free dimensions of the frame stay symbolic. `deform_conv` is the
-    form of operators that have plugins, one of `edgeflow.targets.DEFORM_CONV`.
+    form of operators that have plugins, one of `edgeflow.targets.DEFORM_CONV`; `cache` holds graphs that were
+    exported before, without their weights.
 
     Raises:
         ExportError: the segment cannot be exported; names segment, variant and operator.
@@ -93,7 +100,7 @@ def lower(
     order = [i for i, v in enumerate(outs) if not v.image] + [i for i, v in enumerate(outs) if v.image]
     names = [f"out.{i}" for i in order] + [f"out.{i}{EXACT}" for i, v in enumerate(outs) if v.image]
     where = f"segment {call.segment}" + (f" ({describe(link.variant)})" if link.variant else "")
-    exported = to_onnx(module, tensors, dynamic, names, where, deform_conv)
+    exported = to_onnx(module, tensors, dynamic, names, where, deform_conv, cache)
     lowered = _clean(run_passes(exported, rewrites, where))
     _refuse_misread(lowered, where)
     return lowered
@@ -136,6 +143,7 @@ def to_onnx(
     names: Sequence[str],
     where: str,
     deform_conv: str = "native",
+    cache: GraphCache | None = None,
 ) -> onnx.ModelProto:
     """A module as torch.onnx exports it, with edgeflow's operators in the form asked for.
 
@@ -146,35 +154,69 @@ def to_onnx(
         names: of the outputs.
         where: what is exported, for messages.
         deform_conv: form of operators that have plugins.
+        cache: of graphs that were exported before with other weights.
 
     Raises:
         ExportError: an operator has no ONNX form, or another opset came out.
     """
     table = translations(deform_conv)
+    inputs = [f"in.{i}" for i in range(len(tensors))]
+    axes = [{i: dim.__name__ for i, dim in dims.items()} for dims in dynamic]
+    cache = GraphCache() if cache is None else cache
     try:
         with _quiet(), torchlib_once(), torch.no_grad():
-            program = torch.onnx.export(
-                module,
-                tuple(tensors),
-                dynamo=True,
-                opset_version=OPSET,
-                dynamic_shapes=(tuple(dynamic),),
-                input_names=[f"in.{i}" for i in range(len(tensors))],
-                output_names=list(names),
-                custom_translation_table=table,
-                verbose=False,
-                optimize=True,
-            )
+            captured = _captured(module, tensors, dynamic)
+            key = fingerprint(captured, f"{axes} {names} {deform_conv} {OPSET}") if captured else None
+            if captured is None or key is None:
+                model = _exported(module, tensors, dynamic, inputs, names, table)
+            else:
+                weights = {name: weight(captured, name) for name in weight_names(captured)}
+                bare = cache.get(key)
+                if bare is None:
+                    bare = skeleton(captured, inputs, axes, names, table, OPSET)
+                    cache.put(key, bare)
+                model = filled(bare, len(inputs), weights)
     except Exception as error:
         raise ExportError(f"{where}: cannot be exported: {_reason(error)}") from error
-    assert program is not None
-    model: onnx.ModelProto = program.model_proto
     found = {o.domain: o.version for o in model.opset_import}
     if found.get("") != OPSET:
         raise ExportError(
             f"{where}: came out at opset {found.get('')} instead of {OPSET}; update torch and onnxscript"
         )
     return model
+
+
+def _captured(
+    module: nn.Module, tensors: Sequence[torch.Tensor], dynamic: Sequence[dict[int, Any]]
+) -> torch.export.ExportedProgram | None:
+    """A module as torch.onnx captures it first; None if that fails, and it has to try other ways."""
+    capture = _flags.set_onnx_exporting_flag(TorchExportNonStrictStrategy(verbose=False))
+    return capture(module, tuple(tensors), {}, (tuple(dynamic),)).exported_program
+
+
+def _exported(
+    module: nn.Module,
+    tensors: Sequence[torch.Tensor],
+    dynamic: Sequence[dict[int, Any]],
+    inputs: Sequence[str],
+    names: Sequence[str],
+    table: Table,
+) -> onnx.ModelProto:
+    """A module as torch.onnx exports it in one go."""
+    program = torch.onnx.export(
+        module,
+        tuple(tensors),
+        dynamo=True,
+        opset_version=OPSET,
+        dynamic_shapes=(tuple(dynamic),),
+        input_names=list(inputs),
+        output_names=list(names),
+        custom_translation_table=table,
+        verbose=False,
+        optimize=True,
+    )
+    assert program is not None
+    return program.model_proto
 
 
 def _reason(error: BaseException) -> str:

@@ -12,6 +12,7 @@ import onnx
 import torch
 
 import edgeflow
+from edgeflow.export.graph_cache import GraphCache
 from edgeflow.export.lower import lower
 from edgeflow.export.plan import Link
 from edgeflow.export.stopwatch import Stopwatch
@@ -37,6 +38,7 @@ class Lowering:
     total: int = 0
     better: Callable[[Program, Link, onnx.ModelProto], onnx.ModelProto] = lambda program, part, graph: graph
     done: dict[str, onnx.ModelProto] = field(default_factory=dict)
+    cache: GraphCache = field(default_factory=GraphCache)
     resumed: int = 0
 
     def graph(self, program: Program, part: Link) -> onnx.ModelProto:
@@ -49,7 +51,7 @@ class Lowering:
                 self.resumed += 1
             else:
                 with self.watch.part("lower"):
-                    lowered = lower(self.model, program, part, self.rewrites, self.deform_conv)
+                    lowered = lower(self.model, program, part, self.rewrites, self.deform_conv, self.cache)
                 with self.watch.part("try forms"):
                     self.done[key] = self.better(program, part, lowered)
                 write_atomically(file, self.done[key].SerializeToString())

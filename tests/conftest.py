@@ -1,7 +1,9 @@
 """Models and bundles that several folders of tests share; each bundle is compiled once."""
 
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,9 @@ import torch
 from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import `routed_models`
+
+_cache = tempfile.TemporaryDirectory(prefix="edgeflow-tests-")  # never the user's own
+os.environ["EDGEFLOW_CACHE"] = _cache.name
 
 settings.register_profile(
     "edgeflow", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
