@@ -17,6 +17,7 @@ from subject import Pictures, exported
 from edgeflow.flow import RoutedModule, cost
 from edgeflow.ir.tiles import TileGrid
 from edgeflow.models.cain_sd import CAINSD, WholeFrame
+from edgeflow.models.cain_sd.model import GRID
 from edgeflow.runtime import Result, Session, Trace
 from edgeflow.runtime.policy import Policy
 from edgeflow.targets import Target
@@ -51,7 +52,7 @@ def full_models(
     seen = pictures if target.precision == "int8" else ()
     height, width = size
     forms: dict[str, RoutedModule] = {"whole": WholeFrame(model).eval(), "tiles": FullTiles(model).eval()}
-    counts = {"whole": 1, "tiles": len(TileGrid(height, width, model.preset.tile, model.preset.halo))}
+    counts = {"whole": 1, "tiles": len(TileGrid(height, width, model.preset.tile, model.preset.halo, GRID))}
     return {
         form: FullModel(
             exported(

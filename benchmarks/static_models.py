@@ -6,6 +6,7 @@ from typing import Any
 
 from edgeflow.flow import Flow, Image, RoutedModule
 from edgeflow.models.cain_sd import CAINSD
+from edgeflow.models.cain_sd.model import GRID
 
 
 class FullTiles(RoutedModule):
@@ -20,7 +21,7 @@ class FullTiles(RoutedModule):
 
     def flow(self, f: Flow, frame0: Any, frame1: Any) -> Any:
         preset = self.model.preset
-        tiles = f.tile(frame0, frame1, size=preset.tile, halo=preset.halo)
+        tiles = f.tile(frame0, frame1, size=preset.tile, halo=preset.halo, multiple=GRID)
         return f.stitch(f.call(self.interpolate, tiles))
 
     def interpolate(self, frame0: Any, frame1: Any) -> Any:

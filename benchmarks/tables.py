@@ -56,7 +56,16 @@ def _place(record: Record) -> tuple[Any, ...]:
     width, _, height = record.get("size", "0x0").partition("x")
     pixels, threads = int(width) * int(height), record.get("threads", 0)
     built = record.get("plan", "").endswith("built")
-    return preset, precision, record.get("in_flight", 1), pixels, threads, record.get("backend", ""), built, plan
+    return (
+        preset,
+        precision,
+        record.get("in_flight", 1),
+        pixels,
+        threads,
+        record.get("backend", ""),
+        built,
+        plan,
+    )
 
 
 def _step(record: Record, name: str) -> str:

@@ -17,7 +17,6 @@ from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.program import FRAME, Call, Program, Route, Tile
 from edgeflow.ir.route import Assignment, assignment
 from edgeflow.ir.rules import KeyFrameInterval
-from edgeflow.ir.tiles import TileGrid
 
 CLIP_FRAMES = 6
 """Calls of a clip whose routes are taken to stand for all."""
@@ -140,5 +139,5 @@ def region_counts(program: Program, height: int, width: int) -> dict[str, int]:
     counts = {FRAME: 1}
     for operation in program.operations:
         if isinstance(operation, Tile):
-            counts[operation.regions] = len(TileGrid(height, width, operation.size, operation.halo))
+            counts[operation.regions] = len(operation.grid(height, width))
     return counts

@@ -135,9 +135,10 @@ class DeviceMemory:
             self.cudart.copy(to, start, count * row, DEVICE_TO_DEVICE, self.stream)
 
     def cut(self, frame: DeviceArray, grid: TileGrid, order: NDArray[np.intp], tiles: DeviceArray) -> None:
-        """See `Memory.cut`. A frame smaller than a tile is cut, and padded, on the host."""
+        """See `Memory.cut`. Where a tile reaches beyond the frame, all are cut, and padded, on the host."""
         height, width, channels = frame.shape
-        if min(height, width) < grid.size:
+        bottom, right = (max(starts) + grid.size for starts in zip(*grid.origins, strict=True))
+        if bottom > height or right > width:
             padded = np.empty(tiles.shape, tiles.dtype)
             grid.cut(self.download(frame), order, padded)
             self.copy_rows(self.upload(padded), np.arange(len(tiles)), tiles)
@@ -159,19 +160,20 @@ class DeviceMemory:
 
     def paste(self, tile: DeviceArray, grid: TileGrid, number: int, picture: DeviceArray) -> None:
         """See `Memory.paste`."""
-        (top, left), region = grid.origins[number], grid.regions[number]
+        side = tile.shape[1]
+        (top, left), region = grid.places(number, side // grid.size)
         planes = tile.dtype != np.uint8
         channels = tile.shape[0] if planes else 1
         pixel = tile.dtype.itemsize * (1 if planes else tile.shape[2])
         height, width = picture.shape[1:] if planes else picture.shape[:2]
         for plane in range(channels):
-            source = plane * grid.size**2 + (region.top - top) * grid.size + region.left - left
+            source = plane * side**2 + (region.top - top) * side + region.left - left
             target = plane * height * width + region.top * width + region.left
             self.cudart.copy_2d(
                 picture.address + target * pixel,
                 width * pixel,
                 tile.address + source * pixel,
-                grid.size * pixel,
+                side * pixel,
                 (region.right - region.left) * pixel,
                 region.bottom - region.top,
                 DEVICE_TO_DEVICE,

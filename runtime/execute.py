@@ -71,7 +71,7 @@ class Executor:
         self.plan, self.loaded = plan, loaded
         self._dims = dims_of(size)
         self._memory = memory
-        self._grids = {s.regions: TileGrid(*size, s.size, s.halo) for s in plan.steps if isinstance(s, Tile)}
+        self._grids = {s.regions: s.grid(*size) for s in plan.steps if isinstance(s, Tile)}
         self._decisions = Decisions(plan, policy, self._grids, memory)
         self._working = working_stages(plan, self._decisions.read)
         self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
@@ -254,14 +254,16 @@ class Executor:
         start = perf_counter()
         order = frame.order.get(step.regions, np.arange(len(grid)))
         like = rows.row(0)
-        exact = like.dtype != np.uint8
-        shape = (
-            (like.shape[0], grid.height, grid.width) if exact else (grid.height, grid.width, like.shape[2])
-        )
+        scale = like.shape[1] // grid.size
+        height, width = scale * grid.height, scale * grid.width
+        planes = like.dtype != np.uint8
+        shape = (like.shape[0], height, width) if planes else (height, width, like.shape[2])
         picture = self._memory.empty(shape, like.dtype)
         for position, number in enumerate(order.tolist()):
             self._memory.paste(rows.row(position), grid, number, picture)
-        frame.outputs[step.output] = self._memory.download(picture)
+        frame.values[step.output] = Rows.of(picture[None])
+        if step.output in self.plan.results:
+            frame.outputs[step.output] = self._memory.download(picture)
         frame.spent("stitch", step.output, start)
 
     def _keep(self, step: Keep, frame: _Frame) -> None:

@@ -14,7 +14,6 @@ from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS, Bundle
 from edgeflow.ir.plan import Plan, StageGraph
 from edgeflow.ir.program import Tile
-from edgeflow.ir.tiles import TileGrid
 from edgeflow.targets import Target
 
 FREE_SIZE = (720, 1280)
@@ -125,7 +124,7 @@ def _frame_ms(
     plan: Plan, target: Target, engines: dict[tuple[str, str], ExpectedEngine], size: tuple[int, int]
 ) -> float:
     """Every stage's dearest variant on every region, in batches as large as there are."""
-    counts = {s.regions: len(TileGrid(*size, s.size, s.halo)) for s in plan.steps if isinstance(s, Tile)}
+    counts = {s.regions: len(s.grid(*size)) for s in plan.steps if isinstance(s, Tile)}
     total = 0.0
     for stage in plan.stages:
         regions = counts.get(stage.regions, 1)

@@ -115,7 +115,9 @@ def export(
     ] = False,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Replace a bundle although engines were built or costs measured in it."),
+        typer.Option(
+            "--overwrite", help="Replace a bundle although engines were built or costs measured in it."
+        ),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was made as JSON.")] = False,
 ) -> None:

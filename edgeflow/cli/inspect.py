@@ -100,7 +100,9 @@ def _print_plan(bundle: Bundle, plan: Plan) -> None:
                         f"{entry.nodes}, or kernel {entry.kernel.name}" if entry.kernel else str(entry.nodes),
                     )
             case Tile():
-                table.add_row(f"tile {step.size} px, halo {step.halo}", "", "", "", "", "")
+                table.add_row(
+                    f"tile {step.size} px, halo {step.halo}, on a grid of {step.multiple}", "", "", "", "", ""
+                )
             case Route():
                 rules = ", ".join(
                     f"{d.variable.name} {d.variable.axis.values} by {d.rule.kind}" for d in step.decisions

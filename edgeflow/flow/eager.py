@@ -121,6 +121,19 @@ class Eager:
         return EagerResult(outputs, routes, frame.grids)
 
 
+def tile_multiple(model: RoutedModule, regions: str, size: tuple[int, int]) -> int:
+    """Where tiles may begin if the flow does not say: what tracing the model finds.
+
+    What cannot be traced is refused when it is exported, with a reason: here it may begin anywhere.
+    """
+    from edgeflow.flow.trace import found_grids
+
+    try:
+        return found_grids(model, {"height": size[0], "width": size[1]}).get(regions, 1)
+    except FlowError:
+        return 1
+
+
 class EagerFlow(Flow):
     """One frame's run. Call groups of regions that share route and shapes run as one batch."""
 
@@ -138,13 +151,14 @@ class EagerFlow(Flow):
         self.chosen: dict[str, NDArray[np.intp]] = {}
         self.grids: dict[str, TileGrid] = {}
 
-    def tile(self, *frames: EagerValue, size: int, halo: int) -> Any:
+    def tile(self, *frames: EagerValue, size: int, halo: int, multiple: int | None = None) -> Any:
         tensors = [frame.known()[0] for frame in frames]
         if len({t.shape[-2:] for t in tensors}) != 1:
             raise FlowError(f"frames tiled together have one size, got {[tuple(t.shape) for t in tensors]}")
         height, width = tensors[0].shape[-2:]
-        grid = TileGrid(height, width, size, halo)
         regions = f"tiles.{len(self.grids)}" if self.grids else "tiles"
+        multiple = tile_multiple(self.model, regions, (height, width)) if multiple is None else multiple
+        grid = TileGrid(height, width, size, halo, multiple)
         self.grids[regions] = grid
         cut = [EagerValue(regions, [cut_tile(t, grid, i) for i in range(len(grid))]) for t in tensors]
         return cut[0] if len(cut) == 1 else tuple(cut)
@@ -152,10 +166,14 @@ class EagerFlow(Flow):
     def stitch(self, tiles: EagerValue) -> EagerValue:
         grid = self.grids[tiles.regions]
         known = tiles.known()
-        frame = known[0].new_empty(1, known[0].shape[1], grid.height, grid.width)
+        height, width = known[0].shape[-2:]
+        if height != width or height % grid.size:
+            raise FlowError(
+                f"stitch takes pictures of {grid.size} pixels a side, or of a multiple of that, got {tuple(known[0].shape)}"
+            )
+        scale = height // grid.size
+        frame = known[0].new_empty(1, known[0].shape[1], scale * grid.height, scale * grid.width)
         for number, tile in enumerate(known):
-            if tile.shape[-2:] != (grid.size, grid.size):
-                raise FlowError(f"stitch takes tiles of {grid.size} pixels, got {tuple(tile.shape)}")
             paste_tile(tile[0], grid, number, frame[0])
         return EagerValue(FRAME, [frame])
 

@@ -199,12 +199,23 @@ class Flow(ABC):
         return Chosen(selectors)
 
     @abstractmethod
-    def tile(self, *frames: Any, size: int, halo: int) -> Any:
-        """Cut frames of one size into tiles of `size` pixels; one value per frame."""
+    def tile(self, *frames: Any, size: int, halo: int, multiple: int | None = None) -> Any:
+        """Cut input frames of one size into tiles of `size` pixels; one value per frame.
+
+        Args:
+            frames: input images.
+            size: side of a tile, in pixels.
+            halo: pixels of a tile beyond its patch, at every seam.
+            multiple: tiles begin at multiples of so many pixels. If not given, the grid that the segments of
+                these tiles work on is found, so that they compute what they would of the whole frame.
+        """
 
     @abstractmethod
     def stitch(self, tiles: Any) -> Any:
-        """Put tiles back together: each writes the patch it answers for."""
+        """Put tiles back together: each writes the patch it answers for.
+
+        Tiles may be larger than they were cut by a whole factor, and so is the frame then.
+        """
 
     @abstractmethod
     def state(self, **shapes: Sequence[int]) -> Any:

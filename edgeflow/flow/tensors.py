@@ -17,8 +17,8 @@ def cut_tile(frame: torch.Tensor, grid: TileGrid, number: int) -> torch.Tensor:
 
 
 def paste_tile(tile: torch.Tensor, grid: TileGrid, number: int, frame: torch.Tensor) -> None:
-    """Write the patch of a tile (c, size, size) into a frame (c, height, width)."""
-    (top, left), region = grid.origins[number], grid.regions[number]
+    """Write the patch of a tile (c, size, size) into a frame (c, height, width); both may be larger by one factor."""
+    (top, left), region = grid.places(number, tile.shape[-1] // grid.size)
     frame[:, region.top : region.bottom, region.left : region.right] = tile[
         :, region.top - top : region.bottom - top, region.left - left : region.right - left
     ]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
@@ -13,6 +15,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from edgeflow.flow.eager import States
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.shrinkage import Sizes, TensorSizes, grid_of
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import (
     FRAME,
@@ -62,16 +65,45 @@ def trace(model: RoutedModule, size: Mapping[str, int] | None = None, *, portrai
             shape depends on a free dimension.
     """
     if not any(isinstance(d, str) for spec in model.inputs for d in spec.shape):
-        return TraceFlow(model, {}).record("any")
+        return TraceFlow(model, {}, found_grids(model, {})).record("any")
     if size is not None:
-        return TraceFlow(model, size).record(f"{size['width']}x{size['height']}")
+        return TraceFlow(model, size, found_grids(model, size)).record(f"{size['width']}x{size['height']}")
     one, other = FREE_SIZES
+    grids = found_grids(model, one)
     if portrait:
         one, other = ({"height": s["width"], "width": s["height"]} for s in FREE_SIZES)
     frame = "portrait" if portrait else "landscape"
     if not any(d in one for spec in model.inputs for d in spec.shape):
         frame = "any"
-    return _generalise(TraceFlow(model, one).record(frame), TraceFlow(model, other).record(frame), one, other)
+    first, second = (TraceFlow(model, each, grids).record(frame) for each in (one, other))
+    return _generalise(first, second, one, other)
+
+
+_FOUND: WeakKeyDictionary[RoutedModule, Mapping[str, int]] = WeakKeyDictionary()
+"""Grids by model: how a model shrinks its input does not change once it is built."""
+
+
+def found_grids(model: RoutedModule, size: Mapping[str, int]) -> Mapping[str, int]:
+    """The grid that the segments of each tiling work on, in pixels, by region set; see `edgeflow.flow.shrinkage`.
+
+    Nothing is found where a segment takes tiles of its one size only.
+
+    Args:
+        model: the routed module.
+        size: values for the free dimensions of its inputs.
+    """
+    if model not in _FOUND:
+        small, large = TraceFlow(model, size), TraceFlow(model, size, enlarged=2)
+        tilings = small.tilings()
+        try:
+            large.tilings()
+        except FlowError:
+            tilings = {}
+        _FOUND[model] = {
+            name: grid_of(small.sizes[name], large.sizes[name], tiling.size)
+            for name, tiling in tilings.items()
+        }
+    return _FOUND[model]
 
 
 @dataclass(frozen=True)
@@ -88,11 +120,24 @@ class TraceValue:
 
 
 class TraceFlow(Flow):
-    """Records what the flow does; segments run on fake tensors, for their shapes."""
+    """Records what the flow does; segments run on fake tensors, for their shapes.
 
-    def __init__(self, model: RoutedModule, size: Mapping[str, int]) -> None:
+    Args:
+        model: whose flow it is.
+        size: values for the free dimensions of its inputs.
+        grids: where tiles may begin that the flow gives no `multiple` for, by region set; anywhere if not given.
+        enlarged: cut tiles so many times as large as the flow says, to see what grows with them.
+
+    Attributes:
+        sizes: of the tensors that segments made on their way, by region set.
+    """
+
+    def __init__(
+        self, model: RoutedModule, size: Mapping[str, int], grids: Mapping[str, int] = {}, enlarged: int = 1
+    ) -> None:
         super().__init__(model)
-        self._size = size
+        self._size, self._tile_grids, self._enlarged = size, grids, enlarged
+        self.sizes: defaultdict[str, Sizes] = defaultdict(list)
         self._values: dict[str, Value] = {}
         self._operations: list[Operation] = []
         self._states: dict[str, State] = {}
@@ -112,9 +157,17 @@ class TraceFlow(Flow):
         for spec, value in zip(outputs, results, strict=True):
             if value.regions != FRAME or len(value.shapes) != 1:
                 raise FlowError(f"the output {spec.name} is not one tensor per frame: stitch tiles first")
+            (_, shape), *_ = value.shapes
+            if spec.image and (len(shape) != 3 or shape[0] != 3):
+                raise FlowError(
+                    f"the output {spec.name} is declared an Image, (3, height, width), but {value} is made: "
+                    f'make three channels, or declare Tensor("{spec.name}", {shape})'
+                )
             self._values[value.name] = replace(value, image=spec.image)
         bound = tuple(self._bind(spec) if fixed else spec for spec in self.model.inputs)
-        out = tuple(self._bind(spec) if fixed else spec for spec in outputs)
+        out = tuple(
+            _declared(spec, value) if fixed else spec for spec, value in zip(outputs, results, strict=True)
+        )
         program = Program(
             name=type(self.model).__name__,
             frame=frame,
@@ -131,19 +184,27 @@ class TraceFlow(Flow):
         _check_images(marked)
         return marked
 
-    def tile(self, *frames: TraceValue, size: int, halo: int) -> Any:
+    def tilings(self) -> Mapping[str, Tile]:
+        """Run the flow and return how it tiles."""
+        self.model.flow(self, *(TraceValue(self._input(spec)) for spec in self.model.inputs))
+        return self._tilings
+
+    def tile(self, *frames: TraceValue, size: int, halo: int, multiple: int | None = None) -> Any:
         regions = f"tiles.{len(self._tilings)}" if self._tilings else "tiles"
         sources = [frame.value for frame in frames]
         if len({source.shapes[0][1][-2:] for source in sources}) != 1:
             raise FlowError(f"frames tiled together have one size, got {[str(s) for s in sources]}")
         if not all(source.image for source in sources):
             raise FlowError(f"only input images are tiled, got {[str(s) for s in sources]}")
+        side = size * self._enlarged
         values = [
-            self._make(f"{source.name}.{regions}", regions, {(): (source.shapes[0][1][0], size, size)}, True)
+            self._make(f"{source.name}.{regions}", regions, {(): (source.shapes[0][1][0], side, side)}, True)
             for source in sources
         ]
         names = tuple(source.name for source in sources)
-        tiling = Tile(regions, names, tuple(v.name for v in values), size, halo)
+        multiple = self._tile_grids.get(regions, 1) if multiple is None else multiple
+        tiling = Tile(regions, names, tuple(v.name for v in values), size, halo, multiple)
+        tiling.grid(size, size)  # refuses what cannot be tiled
         self._operations.append(tiling)
         self._tilings[regions] = tiling
         made = [TraceValue(value) for value in values]
@@ -154,11 +215,14 @@ class TraceFlow(Flow):
         tiling = self._tilings.get(value.regions)
         if tiling is None:
             raise FlowError(f"stitch takes tiles, got {value}")
-        shapes = dict(value.shapes)
-        if len(shapes) != 1 or shapes[()][1:] != (tiling.size, tiling.size):
-            raise FlowError(f"stitch takes tiles of {tiling.size} pixels, got {value}")
+        shape, side = dict(value.shapes).get((), ()), tiling.size * self._enlarged
+        if len(shape) != 3 or shape[1] != shape[2] or int(shape[1]) % side:
+            raise FlowError(
+                f"stitch takes pictures of {tiling.size} pixels a side, or of a multiple of that, got {value}"
+            )
         frame = self._values[tiling.inputs[0]].shapes[0][1]
-        made = self._make("stitched", FRAME, {(): (shapes[()][0], *frame[1:])})
+        larger = tuple(int(d) * (int(shape[1]) // side) for d in frame[1:])
+        made = self._make("stitched", FRAME, {(): (shape[0], *larger)})
         self._operations.append(Stitch(value.regions, value.name, made.name))
         return TraceValue(made)
 
@@ -214,7 +278,10 @@ class TraceFlow(Flow):
         for values in self._variants([v.value for v in inputs], axes):
             chosen = {k: values[v.name] for k, v in axes.items()}
             tensors = [self._tensor(v.value, values) for v in inputs]
-            like = self.run_segment(name, segment, tensors, {**chosen, **constants}, assignment(values), when)
+            keywords = {**chosen, **constants}
+            with TensorSizes() as on_the_way:
+                like = self.run_segment(name, segment, tensors, keywords, assignment(values), when)
+            self.sizes[regions] += on_the_way.found
             made = leaves(like)
             shapes = shapes or [{} for _ in made]
             for slot, tensor in zip(shapes, made, strict=True):
@@ -334,6 +401,12 @@ class TraceFlow(Flow):
             unique, times = f"{name}#{times}", times + 1
         self._values[unique] = Value(unique, regions, _reduce(shapes), image)
         return self._values[unique]
+
+
+def _declared(spec: Interface, value: Value) -> Interface:
+    """An output with the size that it has."""
+    (_, shape), *_ = value.shapes
+    return Image(spec.name, shape[1], shape[2]) if isinstance(spec, Image) else Tensor(spec.name, shape)
 
 
 def _reduce(shapes: Mapping[Assignment, Shape]) -> tuple[tuple[Assignment, Shape], ...]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from edgeflow.flow.eager import States
+from edgeflow.flow.eager import States, tile_multiple
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.tensors import cut_tile, pool_map
@@ -141,17 +141,18 @@ class _TrainFlow(Flow):
         self.taken: dict[str, TilesTaken] = {}
         self.kept: dict[str, torch.Tensor] = {}
 
-    def tile(self, *frames: TrainValue, size: int, halo: int) -> Any:
+    def tile(self, *frames: TrainValue, size: int, halo: int, multiple: int | None = None) -> Any:
         tensors = [frame.tensor for frame in frames]
         height, width = tensors[0].shape[-2:]
-        grid = TileGrid(height, width, size, halo)
+        regions = f"tiles.{len(self.taken)}" if self.taken else "tiles"
+        multiple = tile_multiple(self.model, regions, (height, width)) if multiple is None else multiple
+        grid = TileGrid(height, width, size, halo, multiple)
         count = min(self._tiles_per_frame or len(grid), len(grid))
         chosen = [torch.randperm(len(grid))[:count].tolist() for _ in range(self._batch)]
         if count == len(grid):
             chosen = [list(range(count))] * self._batch
         owners = [frame for frame in range(self._batch) for _ in range(count)]
         taken = TilesTaken(grid, owners, [number for numbers in chosen for number in numbers])
-        regions = f"tiles.{len(self.taken)}" if self.taken else "tiles"
         self.taken[regions] = taken
         cut = [TrainValue(regions, {(): taken.cut(tensor)}) for tensor in tensors]
         return cut[0] if len(cut) == 1 else tuple(cut)

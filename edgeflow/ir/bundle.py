@@ -33,7 +33,7 @@ from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
 from edgeflow.ir.program import FRAME
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 3)
+SCHEMA = (1, 4)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
 
@@ -196,6 +196,8 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
             _to_1_2(data)
         if (major, minor) < (1, 3):
             _to_1_3(data)
+        if (major, minor) < (1, 4):
+            _to_1_4(data)
         graphs = {
             name: GraphEntry(
                 **{
@@ -266,6 +268,14 @@ def _to_1_3(data: dict[str, Any]) -> None:
         for step in plan["steps"]:
             for graph in step.get("graphs", ()):
                 graph["expected"] = None
+
+
+def _to_1_4(data: dict[str, Any]) -> None:
+    """Tiles of a 1.3 manifest begin at any pixel, and its pictures are as large as its frames."""
+    for plan in data["plans"].values():
+        for step in plan["steps"]:
+            if step["kind"] == "tile":
+                step["multiple"] = 1
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:

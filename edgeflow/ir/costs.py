@@ -89,7 +89,11 @@ def save_costs(bundle: Path, costs: Costs, by: str = "profile") -> Path:
     known = load_costs(bundle, costs.device)
     ms = {**(known.ms if known else {}), **costs.ms}
     path = _place(bundle, costs.device)
-    data = {"by": by, "device": asdict(costs.device), "ms": {key: dict(found) for key, found in sorted(ms.items())}}
+    data = {
+        "by": by,
+        "device": asdict(costs.device),
+        "ms": {key: dict(found) for key, found in sorted(ms.items())},
+    }
     try:
         path.parent.mkdir(exist_ok=True)
         write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())

@@ -282,6 +282,7 @@ def _step_to_json(step: Step) -> dict[str, Any]:
                 "outputs": list(step.outputs),
                 "size": step.size,
                 "halo": step.halo,
+                "multiple": step.multiple,
             }
         case Route():
             fields = {"regions": step.regions, "decisions": [decision_to_json(d) for d in step.decisions]}
@@ -306,7 +307,7 @@ def _step_from_json(data: dict[str, Any]) -> Step:
     match data["kind"]:
         case "tile":
             sides = (tuple(data["inputs"]), tuple(data["outputs"]))
-            return Tile(data["regions"], *sides, data["size"], data["halo"])
+            return Tile(data["regions"], *sides, data["size"], data["halo"], data["multiple"])
         case "route":
             return Route(data["regions"], tuple(decision_from_json(d) for d in data["decisions"]))
         case "stage":

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.route import ALWAYS, Assignment, Axis, Choice, Condition, Variable, describe
 from edgeflow.ir.rules import Rule, rule_from_json, rule_to_json
+from edgeflow.ir.tiles import TileGrid
 
 Shape: TypeAlias = tuple[int | str, ...]
 """Dimensions; a string names one that is free until a session opens (`height`, `width`)."""
@@ -94,13 +95,18 @@ class Value:
 
 @dataclass(frozen=True)
 class Tile:
-    """Cuts frames into tiles; `outputs[i]` holds the tiles of `inputs[i]`."""
+    """Cuts frames into tiles; `outputs[i]` holds the tiles of `inputs[i]`. See `TileGrid`."""
 
     regions: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     size: int
     halo: int
+    multiple: int = 1
+
+    def grid(self, height: int, width: int) -> TileGrid:
+        """The tiles of a frame of that size, in pixels."""
+        return TileGrid(height, width, self.size, self.halo, self.multiple)
 
 
 @dataclass(frozen=True)
@@ -242,9 +248,8 @@ class Program:
         left = f"{', '.join(out)} = " if out else ""
         match operation:
             case Tile():
-                return (
-                    f"{left}tile({', '.join(operation.inputs)}, size={operation.size}, halo={operation.halo})"
-                )
+                sizes = f"size={operation.size}, halo={operation.halo}, multiple={operation.multiple}"
+                return f"{left}tile({', '.join(operation.inputs)}, {sizes})"
             case Route():
                 rules = (f"{d.variable.name}={d.rule.kind}({d.scores or ''})" for d in operation.decisions)
                 return f"route {operation.regions}: {', '.join(rules)}"

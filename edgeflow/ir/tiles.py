@@ -33,17 +33,23 @@ class TileGrid:
     at the frame's edge a tile holds real pixels instead of padding; only a frame smaller than a
     tile is padded (its last row and column repeated).
 
+    A network that shrinks its input computes another function where a tile begins off its grid. With a
+    `multiple`, tiles begin at multiples of it, and the last ones reach beyond a frame whose sides are none
+    (by repeated rows and columns, as such networks are fed whole frames).
+
     Attributes:
         height: of the frame, in pixels.
         width: of the frame, in pixels.
         size: side of a tile, in pixels.
         halo: pixels that a tile holds beyond its patch, at every seam.
+        multiple: tiles begin at multiples of so many pixels; divides the size.
     """
 
     height: int
     width: int
     size: int
     halo: int
+    multiple: int = 1
 
     def __post_init__(self) -> None:
         if min(self.height, self.width, self.size) < 1 or not 0 <= 2 * self.halo < self.size:
@@ -51,16 +57,21 @@ class TileGrid:
                 f"cannot tile {self.width}x{self.height} with tiles of {self.size} and a halo of {self.halo}: "
                 "sizes are positive and the tile is larger than two halos"
             )
+        if self.multiple < 1 or self.size % self.multiple or self.size - 2 * self.halo < self.multiple:
+            raise FlowError(
+                f"tiles of {self.size} with a halo of {self.halo} cannot begin at multiples of {self.multiple}: "
+                "that divides the tile's size, and a tile without its halos is no smaller"
+            )
 
     @property
     def rows(self) -> int:
         """Tiles from top to bottom."""
-        return len(_cover(self.height, self.size, self.halo))
+        return len(_cover(self.height, self))
 
     @property
     def columns(self) -> int:
         """Tiles from left to right."""
-        return len(_cover(self.width, self.size, self.halo))
+        return len(_cover(self.width, self))
 
     def __len__(self) -> int:
         return self.rows * self.columns
@@ -95,11 +106,20 @@ class TileGrid:
                 out[position, rows:] = out[position, rows - 1]
 
     def paste(self, tile: NDArray[np.generic], number: int, frame: NDArray[np.generic]) -> None:
-        """Write a tile's patch into the frame: tile (size, size, channels), frame (height, width, channels)."""
-        (top, left), region = self.origins[number], self.regions[number]
+        """Write a tile's patch into the frame: tile (size, size, channels), frame (height, width, channels).
+
+        Both may be larger by one factor, as of a network that enlarges its input.
+        """
+        (top, left), region = self.places(number, tile.shape[0] // self.size)
         frame[region.top : region.bottom, region.left : region.right] = tile[
             region.top - top : region.bottom - top, region.left - left : region.right - left
         ]
+
+    def places(self, number: int, scale: int = 1) -> tuple[tuple[int, int], Region]:
+        """Origin and patch of a tile in a frame that is larger by a factor."""
+        (top, left), region = self.origins[number], self.regions[number]
+        patch = Region(*(scale * side for side in (region.top, region.left, region.bottom, region.right)))
+        return (scale * top, scale * left), patch
 
     def pooling(self, map_height: int, map_width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Two matrices that average a map lying over the frame to one value per patch.
@@ -119,9 +139,18 @@ def pool_map(scores: NDArray[np.float32], grid: TileGrid) -> NDArray[np.float32]
 
 
 @lru_cache(maxsize=256)
-def _cover(length: int, size: int, halo: int) -> tuple[tuple[int, int, int], ...]:
+def _cover(length: int, grid: TileGrid) -> tuple[tuple[int, int, int], ...]:
     """(tile start, patch start, patch end) along one side."""
-    count = 1 if length <= size else ceil((length - 2 * halo) / (size - 2 * halo))
+    if length <= grid.size:
+        return ((0, 0, length),)
+    if grid.multiple > 1:
+        return _cover_on_grid(length, grid)
+    return _cover_evenly(length, grid.size, grid.halo)
+
+
+def _cover_evenly(length: int, size: int, halo: int) -> tuple[tuple[int, int, int], ...]:
+    """Patches share the side evenly, each in the middle of its tile."""
+    count = ceil((length - 2 * halo) / (size - 2 * halo))
     inner = length - 2 * halo
     bounds = [0, *(halo + i * inner // count for i in range(1, count)), length]
     cover = []
@@ -131,10 +160,21 @@ def _cover(length: int, size: int, halo: int) -> tuple[tuple[int, int, int], ...
     return tuple(cover)
 
 
+def _cover_on_grid(length: int, grid: TileGrid) -> tuple[tuple[int, int, int], ...]:
+    """Tiles begin on the grid, as evenly as it lets them; patches meet in the middle of what two tiles share."""
+    size, multiple = grid.size, grid.multiple
+    steps = ceil((length - size) / multiple)  # of the last tile's start
+    longest = (size - 2 * grid.halo) // multiple  # between two starts
+    count = 1 + ceil(steps / longest)
+    starts = [multiple * (i * steps // (count - 1)) for i in range(count)]
+    seams = [(start + size + after) // 2 for start, after in pairwise(starts)]
+    return tuple(zip(starts, [0, *seams], [*seams, length], strict=True))
+
+
 @lru_cache(maxsize=64)
 def _places(grid: TileGrid) -> tuple[tuple[tuple[int, int], ...], tuple[Region, ...]]:
     """Origin and patch of each tile."""
-    ys, xs = _cover(grid.height, grid.size, grid.halo), _cover(grid.width, grid.size, grid.halo)
+    ys, xs = _cover(grid.height, grid), _cover(grid.width, grid)
     return (
         tuple((y[0], x[0]) for y in ys for x in xs),
         tuple(Region(y[1], x[1], y[2], x[2]) for y in ys for x in xs),
@@ -145,8 +185,8 @@ def _places(grid: TileGrid) -> tuple[tuple[tuple[int, int], ...], tuple[Region, 
 def _pooling(
     grid: TileGrid, map_height: int, map_width: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    ys = [(y[1], y[2]) for y in _cover(grid.height, grid.size, grid.halo)]
-    xs = [(x[1], x[2]) for x in _cover(grid.width, grid.size, grid.halo)]
+    ys = [(y[1], y[2]) for y in _cover(grid.height, grid)]
+    xs = [(x[1], x[2]) for x in _cover(grid.width, grid)]
     return _overlaps(ys, grid.height, map_height), _overlaps(xs, grid.width, map_width).T.copy()
 
 

@@ -22,6 +22,7 @@ from edgeflow.flow.train import TilesTaken
 from edgeflow.ir.route import Choice
 from edgeflow.ir.tiles import TileGrid
 from edgeflow.models.cain_sd import CAINSD
+from edgeflow.models.cain_sd.model import GRID
 from edgeflow.models.cain_sd.pwc import FLOW_SCALE
 from edgeflow.ops.warp import warp
 from edgeflow.training.loop import Loss, Stage
@@ -209,7 +210,7 @@ class Curriculum:
         """Tiles of one frame, drawn by how much changes in them, and their logits by axis."""
         maps = self.model.sd_finder(first, last)
         height, width = first.shape[-2:]
-        grid = TileGrid(height, width, self.model.preset.tile, self.model.preset.halo)
+        grid = TileGrid(height, width, self.model.preset.tile, self.model.preset.halo, GRID)
         change = self.model.sd_finder.thumbnail(first - last).abs().mean(1, keepdim=True)
         chances = pool_map(change, grid).flatten() + change.mean() + 1e-6
         count = min(self.recipe.tiles, len(grid))

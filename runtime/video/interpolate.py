@@ -46,7 +46,14 @@ def interpolate_video(
         raise InputError(f"times is {times}; choose 2 or 4")
     middle = _Interpolation(session, times)
     return convert(
-        middle, source, destination, times=times, overlay=overlay, overwrite=overwrite, resize=None, on_progress=on_progress
+        middle,
+        source,
+        destination,
+        times=times,
+        overlay=overlay,
+        overwrite=overwrite,
+        resize=None,
+        on_progress=on_progress,
     )
 
 

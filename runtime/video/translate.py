@@ -36,7 +36,14 @@ def translate_video(
     """
     middle = _Translation(session)
     return convert(
-        middle, source, destination, times=1, overlay=overlay, overwrite=overwrite, resize=resize, on_progress=on_progress
+        middle,
+        source,
+        destination,
+        times=1,
+        overlay=overlay,
+        overwrite=overwrite,
+        resize=resize,
+        on_progress=on_progress,
     )
 
 

@@ -79,7 +79,7 @@ def test_gradients_reach_the_router_and_every_parameter(noise):
 
 
 def test_tiles_are_drawn_without_repetition(tiny):
-    frames = frames_of((150, 190))
+    frames = frames_of((152, 192))
     result = Training(tiny, tiles_per_frame=3)(*frames)
     (taken,) = result.tiles.values()
     assert len(set(taken.numbers)) == 3 == len(result.outputs[0])

@@ -9,6 +9,7 @@ import pytest
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.errors import BundleError, EdgeflowError
 from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
+from edgeflow.ir.program import Tile
 from edgeflow.runtime import open_bundle
 
 
@@ -81,11 +82,11 @@ def test_a_manifest_of_something_else(bundle, text):
     refused(bundle, r"manifest\.json is not an edgeflow manifest; export the bundle again")
 
 
-@pytest.mark.parametrize("version", [[1, 4], [2, 0], [0, 9]])
+@pytest.mark.parametrize("version", [[1, 5], [2, 0], [0, 9]])
 def test_another_schema(bundle, version):
     rewrite(bundle, lambda data: data.update(schema_version=version))
     number = ".".join(map(str, version))
-    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.3: update edgeflow, or export")
+    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.4: update edgeflow, or export")
 
 
 def test_a_bundle_without_kernels_and_float_layers_is_read(bundle):
@@ -98,6 +99,19 @@ def test_a_bundle_without_kernels_and_float_layers_is_read(bundle):
 
     rewrite(bundle, older)
     assert all(graph.kernel is None for graph in open_bundle(bundle).manifest.graphs.values())
+
+
+def test_a_bundle_whose_tiles_begin_anywhere_is_read(bundle):
+    """Schema 1.3 has no grid."""
+
+    def older(data):
+        data["schema_version"] = [1, 3]
+        for step in (step for plan in data["plans"].values() for step in plan["steps"]):
+            step.pop("multiple", None)
+
+    rewrite(bundle, older)
+    steps = [step for plan in open_bundle(bundle).manifest.plans.values() for step in plan.steps]
+    assert all(step.multiple == 1 for step in steps if isinstance(step, Tile))
 
 
 def test_a_bundle_that_says_no_expected_routes_is_read(bundle):

@@ -51,7 +51,9 @@ def test_built_engines_go_only_if_that_is_wanted(bundle):
     (bundle / "engines" / "key").mkdir(parents=True)
     check_replaceable(bundle, False)
     (bundle / "engines" / "key" / "a.engine").write_bytes(b"e")
-    with pytest.raises(BundleError, match=r"holds engines that were built, which would be lost: .* --overwrite"):
+    with pytest.raises(
+        BundleError, match=r"holds engines that were built, which would be lost: .* --overwrite"
+    ):
         check_replaceable(bundle, False)
     check_replaceable(bundle, True)
 

@@ -8,11 +8,12 @@ from edgeflow.ir.tiles import TileGrid, pool_map
 
 
 @st.composite
-def grids(draw):
-    size = draw(st.integers(3, 48))
-    halo = draw(st.integers(0, (size - 1) // 2))
+def grids(draw, multiples=st.sampled_from((1, 2, 3, 4, 8))):
+    multiple = draw(multiples)
+    size = multiple * draw(st.integers(-(-3 // multiple), 48 // multiple))
+    halo = draw(st.integers(0, (size - multiple) // 2))
     longest = 12 * (size - 2 * halo)  # a dozen tiles a side
-    return TileGrid(draw(st.integers(1, longest)), draw(st.integers(1, longest)), size, halo)
+    return TileGrid(draw(st.integers(1, longest)), draw(st.integers(1, longest)), size, halo, multiple)
 
 
 @given(grids())
@@ -32,7 +33,9 @@ def test_every_seam_has_a_halo_on_both_sides_and_tiles_lie_inside_the_frame(grid
             (left, patch.left, patch.right, grid.width),
         )
         for start, first, last, length in sides:
-            assert start >= 0 and (start + grid.size <= length or (start == 0 and length < grid.size))
+            whole = -(-length // grid.multiple) * grid.multiple  # the frame, with what completes its grid
+            assert start >= 0 and (start + grid.size <= whole or (start == 0 and length < grid.size))
+            assert start % grid.multiple == 0
             assert first - start >= (grid.halo if first > 0 else 0)
             assert start + grid.size - last >= (grid.halo if last < length else 0)
 
@@ -43,11 +46,8 @@ def test_no_fewer_tiles_would_do(grid):
     for count, length in ((grid.rows, grid.height), (grid.columns, grid.width)):
         if count > 1:
             fewer = count - 1
-            room = (
-                grid.size
-                if fewer == 1
-                else 2 * (grid.size - grid.halo) + (fewer - 2) * (grid.size - 2 * grid.halo)
-            )
+            step = (grid.size - 2 * grid.halo) // grid.multiple * grid.multiple
+            room = grid.size + (fewer - 1) * step
             assert room < length
 
 
@@ -97,7 +97,38 @@ def test_impossible_tilings(numbers):
         TileGrid(*numbers)
 
 
+@pytest.mark.parametrize(("size", "halo", "multiple"), [(30, 2, 4), (32, 13, 8), (32, 2, 0)])
+def test_tiles_that_cannot_begin_on_a_grid(size, halo, multiple):
+    with pytest.raises(
+        FlowError, match=f"cannot begin at multiples of {multiple}: that divides the tile's size"
+    ):
+        TileGrid(100, 100, size, halo, multiple)
+
+
+def test_a_last_tile_reaches_beyond_a_frame_that_is_off_the_grid():
+    grid = TileGrid(8, 21, 8, 1, 4)
+    assert grid.origins == ((0, 0), (0, 4), (0, 8), (0, 12), (0, 16))
+    frame = np.arange(8 * 21 * 3, dtype=np.uint32).reshape(8, 21, 3).astype(np.uint8)
+    tiles = np.empty((len(grid), 8, 8, 3), np.uint8)
+    grid.cut(frame, np.arange(len(grid)), tiles)
+    np.testing.assert_array_equal(tiles[-1][:, 5:], np.repeat(frame[:, 20:21], 3, 1))
+
+
+@given(grids(), st.integers(1, 4))
+def test_enlarged_tiles_are_pasted_into_an_enlarged_frame(grid, scale):
+    frame = np.random.default_rng(0).integers(0, 256, (grid.height, grid.width, 3), dtype=np.uint8)
+    tiles = np.empty((len(grid), grid.size, grid.size, 3), np.uint8)
+    grid.cut(frame, np.arange(len(grid)), tiles)
+    wanted = frame.repeat(scale, 0).repeat(scale, 1)
+    made = np.zeros_like(wanted)
+    for number, tile in enumerate(tiles):
+        grid.paste(tile.repeat(scale, 0).repeat(scale, 1), number, made)
+    np.testing.assert_array_equal(made, wanted)
+
+
 def test_known_grids():
+    assert len(TileGrid(720, 1280, 256, 8, 8)) == 18
+    assert len(TileGrid(720, 1280, 256, 8, 32)) == 24
     assert (TileGrid(720, 1280, 256, 8).rows, TileGrid(720, 1280, 256, 8).columns) == (3, 6)
     assert len(TileGrid(256, 256, 256, 8)) == 1
     assert len(TileGrid(257, 256, 256, 8)) == 2

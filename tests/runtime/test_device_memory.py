@@ -62,10 +62,19 @@ def test_rows_are_copied_as_on_the_host(rows, integrated):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(6, 60), st.integers(6, 60), st.integers(8, 20), st.integers(0, 3), st.data())
-def test_tiles_are_cut_and_pasted_as_on_the_host(height, width, size, halo, data):
+@given(
+    st.integers(6, 60),
+    st.integers(6, 60),
+    st.integers(2, 5),
+    st.integers(0, 3),
+    st.sampled_from((1, 2, 4)),
+    st.data(),
+)
+def test_tiles_are_cut_and_pasted_as_on_the_host(height, width, units, halo, multiple, data):
     memory, host = DeviceMemory(HostCudart(Streams()), 77), HostMemory()
-    grid = TileGrid(height, width, size, halo)
+    size = 4 * units
+    halo = min(halo, (size - multiple) // 2)
+    grid = TileGrid(height, width, size, halo, multiple)
     order = np.array(data.draw(st.permutations(range(len(grid)))))
     frame = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
     wanted = np.empty((len(grid), size, size, 3), np.uint8)

@@ -90,5 +90,7 @@ def test_a_forked_session_is_refused_and_its_parent_goes_on(tiny_bundles, librar
 def test_sessions_run_in_a_pool_of_threads_one_each(tiny_bundles, library):
     wanted = Session(tiny_bundles["chained"].path, library=library)(*FRAMES)
     with ThreadPoolExecutor(3) as pool:
-        made = list(pool.map(lambda _: Session(tiny_bundles["chained"].path, library=library)(*FRAMES), range(6)))
+        made = list(
+            pool.map(lambda _: Session(tiny_bundles["chained"].path, library=library)(*FRAMES), range(6))
+        )
     assert all(np.array_equal(picture, wanted) for picture in made)
