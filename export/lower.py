@@ -16,6 +16,7 @@ from torch.onnx._internal.exporter import _flags
 from torch.onnx._internal.exporter._capture_strategies import TorchExportNonStrictStrategy
 
 from edgeflow.export.fingerprint import fingerprint, weight, weight_names
+from edgeflow.export.free_sizes import check_free
 from edgeflow.export.graph_cache import GraphCache
 from edgeflow.export.link import EXACT
 from edgeflow.export.onnx_forms import translations
@@ -100,7 +101,8 @@ def lower(
     order = [i for i, v in enumerate(outs) if not v.image] + [i for i, v in enumerate(outs) if v.image]
     names = [f"out.{i}" for i in order] + [f"out.{i}{EXACT}" for i, v in enumerate(outs) if v.image]
     where = f"segment {call.segment}" + (f" ({describe(link.variant)})" if link.variant else "")
-    exported = to_onnx(module, tensors, dynamic, names, where, deform_conv, cache)
+    portrait = program.frame == "portrait"
+    exported = to_onnx(module, tensors, dynamic, names, where, deform_conv, cache, portrait)
     lowered = _clean(run_passes(exported, rewrites, where))
     _refuse_misread(lowered, where)
     return lowered
@@ -144,6 +146,7 @@ def to_onnx(
     where: str,
     deform_conv: str = "native",
     cache: GraphCache | None = None,
+    portrait: bool = False,
 ) -> onnx.ModelProto:
     """A module as torch.onnx exports it, with edgeflow's operators in the form asked for.
 
@@ -155,6 +158,7 @@ def to_onnx(
         where: what is exported, for messages.
         deform_conv: form of operators that have plugins.
         cache: of graphs that were exported before with other weights.
+        portrait: frames of free size are higher than wide; else they are not.
 
     Raises:
         ExportError: an operator has no ONNX form, or another opset came out.
@@ -166,9 +170,13 @@ def to_onnx(
     try:
         with _quiet(), torchlib_once(), torch.no_grad():
             captured = _captured(module, tensors, dynamic)
+            if captured is not None:
+                check_free(captured, dynamic, portrait, where)
             key = fingerprint(captured, f"{axes} {names} {deform_conv} {OPSET}") if captured else None
             if captured is None or key is None:
-                model = _exported(module, tensors, dynamic, inputs, names, table)
+                made = _exported(module, tensors, dynamic, inputs, names, table)
+                check_free(made.exported_program, dynamic, portrait, where)
+                model = made.model_proto
             else:
                 weights = {name: weight(captured, name) for name in weight_names(captured)}
                 bare = cache.get(key)
@@ -176,6 +184,8 @@ def to_onnx(
                     bare = skeleton(captured, inputs, axes, names, table, OPSET)
                     cache.put(key, bare)
                 model = filled(bare, len(inputs), weights)
+    except ExportError:
+        raise
     except Exception as error:
         raise ExportError(f"{where}: cannot be exported: {_reason(error)}") from error
     found = {o.domain: o.version for o in model.opset_import}
@@ -201,7 +211,7 @@ def _exported(
     inputs: Sequence[str],
     names: Sequence[str],
     table: Table,
-) -> onnx.ModelProto:
+) -> torch.onnx.ONNXProgram:
     """A module as torch.onnx exports it in one go."""
     program = torch.onnx.export(
         module,
@@ -216,7 +226,7 @@ def _exported(
         optimize=True,
     )
     assert program is not None
-    return program.model_proto
+    return program
 
 
 def _reason(error: BaseException) -> str:
