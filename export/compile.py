@@ -36,6 +36,7 @@ from edgeflow.ir.files import folder_written_whole
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Program
 from edgeflow.ir.replacing import check_replaceable
+from edgeflow.runtime.instructions import instruction_sets
 from edgeflow.targets import Target
 
 
@@ -203,4 +204,5 @@ def _provenance(strategy: str) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "torch": str(torch.__version__),
         "onnx": onnx.__version__,
+        "instructions": list(instruction_sets()),
     }

@@ -64,14 +64,15 @@ def _reach(filters: NDArray[np.float64]) -> NDArray[np.float64]:
     """What the steps of each output's scale must reach: its largest weight, or the largest sum of a pair."""
     alone = np.abs(filters).reshape(len(filters), -1).max(1)
     sums = [_largest_pair(np.maximum(sign * filters, 0.0)) for sign in (1, -1)]
-    found: NDArray[np.float64] = np.maximum.reduce([alone, *sums])
-    return np.where(found > 0, found, LARGEST)  # a filter of zeros: any scale will do
+    reach: NDArray[np.float64] = np.maximum.reduce([alone, *sums])
+    reach[reach == 0] = LARGEST  # a filter of zeros: any scale will do
+    return reach
 
 
 def _largest_pair(filters: NDArray[np.float64]) -> NDArray[np.float64]:
     """Per output, the largest sum of two weights that may meet; (outputs, taps, inputs), none negative."""
     outputs, _, inputs = filters.shape
     if inputs % 2:
-        return np.sort(filters.reshape(outputs, -1), 1)[:, -2:].sum(1)
+        return np.asarray(np.sort(filters.reshape(outputs, -1), 1)[:, -2:].sum(1))
     pairs = filters[..., 0::2] + filters[..., 1::2]
     return np.asarray(pairs.reshape(outputs, -1).max(1))

@@ -20,7 +20,8 @@ import pytest
 QEMU = shutil.which("qemu-x86_64") if platform.machine() == "x86_64" else None
 
 needs_qemu = pytest.mark.skipif(
-    QEMU is None, reason="no older processor to run it on: install qemu-user, on x86-64 (apt install qemu-user)"
+    QEMU is None,
+    reason="no older processor to run it on: install qemu-user, on x86-64 (apt install qemu-user)",
 )
 
 

@@ -14,6 +14,7 @@ from edgeflow.cli.remarks import in_float
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.runtime.check import CheckReport
 from edgeflow.runtime.check import check as check_bundle
+from edgeflow.runtime.instructions import in_words
 
 
 def check(
@@ -54,7 +55,8 @@ def _with_bodies(bundle: Bundle, library: str | None) -> AbstractContextManager[
 
 
 def _print(report: CheckReport) -> None:
-    title = f"{report.library} {report.version}, {report.precision}"
+    here = in_words(report.instructions)
+    title = f"{report.library} {report.version}, {report.precision}, {here}"
     table = Table("engine", "precision", "largest error", "signal to error", "asked for", "", title=title)
     for graph in report.graphs:
         mark = "ok" if graph.passed else "DIFFERS"
@@ -64,6 +66,11 @@ def _print(report: CheckReport) -> None:
         errors = (f"{graph.max_error:.1e}", f"{graph.sqnr_db:.1f} dB")
         table.add_row(graph.graph, graph.precision, *errors, asked, mark)
     out.print(table)
+    if report.judged_on:
+        out.print(
+            f"at export int8 engines were judged on {report.judged_on}; this processor ({here}) is of another kind",
+            soft_wrap=True,
+        )
     for graph in report.graphs:
         if graph.float_layers:
             out.print(f"{graph.graph} {in_float(graph.float_layers)}", soft_wrap=True)

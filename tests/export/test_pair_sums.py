@@ -119,7 +119,11 @@ def test_no_pair_of_neighbours_is_larger_than_16_bits_hold(outputs, inputs, side
     assert 1 <= np.abs(steps).max() <= 127
     for sign in (1, -1):
         large = np.maximum(sign * steps, 0)
-        met = large[:, 0::2] + large[:, 1::2] if inputs % 2 == 0 else np.sort(large.reshape(outputs, -1))[:, -2:]
+        met = (
+            large[:, 0::2] + large[:, 1::2]
+            if inputs % 2 == 0
+            else np.sort(large.reshape(outputs, -1))[:, -2:]
+        )
         sums = met if inputs % 2 == 0 else met.sum(1)
         assert 255 * sums.max() <= 32767
 
