@@ -1,6 +1,6 @@
 """Runs a bundle of one image on a frame, and prints what came of it, with the edgeflow that has no torch.
 
-    run_bundle.py BUNDLE FRAME.npy LIBRARY
+run_bundle.py BUNDLE FRAME.npy LIBRARY
 """
 
 import json

@@ -32,18 +32,19 @@ def bright(time):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """A bundle at int8, by how its weights were quantised."""
+    """A bundle at int8, by how its weights were quantised, and one at bf16."""
     folder = tmp_path_factory.mktemp("bright")
 
-    def export(name):
+    def export(name, precision="int8"):
         frames = [bright(time) for time in range(4)]
-        target = load("openvino-cpu").at("int8")
+        target = load("openvino-cpu").at(precision)
         return compile_model(Bright().eval(), target, folder / name, reference={}, frames=frames).path
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(qdq, "fitting_scales", lambda graph, layers: {})
         careless = export("careless.edgeflow")
-    return {"fitting": export("fitting.edgeflow"), "careless": careless}
+    fitting, bf16 = export("fitting.edgeflow"), export("bf16.edgeflow", "bf16")
+    return {"fitting": fitting, "careless": careless, "bf16": bf16}
 
 
 @pytest.fixture
@@ -150,3 +151,10 @@ def test_on_an_older_processor_openvino_refuses_what_it_would_compute_wrongly(ex
         assert "made" in there  # this processor has judged it itself
     else:
         assert "at int8 on this processor (avx2)" in there["refused"]
+
+
+@needs_qemu
+def test_an_older_processor_refuses_bf16(exported, cache, tmp_path):
+    np.save(tmp_path / "frame.npy", bright(9))
+    there = emulated_haswell(RUN, exported["bf16"], tmp_path / "frame.npy", "openvino")
+    assert "instead of bf16, which this CPU or graph does not allow" in there["refused"]
