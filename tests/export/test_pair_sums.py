@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edgeflow.export.pair_sums import fitting_scales
 from edgeflow.export.passes import run_passes
-from edgeflow.export.qdq import layers_of, quantised, ranged, scheme_of, guest_session
+from edgeflow.export.qdq import guest_session, layers_of, quantised, ranged, scheme_of
 from edgeflow.runtime.backends.onnxruntime_int8 import _PRODUCT, PAIRS_FIT
 
 RUN = Path(__file__).parents[1] / "runtime" / "run_graphs.py"
