@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 import edgeflow
-from edgeflow.export.graph_cache import GraphCache, cache_folder
+from edgeflow.export.graph_cache import GraphCache
 from edgeflow.export.lowering import Lowering, Progress, link_key, model_digest
 from edgeflow.export.mix import Mix
 from edgeflow.export.packing import Packer, pack_plan
@@ -30,6 +30,7 @@ from edgeflow.export.weights import WeightFile
 from edgeflow.flow import trace
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import Bundle, GraphEntry, Manifest
+from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.files import folder_written_whole
@@ -68,7 +69,7 @@ def compile_model(
 
     Segment graphs are kept in `OUTPUT.partial` until the bundle is whole, so that an
     interrupted export goes on where it stopped. Without their weights they are kept for later exports, in
-    `edgeflow.export.graph_cache.cache_folder()`.
+    `edgeflow.ir.cache_folder.cache_folder("graphs")`.
 
     Args:
         model: in eval mode; its weights are exported as they are.
@@ -108,7 +109,7 @@ def compile_model(
         target.deform_conv,
         progress,
         watch,
-        cache=GraphCache(cache_folder()),
+        cache=GraphCache(cache_folder("graphs")),
     )
     lowering.total = _links(programs)
     planner = Planner(model, lowering, target, frames, mix)

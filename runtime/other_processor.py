@@ -2,14 +2,13 @@
 
 How eight-bit products are added depends on the processor. A bundle says on which instruction sets its engines
 were judged; where these are others, a session compares every int8 engine with its golden vector before the first
-frame, once per bundle, processor and release of the engine library. That it was so is kept in the user's
-cache folder (`$XDG_CACHE_HOME/edgeflow`, by default `~/.cache/edgeflow`); where that cannot be written, each session compares again.
+frame, once per bundle, processor and release of the engine library. That they were right is kept in the user's cache
+folder (`ir/cache_folder.py`); where that cannot be written, each session compares again.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -19,6 +18,7 @@ import numpy as np
 
 import edgeflow
 from edgeflow.ir.bundle import WEIGHTS, Bundle
+from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.errors import BackendError, BundleError
 from edgeflow.ir.files import write_atomically
 from edgeflow.ir.plan import Plan
@@ -88,9 +88,8 @@ def _compare(bundle: Bundle, kind: str, plan: Plan, backend: Backend) -> None:
 
 def _record(bundle: Bundle, plan: Plan, backend: Backend) -> Path | None:
     """The file that is there once the engines were found right; None if there is no place for it."""
-    try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # no home
+    folder = cache_folder("right-at-int8")
+    if folder is None:
         return None
     files = bundle.manifest.files
     graphs = [graph for stage in plan.stages for graph in stage.graphs]
@@ -104,4 +103,4 @@ def _record(bundle: Bundle, plan: Plan, backend: Backend) -> Path | None:
         "edgeflow": edgeflow.__version__,
     }
     digest = sha256(json.dumps(compared).encode()).hexdigest()
-    return cache / "edgeflow" / "right-at-int8" / digest[:32]
+    return folder / digest[:32]

@@ -50,7 +50,7 @@ def exported(tmp_path_factory):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """The user's cache folder."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("EDGEFLOW_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -81,7 +81,7 @@ def spoiled(bundle):
 
 
 def remembered(cache):
-    return list((cache / "edgeflow" / "right-at-int8").glob("*"))
+    return list((cache / "right-at-int8").glob("*"))
 
 
 def test_on_the_processor_that_judged_them_nothing_is_compared(exported, cache, tmp_path):
