@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,7 @@ from rich.table import Table
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.remarks import in_float
 from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.layer_errors import LayerError, load_layers
 from edgeflow.runtime.check import CheckReport
 from edgeflow.runtime.check import check as check_bundle
 from edgeflow.runtime.instructions import in_words
@@ -22,6 +25,9 @@ def check(
     library: Annotated[
         str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Show what each layer below fp32 loses, as found at export.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check a bundle on this machine against the golden vectors inside it. Needs no torch.
@@ -32,11 +38,15 @@ def check(
     Exits with 1 if anything differs too much.
     """
     opened = open_bundle(bundle)
+    losses = load_layers(bundle) if layers else {}
     with err.status("check") as status, _with_bodies(opened, library) as whole:
         report = check_bundle(whole, library=library, progress=lambda what: status.update(f"check {what}"))
     if json:
-        print_json(report.to_json())
+        found = {name: list(map(asdict, errors)) for name, errors in losses.items()}
+        print_json({**report.to_json(), **({"layers": found} if layers else {})})
     else:
+        for name, errors in losses.items():
+            _print_layers(name, errors)
         _print(report)
     if not report.passed:
         raise typer.Exit(1)
@@ -52,6 +62,15 @@ def _with_bodies(bundle: Bundle, library: str | None) -> AbstractContextManager[
             if plugins <= RUN_BY.get(library or "", frozenset()):
                 return runnable(bundle)
     return nullcontext(bundle)
+
+
+def _print_layers(graph: str, errors: Sequence[LayerError]) -> None:
+    title = f"{graph}: signal to error of each layer's output against fp32"
+    table = Table("layer", "precision", "alone", "accumulated", title=title)
+    for error in errors:
+        alone = "exact" if error.alone_db is None else f"{error.alone_db:.1f} dB"
+        table.add_row(error.layer, error.precision, alone, f"{error.accumulated_db:.1f} dB")
+    out.print(table)
 
 
 def _print(report: CheckReport) -> None:
