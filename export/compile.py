@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 import edgeflow
-from edgeflow.export.graph_cache import GraphCache, cache_folder
+from edgeflow.export.graph_cache import GraphCache
 from edgeflow.export.lowering import Lowering, Progress, link_key, model_digest
 from edgeflow.export.mix import Mix
 from edgeflow.export.packing import Packer, pack_plan
+from edgeflow.export.pays import bf16_where_it_pays
 from edgeflow.export.plan import plan
 from edgeflow.export.planner import Planner
 from edgeflow.export.precision import at_bf16
@@ -30,12 +32,16 @@ from edgeflow.export.weights import WeightFile
 from edgeflow.flow import trace
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import Bundle, GraphEntry, Manifest
+from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.files import folder_written_whole
+from edgeflow.ir.layer_errors import FILE as LAYERS
+from edgeflow.ir.layer_errors import LayerError, layers_to_json
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Program
 from edgeflow.ir.replacing import check_replaceable
+from edgeflow.runtime.instructions import instruction_sets
 from edgeflow.targets import Target
 
 
@@ -67,7 +73,7 @@ def compile_model(
 
     Segment graphs are kept in `OUTPUT.partial` until the bundle is whole, so that an
     interrupted export goes on where it stopped. Without their weights they are kept for later exports, in
-    `edgeflow.export.graph_cache.cache_folder()`.
+    `edgeflow.ir.cache_folder.cache_folder("graphs")`.
 
     Args:
         model: in eval mode; its weights are exported as they are.
@@ -107,7 +113,7 @@ def compile_model(
         target.deform_conv,
         progress,
         watch,
-        cache=GraphCache(cache_folder()),
+        cache=GraphCache(cache_folder("graphs")),
     )
     lowering.total = _links(programs)
     planner = Planner(model, lowering, target, frames, mix)
@@ -154,10 +160,16 @@ def _finish(
     if target.precision == "bf16" and not target.half:
         packer.graphs = at_bf16(packer.graphs, plans)
     packer.finish(plans, reference, target, provenance)
+    marked = Bundle(packer.folder, packer.manifest)
     if quantise:
         with packer.watch.part("quantise"):
-            fp32 = Bundle(packer.folder, packer.manifest)
-            packer.graphs, packer.weights = quantise(fp32, progress)
+            packer.graphs, packer.weights, errors = quantise(marked, progress)
+        packer.add_text(LAYERS, layers_to_json(errors))
+        packer.finish(plans, reference, target, provenance)
+    elif target.precision == "bf16" and not target.half:
+        with packer.watch.part("bf16"):
+            packer.graphs = bf16_where_it_pays(marked, progress)
+            _add_bf16_errors(packer)
         packer.finish(plans, reference, target, provenance)
     if target.half:
         typed = at_half(Bundle(packer.folder, packer.manifest), target.half)
@@ -168,8 +180,19 @@ def _finish(
         packer.finish(plans, reference, target, {**provenance, "support": support})
 
 
-Quantise = Callable[[Bundle, Progress], tuple[dict[str, GraphEntry], WeightFile]]
-"""Quantises an fp32 bundle's graph files: their new entries, and their weights."""
+def _add_bf16_errors(packer: Packer) -> None:
+    """What layers lose at bfloat16, where ONNX Runtime is here to find it."""
+    with suppress(ImportError):
+        from edgeflow.export.layer_errors import bf16_errors
+
+        bundle = Bundle(packer.folder, replace(packer.manifest, graphs=packer.graphs))
+        packer.add_text(LAYERS, layers_to_json(bf16_errors(bundle)))
+
+
+Quantise = Callable[
+    [Bundle, Progress], tuple[dict[str, GraphEntry], WeightFile, dict[str, tuple[LayerError, ...]]]
+]
+"""Quantises an fp32 bundle's graph files: their new entries, their weights, and what their layers lose."""
 
 
 def _quantiser(frames: Sequence[NDArray[np.uint8]]) -> Quantise:
@@ -203,4 +226,5 @@ def _provenance(strategy: str) -> dict[str, Any]:
         "python": sys.version.split()[0],
         "torch": str(torch.__version__),
         "onnx": onnx.__version__,
+        "instructions": list(instruction_sets()),
     }

@@ -13,21 +13,6 @@ from edgeflow.ir.files import write_atomically
 BOUND = 256 << 20
 """Bytes of files that are kept; those used longest ago go first."""
 
-VARIABLE = "EDGEFLOW_CACHE"
-"""Environment variable that names another folder; empty for none."""
-
-
-def cache_folder() -> Path | None:
-    """Where skeletons are kept: `$EDGEFLOW_CACHE`, else `edgeflow` in the user's cache folder; None for nowhere."""
-    chosen = os.environ.get(VARIABLE)
-    if chosen is not None:
-        return Path(chosen) if chosen else None
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    try:
-        return Path(base).expanduser() / "edgeflow"
-    except RuntimeError:  # no home
-        return None
-
 
 @dataclass
 class GraphCache:

@@ -83,6 +83,10 @@ class Packer:
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         (self.folder / file).write_bytes(buffer.getvalue())
 
+    def add_text(self, file: str, text: str) -> None:
+        """Write a text file."""
+        (self.folder / file).write_text(text)
+
     def finish(
         self, plans: Mapping[str, Plan], reference: dict[str, Any], target: Target, provenance: dict[str, Any]
     ) -> None:

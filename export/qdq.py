@@ -2,8 +2,8 @@
 
 The quantiser is ONNX Runtime's: static, as QDQ nodes. Weights are int8, symmetric, per output
 channel, so weights that routes share stay equal. On processors activations are uint8: with int8 weights that is
-what VNNI multiplies. TensorRT takes int8 without zero points alone, and no quantised bias. (Signed activations made
-OpenVINO 2026.4 compute some heads wrongly, and weights of 7 bits, which older CPUs want, cost 4 to 5 dB.)
+what VNNI multiplies, and scales are such that older processors compute the same (`pair_sums.py`). TensorRT takes int8
+without zero points alone, and no quantised bias. (Signed activations made OpenVINO 2026.4 compute some heads wrongly.)
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,9 +24,11 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
 from edgeflow.export.calibrate import Array
+from edgeflow.export.pair_sums import fitting_scales
 from edgeflow.export.plugin_bodies import with_bodies
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.onnxruntime_backend import guest_options
+from edgeflow.runtime.backends.onnxruntime_int8 import PAIRS_FIT
 
 Rows = Sequence[tuple[Array, ...]]
 """The inputs of single regions, in a graph's order."""
@@ -46,21 +49,22 @@ class Scheme:
         options: of ONNX Runtime's quantiser.
         beside: operators that are quantised too where they stand next to a quantised layer.
         judge: engine library that quantised engines are judged with, here and now.
+        pairs_fit: sums of two products must fit 16 bits, for processors without VNNI.
     """
 
     activations: QuantType
     beside: tuple[str, ...]
     options: Mapping[str, bool]
     judge: str
+    pairs_fit: bool
 
 
 def scheme_of(library: str) -> Scheme:
     """What an engine library wants. Engines are judged where they will run, if that can be here."""
     if library == "tensorrt":
-        return Scheme(
-            QuantType.QInt8, BESIDE, {"ActivationSymmetric": True, "QuantizeBias": False}, "onnxruntime"
-        )
-    return Scheme(QuantType.QUInt8, BESIDE + MOVING, {}, library)
+        options = {"ActivationSymmetric": True, "QuantizeBias": False}
+        return Scheme(QuantType.QInt8, BESIDE, options, "onnxruntime", pairs_fit=False)
+    return Scheme(QuantType.QUInt8, BESIDE + MOVING, {}, library, pairs_fit=True)
 
 
 @dataclass(frozen=True)
@@ -133,8 +137,9 @@ class _Calibrater(MinMaxCalibrater):  # type: ignore[misc]
 
 
 def guest_session(model: str | bytes) -> ort.InferenceSession:
-    """A session on all processors that leaves the process's other sessions as they are."""
+    """A session on all processors that leaves the process's other sessions as they are; what is quantised it rounds, in float."""
     options = guest_options(len(os.sched_getaffinity(0)))
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # as the graph says, on any processor
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
@@ -174,7 +179,9 @@ def quantised(source: Ranged, layers: Collection[str], scheme: Scheme, **options
     graph.CopyFrom(source.graph)
     nodes = [node.name for node in with_neighbours(graph, layers, scheme)]
     types = (QuantType.QInt8, scheme.activations)
-    every = {**scheme.options, **options}
+    every: dict[str, Any] = {**scheme.options, **options}
+    if scheme.pairs_fit:
+        every["TensorQuantOverrides"] = fitting_scales(graph, layers)
     quantiser = QDQQuantizer(
         graph, True, False, *types, source.ranges, nodes, [], [*LAYERS, *scheme.beside], every
     )
@@ -182,6 +189,8 @@ def quantised(source: Ranged, layers: Collection[str], scheme: Scheme, **options
     quantiser.model.topological_sort()
     made: onnx.ModelProto = quantiser.model.model
     del made.graph.value_info[:]
+    if scheme.pairs_fit:
+        onnx.helper.set_model_props(made, {PAIRS_FIT: "yes"})
     for tensor in made.graph.initializer:
         if not tensor.raw_data:
             tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor), tensor.name))

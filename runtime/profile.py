@@ -16,6 +16,7 @@ from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.costs import Costs, Device
 from edgeflow.runtime.device import RUNS, SECONDS, cpu_name, timed
 from edgeflow.runtime.execute import Executor
+from edgeflow.runtime.instructions import instruction_sets
 from edgeflow.runtime.memory import Memory
 from edgeflow.runtime.realisation import WARMUP, compare
 from edgeflow.runtime.rows import Array
@@ -138,6 +139,7 @@ def machine() -> dict[str, Any]:
     """This machine, in words."""
     return {
         "cpu": cpu_name(),
+        "instructions": instruction_sets(),
         "threads": len(os.sched_getaffinity(0)),
         "system": platform.platform(terse=True),
     }

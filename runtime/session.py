@@ -21,6 +21,7 @@ from edgeflow.runtime.decisions import in_order
 from edgeflow.runtime.device import device_of
 from edgeflow.runtime.execute import Executor
 from edgeflow.runtime.loading import load_graphs, twins
+from edgeflow.runtime.other_processor import prove_here
 from edgeflow.runtime.policy import Argmax, Policy
 from edgeflow.runtime.rows import Array
 from edgeflow.runtime.trace import Result
@@ -38,6 +39,8 @@ class Session:
         library: engine library; the target's by default.
         threads: CPU threads; all that the process may use by default.
         exact: images come out as (3, h, w) float32 before rounding, for comparisons.
+        prove: where the processor is of another kind than the one that judged int8 engines at export, compare them
+            with their goldens before the first frame, once (`other_processor.py`).
         in_flight: frames that may run at a time, each called for by a thread of its own. Two hide what a frame
             does not do on all threads; each takes working memory of its own. For models without states, on CPUs.
 
@@ -55,6 +58,7 @@ class Session:
         library: str | None = None,
         threads: int | None = None,
         exact: bool = False,
+        prove: bool = True,
         in_flight: int = 1,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
@@ -63,7 +67,7 @@ class Session:
         self.backend: Backend = open_backend(name, threads, lanes=in_flight)
         self.device = device_of(self.bundle, self.backend)
         self._policy = policy or Argmax()
-        self._exact = exact
+        self._exact, self._prove = exact, prove
         self._executors: tuple[Executor, ...] = ()
         self._idle: SimpleQueue[Executor] = SimpleQueue()
         self._size: tuple[int, ...] = ()
@@ -128,7 +132,7 @@ class Session:
         Raises:
             InputError: no plan is for this size, the policy does not suit the model, or its frames must run in
                 order and several in flight were asked for.
-            BackendError: the library refuses a graph.
+            BackendError: the library refuses a graph, or computes it wrongly on this processor.
         """
         plan = select_plan(self.bundle.manifest.plans, height, width)
         size = declared_size(plan.inputs) or (height, width)
@@ -136,6 +140,8 @@ class Session:
             raise InputError(
                 "this model looks back at earlier frames, so they run one after the other: leave in_flight at 1"
             )
+        if self._prove:
+            prove_here(self.bundle, plan, self.backend)
         loaded = load_graphs(self.bundle, plan, self.backend, size, self._exact, progress)
         lanes = [loaded, *(twins(loaded) for _ in range(self.in_flight - 1))]
         self._size = size

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +14,10 @@ from rich.table import Table
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.remarks import in_float
 from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.layer_errors import LayerError, load_layers
 from edgeflow.runtime.check import CheckReport
 from edgeflow.runtime.check import check as check_bundle
+from edgeflow.runtime.instructions import in_words
 
 
 def check(
@@ -21,6 +25,9 @@ def check(
     library: Annotated[
         str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
     ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Show what each layer below fp32 loses, as found at export.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Check a bundle on this machine against the golden vectors inside it. Needs no torch.
@@ -31,11 +38,15 @@ def check(
     Exits with 1 if anything differs too much.
     """
     opened = open_bundle(bundle)
+    losses = load_layers(bundle) if layers else {}
     with err.status("check") as status, _with_bodies(opened, library) as whole:
         report = check_bundle(whole, library=library, progress=lambda what: status.update(f"check {what}"))
     if json:
-        print_json(report.to_json())
+        found = {name: list(map(asdict, errors)) for name, errors in losses.items()}
+        print_json({**report.to_json(), **({"layers": found} if layers else {})})
     else:
+        for name, errors in losses.items():
+            _print_layers(name, errors)
         _print(report)
     if not report.passed:
         raise typer.Exit(1)
@@ -53,8 +64,18 @@ def _with_bodies(bundle: Bundle, library: str | None) -> AbstractContextManager[
     return nullcontext(bundle)
 
 
+def _print_layers(graph: str, errors: Sequence[LayerError]) -> None:
+    title = f"{graph}: signal to error of each layer's output against fp32"
+    table = Table("layer", "precision", "alone", "accumulated", title=title)
+    for error in errors:
+        alone = "exact" if error.alone_db is None else f"{error.alone_db:.1f} dB"
+        table.add_row(error.layer, error.precision, alone, f"{error.accumulated_db:.1f} dB")
+    out.print(table)
+
+
 def _print(report: CheckReport) -> None:
-    title = f"{report.library} {report.version}, {report.precision}"
+    here = in_words(report.instructions)
+    title = f"{report.library} {report.version}, {report.precision}, {here}"
     table = Table("engine", "precision", "largest error", "signal to error", "asked for", "", title=title)
     for graph in report.graphs:
         mark = "ok" if graph.passed else "DIFFERS"
@@ -64,6 +85,11 @@ def _print(report: CheckReport) -> None:
         errors = (f"{graph.max_error:.1e}", f"{graph.sqnr_db:.1f} dB")
         table.add_row(graph.graph, graph.precision, *errors, asked, mark)
     out.print(table)
+    if report.judged_on:
+        out.print(
+            f"at export int8 engines were judged on {report.judged_on}; this processor ({here}) is of another kind",
+            soft_wrap=True,
+        )
     for graph in report.graphs:
         if graph.float_layers:
             out.print(f"{graph.graph} {in_float(graph.float_layers)}", soft_wrap=True)

@@ -13,6 +13,7 @@ from edgeflow.cli.remarks import print_remarks
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
 from edgeflow.ir.plan import Plan, Stage
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
+from edgeflow.runtime.instructions import in_words
 
 
 def inspect(
@@ -42,7 +43,9 @@ def _print(bundle: Bundle) -> None:
         f"target  {target['name']}: {target['library']} >= {target['versions'][0]}, {target['precision']}",
     )
     out.print(
-        f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}",
+        f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}, "
+        f"on {in_words(made['instructions']) if 'instructions' in made else 'a processor it does not name'}",
+        soft_wrap=True,
     )
     print_remarks(manifest.graphs, "note    ")
     if plugins := sorted({name for graph in manifest.graphs.values() for name in graph.plugins}):

@@ -16,6 +16,7 @@ from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, InputError
 from edgeflow.ir.files import write_atomically
+from edgeflow.runtime.instructions import in_words
 from edgeflow.runtime.profile import ClipProfile, ProfileReport
 from edgeflow.runtime.profile import profile as profile_bundle
 from edgeflow.runtime.session import fitting_size
@@ -83,7 +84,8 @@ def profile(
 
 def _print(report: ProfileReport) -> None:
     cpu = report.machine
-    out.print(f"{report.library} {report.version}, {cpu['cpu']}, {cpu['threads']} threads")
+    here = f"{cpu['cpu']} ({in_words(cpu['instructions'])}), {cpu['threads']} threads"
+    out.print(f"{report.library} {report.version}, {here}", soft_wrap=True)
     table = Table(
         "engine", "batch", "mean", "median", "p90", "p99", "min", "max", "GFLOP/s", title="ms per run"
     )

@@ -12,6 +12,7 @@ from edgeflow import __version__
 from edgeflow.cli.console import out, print_json
 from edgeflow.ir.errors import BackendError
 from edgeflow.runtime.backends import INSTALL
+from edgeflow.runtime.instructions import in_words
 from edgeflow.runtime.profile import machine
 from edgeflow.targets import Target, load, names, numbers
 from edgeflow.targets.nvidia import Nvidia, find
@@ -59,7 +60,8 @@ def sys_info(
         print_json(found)
         return
     cpu = found["machine"]
-    out.print(f"edgeflow {__version__} on {cpu['cpu']}, {cpu['threads']} threads, {cpu['system']}")
+    here = f"{cpu['cpu']} ({in_words(cpu['instructions'])}), {cpu['threads']} threads"
+    out.print(f"edgeflow {__version__} on {here}, {cpu['system']}", soft_wrap=True)
     if device:
         jetson = f", JetPack {device.jetpack or '?'} (L4T {device.l4t})" if device.l4t else ""
         power = (

@@ -54,6 +54,7 @@ def run_passes(model: onnx.ModelProto, names: Sequence[str], where: str) -> onnx
             continue
         changed = gs.export_onnx(graph.cleanup().toposort())
         changed.ir_version = model.ir_version
+        onnx.helper.set_model_props(changed, {entry.key: entry.value for entry in model.metadata_props})
         if _interface(changed) != _interface(model):
             raise ExportError(f"{where}: the pass {name} changed the graph's interface; please report this")
         try:

@@ -21,8 +21,8 @@ _MODULES = {
 }
 """By name: the library, with the device it runs engines on if that is not the CPU."""
 
-CONCURRENT = ("onnxruntime", "openvino")
-"""Those that run several frames at a time: their engines are `SharedEngine`."""
+ON_PROCESSOR = CONCURRENT = ("onnxruntime", "openvino")
+"""Those that compute on the processor itself; they run several frames at a time: their engines are `SharedEngine`."""
 
 INSTALL = {
     "onnxruntime": "pip install 'edgeflow[onnxruntime]'",

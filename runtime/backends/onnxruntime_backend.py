@@ -15,6 +15,7 @@ import onnxruntime as ort
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
+from edgeflow.runtime.backends.onnxruntime_int8 import needs_precision
 from edgeflow.runtime.memory import HostMemory, Memory
 
 _SPOILING = ["WeightBiasQuantization"]
@@ -83,6 +84,8 @@ class OnnxRuntimeBackend:
             )
         options = guest_options(self._threads_per_engine)
         options.add_session_config_entry("session.use_env_allocators", "1")
+        if precision == "int8" and needs_precision(path):
+            options.add_session_config_entry("session.x64quantprecision", "1")
         for name, size in {**dims, **({} if batch is None else {"batch": batch})}.items():
             options.add_free_dimension_override_by_name(name, size)
         folder = TemporaryDirectory(prefix="edgeflow-") if self._timed else None

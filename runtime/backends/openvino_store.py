@@ -3,7 +3,7 @@
     engines/KEY/GRAPH-DIGEST.blob        what the CPU plugin made of one graph, or of several that were joined
     engines/KEY/GRAPH-DIGEST.blob.json   its hash, and what the plugin does not tell
 
-KEY names the processor and the library's build, DIGEST what else a compiled model holds for: the very graphs and
+KEY names the processor, its instruction sets and the library's build, DIGEST what else a compiled model holds for: the very graphs and
 weights, shapes, outputs, precision and our own version; threads are up to each session. Weights are not in it: it reads them from the
 bundle's own file.
 """
@@ -23,6 +23,7 @@ from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import write_atomically
 from edgeflow.runtime.backends.base import GraphFile
 from edgeflow.runtime.device import cpu_name
+from edgeflow.runtime.instructions import in_words, instruction_sets
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Kept:
 
 def engine_folder(bundle: Path, build: str) -> Path:
     """Where the models compiled for this processor by this build of the library lie."""
-    key = re.sub(r"[^a-z0-9.]+", "-", f"{cpu_name()} openvino {build}".lower()).strip("-")
+    what = f"{cpu_name()} {in_words(instruction_sets())} openvino {build}"
+    key = re.sub(r"[^a-z0-9.]+", "-", what.lower()).strip("-")
     return bundle / "engines" / key
 
 

@@ -2,11 +2,10 @@
 
 import os
 import threading
-from pathlib import Path
 
 import pytest
 
-from edgeflow.export.graph_cache import GraphCache, cache_folder
+from edgeflow.export.graph_cache import GraphCache
 
 
 def test_what_was_put_is_found_by_another_process_of_the_folder(tmp_path):
@@ -67,16 +66,3 @@ def test_exports_at_once_share_a_folder(tmp_path):
     for thread in threads:
         thread.join()
     assert not wrong
-
-
-def test_the_folder_is_the_users_to_choose(monkeypatch):
-    monkeypatch.setenv("EDGEFLOW_CACHE", "/somewhere")
-    assert cache_folder() == Path("/somewhere")
-    monkeypatch.setenv("EDGEFLOW_CACHE", "")
-    assert cache_folder() is None
-    monkeypatch.delenv("EDGEFLOW_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
-    assert cache_folder() == Path("/caches/edgeflow")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert cache_folder() == Path("/home/somebody/.cache/edgeflow")

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from openvino_here import HAS_BF16
 
 import edgeflow
 from edgeflow.export.sample import moving_picture
@@ -21,15 +22,23 @@ from edgeflow.targets import load
 SIZE = (200, 310)
 
 
-@pytest.fixture(
-    scope="module", params=[("routes", "fp32"), ("chained", "fp32"), ("chained", "bf16")], ids=str
-)
-def exported(request, export_tiny):
-    """Joined engines of one row; engines of several rows and shapes; and layers in bfloat16."""
-    strategy, precision = request.param
-    batches = (1,) if strategy == "routes" else (1, 2)
-    target = replace(load("openvino-cpu"), batches=batches).at(precision)
-    return export_tiny(f"kept-{strategy}-{precision}", target, strategy=strategy).path
+KINDS = [("routes", "fp32"), ("chained", "fp32"), *([("chained", "bf16")] if HAS_BF16 else [])]
+
+
+@pytest.fixture(scope="module")
+def export(export_tiny):
+    def export(strategy, precision):
+        batches = (1,) if strategy == "routes" else (1, 2)
+        target = replace(load("openvino-cpu"), batches=batches).at(precision)
+        return export_tiny(f"kept-{strategy}-{precision}", target, strategy=strategy).path
+
+    return export
+
+
+@pytest.fixture(scope="module", params=KINDS, ids=str)
+def exported(request, export):
+    """Joined engines of one row; engines of several rows and shapes; and, where there is such, layers in bfloat16."""
+    return export(*request.param)
 
 
 @pytest.fixture
@@ -77,6 +86,13 @@ def test_frames_of_kept_models_are_those_of_models_compiled_anew(bundle, compile
     for one, other in zip(expected, found, strict=True):
         assert one.trace.regions == other.trace.regions
         assert all(map(np.array_equal, one.outputs, other.outputs))
+
+
+@pytest.mark.skipif(HAS_BF16, reason="this CPU has bf16, and keeps models of it")
+def test_models_of_a_precision_that_this_cpu_lacks_are_refused(export):
+    path = export("chained", "bf16")
+    with pytest.raises(BackendError, match="instead of bf16"):
+        keep(path)
 
 
 def test_weights_are_not_kept_a_second_time(bundle):

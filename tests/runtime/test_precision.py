@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-import openvino as ov
 import pytest
+from openvino_here import HAS_BF16
 
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.errors import BackendError
@@ -16,7 +16,6 @@ from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.check import GATES, ClipCheck, GraphCheck, check
 from edgeflow.targets import load
 
-HAS_BF16 = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 FRAMES = [moving_picture(131, 200, time) for time in range(3)]
 
 
