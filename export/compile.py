@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 import edgeflow
+from edgeflow.export.gate import judge
 from edgeflow.export.graph_cache import GraphCache
 from edgeflow.export.lowering import Lowering, Progress, link_key, model_digest
 from edgeflow.export.mix import Mix
@@ -67,6 +68,7 @@ def compile_model(
     frames: Sequence[NDArray[np.uint8]] = (),
     mix: Mix | None = None,
     overwrite: bool = False,
+    compare: bool = True,
     progress: Progress = lambda what, done, total: None,
 ) -> Compiled:
     """Compile a routed model into a bundle.
@@ -87,11 +89,13 @@ def compile_model(
             plans for all routes alike by the target's roofline.
         mix: the routes that `auto` plans for, if not those of the frames.
         overwrite: whether a bundle that was built or measured on a device may be replaced.
+        compare: refuse what the target's library computes otherwise than the model; see `edgeflow.export.gate`.
         progress: told of every step.
 
     Raises:
         FlowError: the flow says something that cannot be.
-        ExportError: a segment cannot be compiled, or int8 lacks frames or its quantiser.
+        ExportError: a segment cannot be compiled, or computes something else than the model; or int8 lacks
+            frames or its quantiser.
         BundleError: the bundle cannot be written, or would replace what somebody would miss.
     """
     output = Path(output)
@@ -127,6 +131,13 @@ def compile_model(
         }
         provenance = _provenance(strategy) | {"decisions": planner.decisions}
         _finish(packer, plans, dict(reference), target, provenance, quantise, progress)
+        if compare:
+            progress("compare", lowering.total, lowering.total)
+            with watch.part("compare"):
+                verdict = judge(Bundle(folder, packer.manifest))
+        else:
+            verdict = {"compared": False, "why": "it was not asked for"}
+        packer.note("compared", verdict)
         if planner.costs.ms:
             save_costs(folder, planner.costs, by="export")
     shutil.rmtree(partial, ignore_errors=True)

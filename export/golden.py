@@ -5,8 +5,9 @@ With them an engine can be checked on a device that has no torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,16 +15,20 @@ import torch
 from numpy.typing import NDArray
 
 from edgeflow.export.link import EXACT
-from edgeflow.export.plan import Variant
+from edgeflow.export.plan import Link, Variant
+from edgeflow.export.region_mixing import check_apart
 from edgeflow.flow.eager import Eager, EagerFlow, EagerValue
 from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, find_segment
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.golden import sampled
-from edgeflow.ir.program import Call, Program
+from edgeflow.ir.program import FRAME, Call, Program
 from edgeflow.ir.route import NEVER, Assignment, Condition, describe
 
 Arrays = dict[str, NDArray[Any]]
+
+NUDGE = 2.0**-23
+"""One unit in the last place of a float32 between 1 and 2."""
 
 
 class _Recording(EagerFlow):
@@ -45,7 +50,8 @@ class GoldenMaker:
     """Makes golden vectors of graphs from sample frames, with the eager segments.
 
     What a graph reads is taken from an eager run on the graph's route, rounded to float16; the segments
-    are then run on exactly that. The frame before it fills the states.
+    are then run on exactly that. The frame before it fills the states. They are run again on inputs that differ in
+    the last digit: an engine that adds up in another order cannot be held to less than they move by.
 
     Attributes:
         model: whose segments are run.
@@ -59,9 +65,14 @@ class GoldenMaker:
 
     def __post_init__(self) -> None:
         self._runs: dict[Assignment, dict[str, EagerValue]] = {}
+        self._apart: set[Any] = set()
 
     def of(self, variant: Variant) -> Arrays:
-        """Arrays `in.NAME` (one region) and `out.NAME` (elements that `sampled` takes)."""
+        """Arrays `in.NAME` (one region), `out.NAME` (elements that `sampled` takes), `moved.NAME` (a number).
+
+        Raises:
+            ExportError: a segment makes what is not finite, or regions influence one another.
+        """
         recorded = self._record(variant.variant)
         arrays: Arrays = {}
         values: dict[str, torch.Tensor] = {}
@@ -73,17 +84,36 @@ class GoldenMaker:
             else:
                 arrays[f"in.{name}"] = tensor.half().numpy()
                 values[name] = tensor.half().float()
-        run_links(self.model, variant, values)
+        nudged = {name: nudge(tensor) for name, tensor in values.items()}
+        self._run(variant, values)
+        run_links(self.model, variant, nudged)
         for name, source in variant.outputs:
             exact = values[source]
             if not exact.isfinite().all():
-                raise ExportError(f"the model makes values that are not finite in {name}: check its weights")
+                segments = ", ".join(dict.fromkeys(part.call.segment for part in variant.links))
+                raise ExportError(
+                    f"{segments} makes values that are not finite in {name} (NaN or infinity): check its weights, and "
+                    "divisions, logarithms and roots in it"
+                )
+            arrays[f"moved.{name}"] = np.array(float((nudged[source] - exact).abs().max()))
             if self.program.value(source).image:
                 arrays[f"out.{name}{EXACT}"] = sampled(exact.numpy())
                 arrays[f"out.{name}"] = sampled(_to_image(exact))
             else:
                 arrays[f"out.{name}"] = sampled(exact.numpy())
         return arrays
+
+    @torch.no_grad()
+    def _run(self, variant: Variant, values: dict[str, torch.Tensor]) -> None:
+        """As `run_links`; what runs on tiles is refused if it mixes them."""
+        for part in variant.links:
+            run = caller(self.model, part)
+            inputs = [values[name] for name in part.call.inputs]
+            key = (part.call.segment, part.variant, part.call.axes, part.call.constants)
+            if part.call.regions != FRAME and key not in self._apart:
+                check_apart(run, inputs, f"segment {part.call.segment}")
+                self._apart.add(key)
+            values.update(zip(part.call.outputs, leaves(run(*inputs)), strict=True))
 
     def _record(self, route: Assignment) -> dict[str, EagerValue]:
         """Every value that the eager flow makes on this route."""
@@ -109,26 +139,44 @@ class GoldenMaker:
 def run_links(model: RoutedModule, variant: Variant, values: dict[str, torch.Tensor]) -> None:
     """Run a variant's segments eagerly, adding what they make to `values` (by name, (n, ...) each)."""
     for part in variant.links:
-        chosen = dict(part.variant)
-        keywords = {**{k: chosen[v] for k, v in part.call.axes}, **dict(part.call.constants)}
-        segment = find_segment(model, part.call.segment)
-        made = leaves(segment(*(values[name] for name in part.call.inputs), **keywords))
+        made = leaves(caller(model, part)(*(values[name] for name in part.call.inputs)))
         values.update(zip(part.call.outputs, made, strict=True))
 
 
+def caller(model: RoutedModule, part: Link) -> Callable[..., Any]:
+    """One variant of a segment, as a function of tensors."""
+    chosen = dict(part.variant)
+    keywords = {**{k: chosen[v] for k, v in part.call.axes}, **dict(part.call.constants)}
+    return partial(find_segment(model, part.call.segment), **keywords)
+
+
+def nudge(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with every element off by about half a unit in the last place, up or down."""
+    up = torch.rand(tensor.shape, generator=torch.Generator().manual_seed(4)) < 0.5
+    return tensor * torch.where(up, 1 + NUDGE, 1 - NUDGE).to(tensor)
+
+
 def golden_clip(model: RoutedModule, calls: Sequence[Sequence[NDArray[Any]]]) -> Arrays:
-    """Whole frames: `CALL.in.I`, `CALL.out.I` (sampled, before rounding), `CALL.route.VARIABLE` (indices)."""
-    eager = Eager(model)
+    """Whole frames: `CALL.in.I`, `CALL.out.I` (sampled, before rounding), `CALL.route.VARIABLE` (indices).
+
+    Beside them, of inputs that differ in the last digit: by how much outputs move, `CALL.moved.I`, and how many
+    decisions change, `CALL.flips.VARIABLE`.
+    """
+    eager, beside = Eager(model), Eager(model)
     arrays: Arrays = {}
     for number, inputs in enumerate(calls):
-        result = eager(*(to_tensor(array) for array in inputs))
+        tensors = [to_tensor(array) for array in inputs]
+        result, nudged = eager(*tensors), beside(*map(nudge, tensors))
         for i, array in enumerate(inputs):
             arrays[f"{number}.in.{i}"] = array
         for i, output in enumerate(result.outputs):
             arrays[f"{number}.out.{i}"] = sampled(output[0].numpy())
+            arrays[f"{number}.moved.{i}"] = np.array(float((nudged.outputs[i] - output).abs().max()))
         for name, choices in result.routes.items():
             axis = model.axes[name.split(".")[0]]
             arrays[f"{number}.route.{name}"] = np.array([axis.index(c) for c in choices])
+            changed = sum(a != b for a, b in zip(choices, nudged.routes[name], strict=True))
+            arrays[f"{number}.flips.{name}"] = np.array(changed)
     return arrays
 
 

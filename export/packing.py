@@ -102,6 +102,17 @@ class Packer:
             for path in found
         }
         self.manifest = Manifest(reference, plans, self.graphs, target.to_json(), provenance, files)
+        self._write_manifest()
+
+    def note(self, key: str, fact: Any) -> None:
+        """Add a fact to the manifest's provenance."""
+        seconds = {k: round(s, 2) for k, s in self.watch.seconds.items()}
+        self.manifest = replace(
+            self.manifest, provenance={**self.manifest.provenance, key: fact, "seconds": seconds}
+        )
+        self._write_manifest()
+
+    def _write_manifest(self) -> None:
         text = json.dumps(manifest_to_json(self.manifest), indent=1)
         (self.folder / MANIFEST).write_text(text + "\n")
 

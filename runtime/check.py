@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from math import ceil, log10
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.golden import sampled
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.engine_check import GraphCheck, check_engine, golden_size
-from edgeflow.runtime.gates import GATES, Gate
+from edgeflow.runtime.gates import GATES, MOVES, Gate
 from edgeflow.runtime.instructions import instruction_sets
 from edgeflow.runtime.loading import dims_of
 from edgeflow.runtime.other_processor import judged_elsewhere
@@ -33,6 +34,8 @@ class ClipCheck:
         decisions: decisions compared.
         rounding: largest difference of the uint8 output from the rounded golden, in levels.
         gate: what they must reach.
+        moved: by how much the model's own outputs move when its inputs change in the last digit.
+        own_flips: decisions that this changes.
     """
 
     frames: str
@@ -42,12 +45,25 @@ class ClipCheck:
     decisions: int
     rounding: int
     gate: Gate
+    moved: float = 0.0
+    own_flips: int = 0
+
+    @property
+    def minimum_psnr_db(self) -> float:
+        """What is asked for: the gate, or less where the model itself moves by more."""
+        own = -20 * log10(max(MOVES * self.moved, 1e-10))
+        return min(self.gate.psnr_db, own)
 
     @property
     def passed(self) -> bool:
         """Close enough, and no more decisions changed than may."""
-        few = self.flips <= self.gate.flip_rate * self.decisions
-        return self.psnr_db >= self.gate.psnr_db and few and self.rounding <= self.gate.rounding
+        few = self.flips <= max(self.gate.flip_rate * self.decisions, 2 * self.own_flips)
+        levels = (
+            max(self.gate.rounding, ceil(255 * MOVES * self.moved))
+            if self.moved > 1e-4
+            else self.gate.rounding
+        )
+        return self.psnr_db >= self.minimum_psnr_db and few and self.rounding <= levels
 
 
 @dataclass(frozen=True)
@@ -150,7 +166,9 @@ def _check_clip(
             flips += sum(a != b for a, b in zip(own, taken, strict=True))
     error = max(float(np.mean(squared)), 1e-20)
     psnr = float(10 * np.log10(peak**2 / error))
-    return ClipCheck(kind, calls, psnr, flips, decisions, rounding, gate)
+    moved = max((float(golden[name]) for name in golden if ".moved." in name), default=0.0) / peak
+    own_flips = sum(int(golden[name]) for name in golden if ".flips." in name)
+    return ClipCheck(kind, calls, psnr, flips, decisions, rounding, gate, moved, own_flips)
 
 
 def _decisions(plan: Plan, result: Result) -> dict[str, list[int]]:

@@ -12,7 +12,7 @@ from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.golden import sampled
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.sqnr import sqnr_db
-from edgeflow.runtime.gates import GATES, HALF_TOLERANCES, TOLERANCE
+from edgeflow.runtime.gates import GATES, HALF_TOLERANCES, MOVES, TOLERANCE
 from edgeflow.runtime.loading import LoadedGraph, sizes_of
 from edgeflow.runtime.memory import Memory
 from edgeflow.runtime.rows import Array
@@ -29,6 +29,7 @@ class GraphCheck:
         allowed: what that may be; none below fp32.
         sqnr_db: signal to error of the worst output.
         minimum_sqnr_db: what that must be; none at fp32.
+        moved: by how much the model itself moves when its inputs change in the last digit; None in older bundles.
         float_layers: names of its layers that are not quantised, of an int8 engine.
     """
 
@@ -38,6 +39,7 @@ class GraphCheck:
     allowed: float | None
     sqnr_db: float
     minimum_sqnr_db: float | None
+    moved: float | None = None
     float_layers: tuple[str, ...] = ()
 
     @property
@@ -60,6 +62,7 @@ def check_engine(bundle: Bundle, loaded: LoadedGraph, memory: Memory, dims: Mapp
     with np.load(bundle.path / graph.golden) as golden:
         inputs = [to_held(golden[f"in.{port.value}"], port.dtype) for port in graph.inputs]
         wanted = [golden[f"out.{port.tensor}"] for port in loaded.outputs]
+        moves = [float(golden[name]) for name in golden.files if name.startswith("moved.")]
     memory.begin_frame()
     outputs = [memory.empty((1, *sizes_of(port.shape, dims)), held(port.dtype)) for port in loaded.outputs]
     loaded.engine.run([memory.upload(array) for array in inputs], outputs)
@@ -72,12 +75,14 @@ def check_engine(bundle: Bundle, loaded: LoadedGraph, memory: Memory, dims: Mapp
     largest = max(float(np.abs(expected).max()) for _, expected in pairs)
     sqnr = float(np.min([sqnr_db([pair]) for pair in pairs]))
     entry = bundle.manifest.graphs[graph.graph]
+    moved = max(moves) if moves else None
     if entry.precision != "fp32":
         gate = GATES[entry.precision].sqnr_db
-        return GraphCheck(graph.key, entry.precision, error, None, sqnr, gate, entry.float_layers)
+        return GraphCheck(graph.key, entry.precision, error, None, sqnr, gate, moved, entry.float_layers)
     ports = (*graph.inputs, *graph.outputs)
     allowed = max(HALF_TOLERANCES.get(port.dtype, TOLERANCE) for port in ports) * max(1.0, largest)
-    return GraphCheck(graph.key, entry.precision, error, allowed, sqnr, None)
+    allowed = max(allowed, MOVES * (moved or 0.0))
+    return GraphCheck(graph.key, entry.precision, error, allowed, sqnr, None, moved)
 
 
 def golden_size(golden: Mapping[str, Array], plan: Plan) -> tuple[int, int]:

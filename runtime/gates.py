@@ -14,6 +14,10 @@ MINIMUM_PSNR_DB = 70.0
 """Of whole frames of an fp32 bundle against the eager flow, before rounding."""
 
 
+MOVES = 16.0
+"""An engine may be off by so many times what the model itself moves by when its inputs change in the last digit."""
+
+
 @dataclass(frozen=True)
 class Gate:
     """What a precision must reach.

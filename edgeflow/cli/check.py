@@ -96,7 +96,7 @@ def _print(report: CheckReport) -> None:
     for clip in report.clips:
         out.print(
             f"{clip.frames} frames: {clip.calls} calls, PSNR {clip.psnr_db:.1f} dB before rounding "
-            f"(at least {clip.gate.psnr_db:.0f}), {clip.flips} of {clip.decisions} decisions differ "
+            f"(at least {clip.minimum_psnr_db:.0f}), {clip.flips} of {clip.decisions} decisions differ "
             f"(at most {clip.gate.flip_rate:.0%}), rounding within {clip.rounding} levels: "
             + ("ok" if clip.passed else "DIFFERS"),
             soft_wrap=True,

@@ -113,6 +113,14 @@ def export(
             "--dry-run", help="Show the engines, their sizes and expected costs, and write nothing."
         ),
     ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="Compare every engine and whole frames with the model's own code, by the target's library where it runs "
+            "here, and write no bundle that differs.",
+        ),
+    ] = True,
     overwrite: Annotated[
         bool,
         typer.Option(
@@ -159,6 +167,7 @@ def export(
                 sizes=sizes,
                 frames=frames,
                 overwrite=overwrite,
+                compare=compare and not dry_run,
                 progress=lambda what, done, total: bar.update(
                     task, description=what, completed=done, total=total
                 ),
@@ -253,6 +262,18 @@ def _route_mix(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
     return {route: count / routes.total() for route, count in sorted(routes.items())}
 
 
+def _compared(verdict: dict[str, Any], seconds: dict[str, float]) -> str:
+    """How the engines were compared with the model, in one line."""
+    if not verdict["compared"]:
+        return f"not compared with the model: {verdict['why']}"
+    moves = verdict["moves_by"]
+    own = f"; the model itself moves by {moves:.0e} when its inputs change in the last digit" if moves else ""
+    return (
+        f"compared with the model on {verdict['library']} {verdict['version']} in {seconds['compare']:.0f} s: engines within "
+        f"{verdict['largest_error']:.0e}, frames at {verdict['psnr_db']:.0f} dB{own}"
+    )
+
+
 def _parts(seconds: dict[str, float]) -> str:
     """What most of an export's time went to."""
     most = sorted(seconds.items(), key=lambda part: -part[1])[:3]
@@ -289,6 +310,7 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
         "seconds_by_part": manifest.provenance["seconds"],
         "route_mix": mix,
         "support": manifest.provenance.get("support"),
+        "compared": manifest.provenance["compared"],
     }
     if json:
         print_json(made)
@@ -306,5 +328,6 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
         print_remarks(manifest.graphs, "  ")
     if found := manifest.provenance.get("support"):
         print_support(found)
+    out.print(_compared(manifest.provenance["compared"], manifest.provenance["seconds"]), soft_wrap=True)
     if mix:
         out.print("routes on the clip: " + ", ".join(f"{r}: {s:.0%}" for r, s in mix.items()), soft_wrap=True)
