@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edgeflow.export.link import EXACT
 from edgeflow.export.plan import Link, Variant
 from edgeflow.export.region_mixing import check_apart
+from edgeflow.export.steadiness import check_steady
 from edgeflow.flow.eager import Eager, EagerFlow, EagerValue
 from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, find_segment
@@ -65,7 +66,7 @@ class GoldenMaker:
 
     def __post_init__(self) -> None:
         self._runs: dict[Assignment, dict[str, EagerValue]] = {}
-        self._apart: set[Any] = set()
+        self._checked: set[Any] = set()
 
     def of(self, variant: Variant) -> Arrays:
         """Arrays `in.NAME` (one region), `out.NAME` (elements that `sampled` takes), `moved.NAME` (a number).
@@ -105,15 +106,19 @@ class GoldenMaker:
 
     @torch.no_grad()
     def _run(self, variant: Variant, values: dict[str, torch.Tensor]) -> None:
-        """As `run_links`; what runs on tiles is refused if it mixes them."""
+        """As `run_links`; a segment that is no function of its region alone is refused, each variant once."""
         for part in variant.links:
             run = caller(self.model, part)
             inputs = [values[name] for name in part.call.inputs]
             key = (part.call.segment, part.variant, part.call.axes, part.call.constants)
-            if part.call.regions != FRAME and key not in self._apart:
-                check_apart(run, inputs, f"segment {part.call.segment}")
-                self._apart.add(key)
-            values.update(zip(part.call.outputs, leaves(run(*inputs)), strict=True))
+            if key in self._checked:
+                made = leaves(run(*inputs))
+            else:
+                made = check_steady(run, self.model, inputs, f"segment {part.call.segment}")
+                if part.call.regions != FRAME:
+                    check_apart(run, inputs, f"segment {part.call.segment}")
+                self._checked.add(key)
+            values.update(zip(part.call.outputs, made, strict=True))
 
     def _record(self, route: Assignment) -> dict[str, EagerValue]:
         """Every value that the eager flow makes on this route."""

@@ -60,7 +60,8 @@ def tampered(monkeypatch):
 def test_what_the_library_computes_otherwise_is_refused_and_nothing_is_written(tmp_path, monkeypatch):
     tampered(monkeypatch)
     with pytest.raises(
-        ExportError, match=r"segment part: onnxruntime .* computes something else .* off by 2.5e-01 \(at most 1.0e-04\)"
+        ExportError,
+        match=r"segment part: onnxruntime .* computes something else .* off by 2.5e-01 \(at most 1.0e-04\)",
     ):
         compiled(lambda m, x: m.conv(x), tmp_path)
     assert not (tmp_path / "b.edgeflow").exists()
@@ -85,7 +86,10 @@ def test_the_manifest_says_what_compared_it(tmp_path, target, library):
 def test_what_cannot_be_compared_here_says_why(tmp_path, target):
     made = compiled(lambda m, x: m.conv(x), tmp_path, target)
     assert not made.manifest.provenance["compared"]["compared"]
-    assert "device" in made.manifest.provenance["compared"]["why"] or "CUDA" in made.manifest.provenance["compared"]["why"]
+    assert (
+        "device" in made.manifest.provenance["compared"]["why"]
+        or "CUDA" in made.manifest.provenance["compared"]["why"]
+    )
 
 
 def chaos(module, x):
@@ -99,12 +103,18 @@ def chaos(module, x):
 def test_a_network_that_moves_by_itself_is_not_held_to_more(tmp_path):
     made = compiled(chaos, tmp_path)
     report = check(open_bundle(made.path))
-    assert report.passed and report.graphs[0].moved > 0.1 and made.manifest.provenance["compared"]["moves_by"] > 0.1
+    assert (
+        report.passed
+        and report.graphs[0].moved > 0.1
+        and made.manifest.provenance["compared"]["moves_by"] > 0.1
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_refused(tmp_path, value):
-    with pytest.raises(ExportError, match=r"part makes values that are not finite in part \(NaN or infinity\)"):
+    with pytest.raises(
+        ExportError, match=r"part makes values that are not finite in part \(NaN or infinity\)"
+    ):
         compiled(lambda m, x: m.conv(x) + value, tmp_path)
 
 
@@ -120,5 +130,8 @@ def test_what_a_library_says_against_a_run_names_graph_and_segment(tmp_path):
         raise RuntimeError("Non-zero status code\n  returned")
 
     loaded.engine.run = run
-    with pytest.raises(BackendError, match=r"segment part: its engine part-\w+ cannot run on inputs of 1x16x24x3: Non-zero status code returned"):
+    with pytest.raises(
+        BackendError,
+        match=r"segment part: its engine part-\w+ cannot run on inputs of 1x16x24x3: Non-zero status code returned",
+    ):
         session(np.zeros((16, 24, 3), np.uint8))

@@ -28,7 +28,9 @@ MIXING = {
 
 @pytest.mark.parametrize("name", MIXING)
 def test_regions_that_influence_one_another_are_refused(name):
-    with pytest.raises(ExportError, match="segment part: what it makes of a tile changes with the other tiles"):
+    with pytest.raises(
+        ExportError, match="segment part: what it makes of a tile changes with the other tiles"
+    ):
         check_apart(MIXING[name], [torch.rand(1, 3, 8, 8)], "segment part")
 
 
