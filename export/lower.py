@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -26,6 +23,7 @@ from edgeflow.export.skeleton import Table, filled, skeleton
 from edgeflow.export.torchlib_once import torchlib_once
 from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, find_segment
+from edgeflow.flow.quiet import quiet
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.program import FRAME, Program
 from edgeflow.ir.route import Choice, describe
@@ -168,7 +166,7 @@ def to_onnx(
     axes = [{i: dim.__name__ for i, dim in dims.items()} for dims in dynamic]
     cache = GraphCache() if cache is None else cache
     try:
-        with _quiet(), torchlib_once(), torch.no_grad():
+        with quiet(), torchlib_once(), torch.no_grad():
             captured = _captured(module, tensors, dynamic)
             if captured is not None:
                 check_free(captured, dynamic, portrait, where)
@@ -239,24 +237,10 @@ def _reason(error: BaseException) -> str:
     text = "\n".join(seen)
     if match := re.search(r"OpOverload\(op='([^']+)'", text):
         return f"the operator {match[1]} has no ONNX form; rewrite it in standard operators"
+    if "Unsupported attribute type" in text and "SymbolicTensor" in text:
+        return "a setting of an operator follows the number of tiles or a size (such as groups=x.shape[0]): make it a number"
     lines = [line.strip() for line in seen[-1].splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's remarks about itself from the user."""
-    names = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
 
 
 def _clean(model: onnx.ModelProto) -> onnx.ModelProto:

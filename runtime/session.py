@@ -175,7 +175,7 @@ def select_plan(plans: Mapping[str, Plan], height: int, width: int) -> Plan:
             return plans[kind]
     raise InputError(
         f"this bundle is for {', '.join(plans)} frames, got {width}x{height}: "
-        f"export it with --size {width}x{height}, or without --size for any"
+        "resize the frames, or export a bundle for theirs (`edgeflow export --size` says if the model cannot take it)"
     )
 
 

@@ -46,6 +46,9 @@ def _load_file(path: Path) -> ModuleType:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
+    beside = str(path.absolute().parent)
+    if beside not in sys.path:
+        sys.path.insert(0, beside)  # as `python FILE` does: it may import the files beside it
     try:
         spec.loader.exec_module(module)
     except Exception as error:

@@ -118,7 +118,7 @@ def _resizing(plans: Any) -> Any:
         if size != (height, width):
             err.print(
                 f"edgeflow: the video is {width}x{height}, the bundle for {size[1]}x{size[0]}: frames are "
-                f"resized; export with --size {width}x{height} for its own size",
+                "resized (a bundle for another size: edgeflow export --size)",
                 soft_wrap=True,
             )
         return size

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.opaque import Opaque
 from edgeflow.flow.tensors import cut_tile, paste_tile
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import FRAME
@@ -21,7 +22,7 @@ from edgeflow.ir.tiles import TileGrid, pool_map
 
 
 @dataclass(frozen=True)
-class EagerValue:
+class EagerValue(Opaque):
     """One tensor (1, ...) per region; None where no call made one."""
 
     regions: str

@@ -15,7 +15,10 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from edgeflow.flow.eager import States
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.opaque import Opaque
+from edgeflow.flow.quiet import quiet
 from edgeflow.flow.shrinkage import Sizes, TensorSizes, grid_of
+from edgeflow.flow.soundness import check_model
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import (
     FRAME,
@@ -64,10 +67,11 @@ def trace(model: RoutedModule, size: Mapping[str, int] | None = None, *, portrai
         FlowError: a segment's control flow depends on data, unlike shapes are joined, or a
             shape depends on a free dimension.
     """
+    check_model(model)
     if not any(isinstance(d, str) for spec in model.inputs for d in spec.shape):
         return TraceFlow(model, {}, found_grids(model, {})).record("any")
     if size is not None:
-        return TraceFlow(model, size, found_grids(model, size)).record(f"{size['width']}x{size['height']}")
+        return _fixed(model, size)
     one, other = FREE_SIZES
     grids = found_grids(model, one)
     if portrait:
@@ -77,6 +81,40 @@ def trace(model: RoutedModule, size: Mapping[str, int] | None = None, *, portrai
         frame = "any"
     first, second = (TraceFlow(model, each, grids).record(frame) for each in (one, other))
     return _generalise(first, second, one, other)
+
+
+def _fixed(model: RoutedModule, size: Mapping[str, int]) -> Program:
+    """Trace at one size; a model that cannot take it says which it can."""
+    try:
+        return TraceFlow(model, size, found_grids(model, size)).record(f"{size['width']}x{size['height']}")
+    except FlowError as error:
+        if nearest := _nearest(model, size):
+            raise FlowError(
+                f"{error}; the nearest size that the model takes is {nearest['width']}x{nearest['height']}"
+            ) from error
+        raise
+
+
+def _nearest(model: RoutedModule, size: Mapping[str, int]) -> dict[str, int] | None:
+    """The nearest size at which the flow can be traced, among multiples of powers of two and the model's own."""
+    tried = [
+        {name: max(multiple * round(side / multiple), multiple) for name, side in size.items()}
+        for multiple in (2, 4, 8, 16, 32, 64, 128)
+    ]
+    if model.size:
+        tried.append(dict(zip(("height", "width"), model.size, strict=True)))
+    for other in sorted(tried, key=lambda other: sum(abs(other[name] - size[name]) for name in size)):
+        if other != size and _traces(model, other):
+            return other
+    return None
+
+
+def _traces(model: RoutedModule, size: Mapping[str, int]) -> bool:
+    try:
+        TraceFlow(model, size).record("any")
+    except FlowError:
+        return False
+    return True
 
 
 _FOUND: WeakKeyDictionary[RoutedModule, Mapping[str, int]] = WeakKeyDictionary()
@@ -107,7 +145,7 @@ def found_grids(model: RoutedModule, size: Mapping[str, int]) -> Mapping[str, in
 
 
 @dataclass(frozen=True)
-class TraceValue:
+class TraceValue(Opaque):
     """A symbolic value: what the program says of it."""
 
     value: Value
@@ -316,17 +354,21 @@ class TraceFlow(Flow):
     ) -> Any:
         """Run one variant of a segment on fake tensors."""
         try:
-            with self._fake, torch.no_grad():
+            with self._fake, torch.no_grad(), quiet():
                 return segment(*tensors, **keywords)
         except (DataDependentOutputException, GuardOnDataDependentSymNode) as error:
             raise FlowError(
                 f"segment {name} branches on data ({str(error).splitlines()[0]}): a segment is static; "
                 "make the branch a decision of the flow (f.route)"
             ) from error
-        except (RuntimeError, ValueError, TypeError) as error:
+        except FlowError:
+            raise
+        except Exception as error:  # the author's own code: anything may come
             shapes = [tuple(t.shape) for t in tensors]
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), repr(error))
-            raise FlowError(f"segment {name} refuses inputs of shape {shapes}: {reason}") from error
+            raise FlowError(
+                f"segment {name} refuses inputs of shape {shapes}: {type(error).__name__}: {reason}"
+            ) from error
 
     def _sides(
         self, otherwise: Any, outputs: list[Value], name: str, conditional: bool
@@ -355,13 +397,20 @@ class TraceFlow(Flow):
             maps = pooled and (len(shape) != 3 or shape[0] != wanted)
             flat = not pooled and rule.kind != "confidence-below" and shape != (wanted,)
             if maps or flat:
-                raise FlowError(f"the axis {variable.name} has {wanted} values, its scores are {read}")
+                made = "(n, height, width) a frame" if pooled else "a region"
+                raise FlowError(
+                    f"the axis {variable.name} has {wanted} values, so its scores are {wanted} numbers {made}, "
+                    f"(n, {wanted}{', h, w' if pooled else ''}); got {read}"
+                )
         self._add(own, Decision(variable, rule, read.name, pooled))
 
     def _decide(self, variable: Variable, rule: HostRule, measured: TraceValue | None) -> None:
         if measured is not None and dict(measured.value.shapes) != {(): (1,)}:
-            raise FlowError(f"{variable.name} is decided by one number per frame, got {measured.value}")
-        self._add(FRAME, Decision(variable, rule, measured.value.name if measured else None))
+            raise FlowError(
+                f"{variable.name} is decided by one number per frame, a tensor (n, 1), got {measured.value}: "
+                "end the segment with .reshape(-1, 1)"
+            )
+        self._add(FRAME, Decision(variable, rule, measured.value.name if measured is not None else None))
 
     def _add(self, regions: str, decision: Decision) -> None:
         last = self._operations[-1] if self._operations else None
@@ -422,11 +471,14 @@ def _reduce(shapes: Mapping[Assignment, Shape]) -> tuple[tuple[Assignment, Shape
 
 
 def _mark_images(program: Program) -> Program:
-    """An image output is an image all the way back to the call that made its tiles."""
+    """An image output is an image all the way back to the calls that made its tiles, on every branch."""
     images = {v.name for v in program.values if v.image}
-    for operation in program.operations:
+    for operation in reversed(program.operations):
         if isinstance(operation, Stitch) and operation.output in images:
             images.add(operation.input)
+        if isinstance(operation, Call):
+            sides = zip(operation.outputs, operation.otherwise, strict=True)
+            images.update(other for output, other in sides if other is not None and output in images)
     values = tuple(replace(v, image=v.name in images) for v in program.values)
     return replace(program, values=values)
 
@@ -447,10 +499,15 @@ def _check_images(program: Program) -> None:
                 "let both read what comes before it"
             )
         for output, other in zip(operation.outputs, operation.otherwise, strict=True):
-            if other is not None and images & {output, other}:
+            if other in given and output in images:
                 raise FlowError(
-                    f"segment {operation.segment} keeps {other} where it does not run, and one side is an image: "
-                    "read input images, and make output images, by a segment that always runs"
+                    f"segment {operation.segment} keeps {other} where it does not run, an input image, as an output image: "
+                    "make that side by a segment, too (one that returns its input will do)"
+                )
+            if other in images and output not in images:
+                raise FlowError(
+                    f"segment {operation.segment} keeps {other} where it does not run, an image, and {output} is none: "
+                    "let a segment that always runs read the image"
                 )
 
 

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from edgeflow.flow.eager import States, tile_multiple
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.opaque import Opaque
 from edgeflow.flow.tensors import cut_tile, pool_map
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import FRAME
@@ -25,7 +26,7 @@ from edgeflow.ir.tiles import TileGrid
 
 
 @dataclass(frozen=True)
-class TrainValue:
+class TrainValue(Opaque):
     """Per variant one tensor (regions, ...); regions of the whole batch lie side by side."""
 
     regions: str

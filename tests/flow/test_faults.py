@@ -122,7 +122,7 @@ def test_values_of_two_region_sets(run):
 
 def test_scores_of_the_wrong_width():
     refused(
-        lambda self, f, x: f.route(x, go=f.call(self.scores, x)), "the axis go has 2 values, its scores are"
+        lambda self, f, x: f.route(x, go=f.call(self.scores, x)), "the axis go has 2 values, so its scores are 2 numbers"
     )
 
 
@@ -165,8 +165,11 @@ def test_images_that_would_be_rounded_or_mixed():
             super().__init__()
             self.score_map, self.again = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
 
+    with pytest.raises(FlowError, match="segment again reads score_map, an output image, which is rounded"):
+        trace(Model())
+    Model.flow = lambda self, f, x: f.call(self.again, x, when=self.exits(f, x) >= 2)
     with pytest.raises(
-        FlowError, match="segment again keeps score_map where it does not run, and one side is an image"
+        FlowError, match="segment again keeps frame where it does not run, an input image, as an"
     ):
         trace(Model())
     Model.flow = lambda self, f, x: f.call(self.again, f.call(self.score_map, x), when=False)
@@ -199,3 +202,128 @@ def test_eager_names_what_it_cannot_take():
         Eager(model)(torch.rand(1, 3, 16, 32))
     with pytest.raises(FlowError, match=r"no axis 'depth' to fix: Model has \['exit', 'go'\]"):
         Eager(model, {"depth": 1})
+
+
+COMPUTED = {
+    "a module called": lambda self, f, x: self.same(f.call(self.enter, x)),
+    "a function called": lambda self, f, x: torch.sigmoid(f.call(self.enter, x)),
+    "a sum": lambda self, f, x: f.call(self.enter, x) + 1,
+    "a product from the right": lambda self, f, x: 2 * f.call(self.enter, x),
+    "an index": lambda self, f, x: f.call(self.enter, x)[:, :2],
+    "a method": lambda self, f, x: f.call(self.enter, x).mean(),
+    "a branch": lambda self, f, x: f.call(self.enter, x) if f.call(self.enter, x) else x,
+    "a comparison": lambda self, f, x: f.call(self.enter, x) > 0,
+}
+RUNS = {
+    "trace": trace,
+    "eager": lambda m: Eager(m)(torch.rand(1, 3, 32, 32)),
+    "train": lambda m: Training(m)(torch.rand(1, 3, 32, 32)),
+}
+
+
+@pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
+@pytest.mark.parametrize("name", COMPUTED)
+def test_computing_with_a_flows_values(name, run):
+    refused(
+        COMPUTED[name],
+        r"a flow handles names, not tensors, and .* run it by f.call\(self.method, value\)",
+        run,
+    )
+
+
+@pytest.mark.parametrize("declared", ["inputs", "outputs"])
+def test_a_model_that_declares_nothing(declared):
+    model = flow(lambda self, f, x: f.call(self.enter, x))
+    setattr(type(model), declared, ())
+    with pytest.raises(FlowError, match=f"Model declares no {declared}: write {declared} = "):
+        trace(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision(dtype):
+    model = flow(lambda self, f, x: f.call(self.enter, x))
+    model.enter.to(dtype)
+    with pytest.raises(
+        FlowError, match=r"enter.weight is b?float16: models come in float32 \(model.float\(\)\)"
+    ):
+        trace(model)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(value):
+    model = flow(lambda self, f, x: f.call(self.enter, x))
+    model.enter.bias.data[1] = value
+    with pytest.raises(FlowError, match=r"enter.bias holds NaN or infinity"):
+        trace(model)
+
+
+def compiled_whole(part):
+    return torch.compile(part)
+
+
+def compiled_in_place(part):
+    part.compile()
+    return part
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("make", "way"),
+    [
+        (compiled_whole, "torch.compile"),
+        (compiled_in_place, "torch.compile"),
+        (torch.jit.script, "torch.jit"),
+    ],
+    ids=["compiled", "compiled in place", "scripted"],
+)
+def test_parts_that_are_compiled_already(make, way):
+    model = flow(lambda self, f, x: f.call(self.enter, x))
+    model.enter = make(model.enter)
+    with pytest.raises(FlowError, match=f"enter was made by {way}: edgeflow compiles the plain module"):
+        trace(model)
+
+
+def test_an_image_that_has_other_channels():
+    class Pictures(Base):
+        outputs = (Image("picture", 32, 32),)
+
+    model = flow(lambda self, f, x: f.call(self.enter, x), Pictures)
+    with pytest.raises(
+        FlowError, match=r'declared an Image, .* or declare Tensor\("picture", \(4, 32, 32\)\)'
+    ):
+        trace(model)
+
+
+def test_numbers_and_scores_without_their_last_dimension():
+    class Flat(Base):
+        def number(self, x):
+            return x.mean((1, 2, 3))
+
+    def decided(self, f, x):
+        from edgeflow.flow import DriftAbove
+
+        f.decide(f.call(self.number, x), go=DriftAbove(0.5, longest=3))
+
+    with pytest.raises(FlowError, match=r"one number per frame, a tensor \(n, 1\), got .*reshape\(-1, 1\)"):
+        trace(flow(decided, Flat))
+    with pytest.raises(FlowError, match=r"has 2 values, so its scores are 2 numbers a region, \(n, 2\); got"):
+        trace(flow(lambda self, f, x: f.route(x, go=f.call(self.number, x)), Flat))
+
+
+def test_a_size_that_a_model_cannot_take_names_the_nearest():
+    class Free(Base):
+        inputs = (Image("frame"),)
+        outputs = (Image("picture"),)
+
+        def __init__(self):
+            super().__init__()
+            self.leave = nn.Conv2d(48, 3, 1)
+
+        def grouped(self, x):
+            return torch.pixel_shuffle(torch.cat([torch.pixel_unshuffle(x, 16)], 1), 16)
+
+    model = flow(lambda self, f, x: f.call(self.grouped, x), Free)
+    with pytest.raises(FlowError, match=r"the nearest size that the model takes is 320x176") as caught:
+        trace(model, {"height": 180, "width": 320})
+    assert "\n" not in str(caught.value)
+    assert trace(model, {"height": 176, "width": 320}).frame == "320x176"
