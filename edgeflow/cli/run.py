@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,7 @@ from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import DriftAbove, HostRule, KeyFrameInterval
 from edgeflow.runtime import Fixed, Rules, Session
 from edgeflow.runtime.policy import Policy
-from edgeflow.runtime.session import fitting_size
+from edgeflow.runtime.session import declared_size, fitting_size
 from edgeflow.runtime.video.destination import check_destination
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def run(
             overlay=overlay,
             overwrite=overwrite,
             on_progress=lambda done, total: bar.update(task, completed=done, total=total),
-            **({"times": times or 2} if len(plan.inputs) == 2 else {"resize": _resizing(plans)}),
+            **({"times": times or 2} if len(plan.inputs) == 2 else _translating(plans)),
         )
     _print(report, json)
 
@@ -108,6 +109,17 @@ def _conversion(plan: Plan, bundle: Path, times: int | None) -> Any:
     if times and len(reads) == 1:
         raise InputError(f"--times {times}: {bundle} translates frames and leaves their rate as it is")
     return known[len(reads)]
+
+
+def _translating(plans: Mapping[str, Plan]) -> dict[str, Any]:
+    """What a video is resized to, and how large the pictures made of it are."""
+    sizes = {declared_size(plan.inputs): declared_size(plan.outputs) for plan in plans.values()}
+    changed = [made for given, made in sizes.items() if given != made]
+    if changed and len(sizes) > 1:
+        raise InputError(
+            "this bundle makes pictures of other sizes than its frames, and is for several: export it for one --size"
+        )
+    return {"resize": _resizing(plans), "picture": changed[0] if changed else None}
 
 
 def _resizing(plans: Any) -> Any:

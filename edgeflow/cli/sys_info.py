@@ -99,9 +99,10 @@ def _reason(
     target: Target, versions: dict[str, str | None], device: Nvidia | None, absent: str
 ) -> str | None:
     """Why a target cannot run here; None if it can."""
-    version = next((versions[name] for name in PACKAGES[target.library] if versions[name]), None)
+    packages = PACKAGES.get(target.library, (target.library,))
+    version = next((found for name in packages if (found := versions.get(name) or _version(name))), None)
     if version is None:
-        how = INSTALL.get(target.library, "pip install torch-tensorrt")
+        how = INSTALL.get(target.library, f"pip install {target.library}")
         return f"needs {target.library}: {how}"
     if numbers(version) < numbers(target.minimum):
         return f"needs {target.library} >= {target.minimum}, found {version}: update it"

@@ -9,7 +9,7 @@ from typing import Any
 
 from edgeflow.flow.module import RoutedModule, segment_name
 from edgeflow.ir.errors import FlowError
-from edgeflow.ir.route import ALWAYS, NEVER, Axis, Choice, Condition, Variable, as_condition
+from edgeflow.ir.route import ALWAYS, NEVER, Choice, Condition, Variable, as_condition
 from edgeflow.ir.rules import Argmax, HostRule, Rule, ScoreRule
 
 NOTHING: Any = object()
@@ -287,8 +287,3 @@ def rebuild(like: Any, values: Sequence[Any]) -> Any:
     if isinstance(like, dict):
         return dict(zip(like, values, strict=True))
     return tuple(values) if isinstance(like, tuple | list) else values[0]
-
-
-def axis_of(model: RoutedModule, name: str) -> Axis:
-    """An axis of the model by its variable's name."""
-    return model.axes[name.split(".")[0]]

@@ -140,6 +140,7 @@ def convert(
     overlay: bool,
     overwrite: bool,
     resize: Callable[[int, int], tuple[int, int]] | None,
+    picture: tuple[int, int] | None = None,
     on_progress: Callable[[int, int | None], None] | None,
 ) -> VideoReport:
     """Write what a conversion makes of a video; the sound is kept.
@@ -152,6 +153,7 @@ def convert(
         overlay: Whether to draw routes.
         overwrite: Whether a file that is there may be replaced.
         resize: The (height, width) at which frames of this height and width are read; as they are if None.
+        picture: The (height, width) of what is made, if it is not that of the frames read.
         on_progress: Called after each source frame with how many are done and, if known, how many there are.
 
     Raises:
@@ -162,9 +164,8 @@ def convert(
     reader = VideoReader(source, resize)
     info = reader.info
     try:
-        writer = VideoWriter(
-            destination, width=info.width, height=info.height, fps=info.fps * times, like=reader
-        )
+        height, width = picture or (info.height, info.width)
+        writer = VideoWriter(destination, width=width, height=height, fps=info.fps * times, like=reader)
     except BaseException:
         reader.close()
         raise

@@ -7,6 +7,7 @@ on both sides of yellow, which readers with any common colour blindness can tell
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, TypeAlias
 
@@ -49,6 +50,34 @@ class Region(Protocol):
     @property
     def route(self) -> Route:
         """Each decision's name and outcome, e.g. {"scale": 2, "exit": 3}."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A region of a picture."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+    route: Route
+
+
+def enlarged(regions: Sequence[Region], frame: Frame, picture: Frame) -> Sequence[Region]:
+    """A frame's regions where they lie in a picture of another size that was made of it."""
+    if frame.shape == picture.shape:
+        return regions
+    down, across = (made / given for made, given in zip(picture.shape[:2], frame.shape[:2], strict=True))
+    return [
+        Patch(
+            round(r.top * down),
+            round(r.left * across),
+            round(r.bottom * down),
+            round(r.right * across),
+            r.route,
+        )
+        for r in regions
+    ]
 
 
 def route_name(route: Route) -> str:

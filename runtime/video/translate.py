@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.convert import Conversion, Session, VideoReport, convert
+from edgeflow.runtime.video.overlay import enlarged
 from edgeflow.runtime.video.scene import is_cut
 from edgeflow.runtime.video.stages import Decoded, Stages
 
@@ -18,6 +19,7 @@ def translate_video(
     overlay: bool = False,
     overwrite: bool = False,
     resize: Callable[[int, int], tuple[int, int]] | None = None,
+    picture: tuple[int, int] | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> VideoReport:
     """Write what the session makes of every frame of a video. At a scene cut it forgets what came before.
@@ -29,6 +31,7 @@ def translate_video(
         overlay: Whether to mark each frame with its route, such as key frame or shortcut.
         resize: The (height, width) at which frames of this height and width are read; as they are if None.
         overwrite: Whether a file that is there may be replaced.
+        picture: The (height, width) of the pictures made, if it is not that of the frames.
         on_progress: Called after each frame with how many are done and, if known, how many there are.
 
     Raises:
@@ -43,6 +46,7 @@ def translate_video(
         overlay=overlay,
         overwrite=overwrite,
         resize=resize,
+        picture=picture,
         on_progress=on_progress,
     )
 
@@ -59,6 +63,7 @@ class _Translation(Conversion):
             previous = current.frame
             result = self._infer(current.frame)
             made = Decoded(result.outputs[0], current.audio)
-            stages.finished.put(self._finished(made, result.trace.regions))
+            regions = enlarged(result.trace.regions, current.frame, made.frame)
+            stages.finished.put(self._finished(made, regions))
             self.frames += 1
             on_frame(self.frames)

@@ -122,7 +122,8 @@ def test_values_of_two_region_sets(run):
 
 def test_scores_of_the_wrong_width():
     refused(
-        lambda self, f, x: f.route(x, go=f.call(self.scores, x)), "the axis go has 2 values, so its scores are 2 numbers"
+        lambda self, f, x: f.route(x, go=f.call(self.scores, x)),
+        "the axis go has 2 values, so its scores are 2 numbers",
     )
 
 

@@ -2,6 +2,7 @@ import av
 import numpy as np
 import pytest
 
+from edgeflow.runtime.video.overlay import enlarged
 from edgeflow.runtime.video.translate import translate_video
 
 
@@ -76,3 +77,30 @@ def test_the_overlay_marks_key_frames_and_shortcuts(clip, out, decode, inverting
     border = (slice(30, 90), 1)
     assert (shortcut[border][:, 2] > shortcut[border][:, 0] + 20).all()  # cheap: blue
     assert not (key[border][:, 2] > key[border][:, 0] + 20).any()
+
+
+class Doubling(Inverting):
+    """Makes pictures of twice the size."""
+
+    def run(self, frame):
+        result = super().run(frame)
+        return self.result((result.outputs[0].repeat(2, 0).repeat(2, 1),), result.trace)
+
+
+def test_pictures_may_be_larger_than_frames(clip, out, decode, inverting):
+    path = clip("a.mp4", [np.full((64, 96, 3), 128, np.uint8)] * 2)
+    doubling = Doubling(inverting.patch, inverting.result, inverting.trace)
+    translate_video(doubling, path, out / "b.mp4", picture=(128, 192), overlay=True)
+    assert [frame.shape for frame in decode(out / "b.mp4")] == [(128, 192, 3)] * 2
+
+
+def test_routes_are_drawn_where_they_lie_in_a_larger_picture(inverting):
+    frame = np.zeros((64, 96, 3), np.uint8)
+    regions = [
+        inverting.patch(0, 0, 32, 96, {"deep": True}),
+        inverting.patch(32, 48, 64, 96, {"deep": False}),
+    ]
+    assert enlarged(regions, frame, frame) is regions
+    found = enlarged(regions, frame, np.zeros((128, 192, 3), np.uint8))
+    assert [(p.top, p.left, p.bottom, p.right) for p in found] == [(0, 0, 64, 192), (64, 96, 128, 192)]
+    assert [p.route for p in found] == [{"deep": True}, {"deep": False}]
