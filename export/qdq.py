@@ -2,7 +2,7 @@
 
 The quantiser is ONNX Runtime's: static, as QDQ nodes. Weights are int8, symmetric, per output
 channel, so weights that routes share stay equal. On processors activations are uint8: with int8 weights that is
-what VNNI multiplies, and scales are such that older processors compute the same (`pair_sums.py`). TensorRT takes int8
+what VNNI multiplies, and scales are such that older processors compute the same (`byte_weights.py`). TensorRT takes int8
 without zero points alone, and no quantised bias. (Signed activations made OpenVINO 2026.4 compute some heads wrongly.)
 """
 
@@ -23,8 +23,8 @@ from onnxruntime.quantization.calibrate import MinMaxCalibrater, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 
+from edgeflow.export.byte_weights import fit_weights
 from edgeflow.export.calibrate import Array
-from edgeflow.export.pair_sums import fitting_scales
 from edgeflow.export.plugin_bodies import with_bodies
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.onnxruntime_backend import guest_options
@@ -181,7 +181,7 @@ def quantised(source: Ranged, layers: Collection[str], scheme: Scheme, **options
     types = (QuantType.QInt8, scheme.activations)
     every: dict[str, Any] = {**scheme.options, **options}
     if scheme.pairs_fit:
-        every["TensorQuantOverrides"] = fitting_scales(graph, layers)
+        every["TensorQuantOverrides"] = fit_weights(graph, layers)
     quantiser = QDQQuantizer(
         graph, True, False, *types, source.ranges, nodes, [], [*LAYERS, *scheme.beside], every
     )

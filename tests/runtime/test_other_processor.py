@@ -41,7 +41,7 @@ def exported(tmp_path_factory):
         return compile_model(Bright().eval(), target, folder / name, reference={}, frames=frames).path
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(qdq, "fitting_scales", lambda graph, layers: {})
+        patch.setattr(qdq, "fit_weights", lambda graph, layers: {})
         careless = export("careless.edgeflow")
     fitting, bf16 = export("fitting.edgeflow"), export("bf16.edgeflow", "bf16")
     return {"fitting": fitting, "careless": careless, "bf16": bf16}
