@@ -19,11 +19,10 @@ from numpy.typing import NDArray
 import edgeflow
 from edgeflow.export.gate import judge
 from edgeflow.export.graph_cache import GraphCache
-from edgeflow.export.lowering import Lowering, Progress, link_key, model_digest
+from edgeflow.export.lowering import Lowering, Progress, model_digest
 from edgeflow.export.mix import Mix
 from edgeflow.export.packing import Packer, pack_plan
 from edgeflow.export.pays import bf16_where_it_pays
-from edgeflow.export.plan import plan
 from edgeflow.export.planner import Planner
 from edgeflow.export.precision import at_bf16
 from edgeflow.export.stopwatch import Stopwatch
@@ -119,7 +118,7 @@ def compile_model(
         watch,
         cache=GraphCache(cache_folder("graphs")),
     )
-    lowering.total = _links(programs)
+    lowering.prepare(programs.values())
     planner = Planner(model, lowering, target, frames, mix)
     lowering.better = planner.faster_form
     with watch.part("plan"):
@@ -143,19 +142,6 @@ def compile_model(
     shutil.rmtree(partial, ignore_errors=True)
     made = lowering.total - lowering.resumed
     return Compiled(output, packer.manifest, packer.weights.unique_bytes, made, lowering.resumed)
-
-
-def _links(programs: Mapping[str, Program]) -> int:
-    """How many segment variants there are to lower."""
-    return len(
-        {
-            link_key(program, part, "")
-            for program in programs.values()
-            for draft_stage in plan(program, "chained").stages
-            for variant in draft_stage.variants
-            for part in variant.links
-        }
-    )
 
 
 def _finish(

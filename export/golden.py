@@ -5,7 +5,7 @@ With them an engine can be checked on a device that has no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,34 +16,21 @@ from numpy.typing import NDArray
 
 from edgeflow.export.link import EXACT
 from edgeflow.export.plan import Link, Variant
+from edgeflow.export.recording import Memory, Recording
 from edgeflow.export.region_mixing import check_apart
 from edgeflow.export.steadiness import check_steady
-from edgeflow.flow.eager import Eager, EagerFlow, EagerValue
+from edgeflow.flow.eager import Eager, EagerValue
 from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, find_segment
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.golden import sampled
 from edgeflow.ir.program import FRAME, Call, Program
-from edgeflow.ir.route import NEVER, Assignment, Condition, describe
+from edgeflow.ir.route import Assignment, describe
 
 Arrays = dict[str, NDArray[Any]]
 
 NUDGE = 2.0**-23
 """One unit in the last place of a float32 between 1 and 2."""
-
-
-class _Recording(EagerFlow):
-    """Keeps what every call read and made, in order."""
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self.calls: list[tuple[tuple[EagerValue, ...], tuple[EagerValue, ...]]] = []
-
-    def _call(self, segment: Any, inputs: tuple[EagerValue, ...], when: Condition, *rest: Any) -> Any:
-        made = super()._call(segment, inputs, when, *rest)
-        if when != NEVER:  # such a call is not part of the program
-            self.calls.append((inputs, leaves(made)))
-        return made
 
 
 @dataclass
@@ -52,7 +39,8 @@ class GoldenMaker:
 
     What a graph reads is taken from an eager run on the graph's route, rounded to float16; the segments
     are then run on exactly that. The frame before it fills the states. They are run again on inputs that differ in
-    the last digit: an engine that adds up in another order cannot be held to less than they move by.
+    the last digit: an engine that adds up in another order cannot be held to less than they move by. Routes share
+    what they have in common.
 
     Attributes:
         model: whose segments are run.
@@ -65,9 +53,13 @@ class GoldenMaker:
     samples: Sequence[Sequence[NDArray[Any]]]
 
     def __post_init__(self) -> None:
+        self._memory = Memory()
+        self._last, self._now = ([to_tensor(array) for array in call] for call in self.samples[:2])
+        self._states: dict[str, torch.Tensor] | None = None
         self._runs: dict[Assignment, dict[str, EagerValue]] = {}
         self._checked: set[Any] = set()
 
+    @torch.no_grad()
     def of(self, variant: Variant) -> Arrays:
         """Arrays `in.NAME` (one region), `out.NAME` (elements that `sampled` takes), `moved.NAME` (a number).
 
@@ -79,15 +71,12 @@ class GoldenMaker:
         values: dict[str, torch.Tensor] = {}
         for name in variant.inputs:
             tensor = _region(recorded[name], variant)
-            if self.program.value(name).image:
-                arrays[f"in.{name}"] = _to_image(tensor)
-                values[name] = to_tensor(arrays[f"in.{name}"][0])
-            else:
-                arrays[f"in.{name}"] = tensor.half().numpy()
-                values[name] = tensor.half().float()
-        nudged = {name: nudge(tensor) for name, tensor in values.items()}
-        self._run(variant, values)
-        run_links(self.model, variant, nudged)
+            image = self.program.value(name).image
+            arrays[f"in.{name}"] = array = _to_image(tensor) if image else tensor.half().numpy()
+            values[name] = self._memory.once("rounded", [tensor], lambda a=array: _read(a))  # type: ignore[misc]
+        nudged = {n: self._memory.once("nudged", [x], lambda x=x: nudge(x)) for n, x in values.items()}  # type: ignore[misc]
+        self._run(variant, values, self._checked_run)
+        self._run(variant, nudged, self._plain_run)
         for name, source in variant.outputs:
             exact = values[source]
             if not exact.isfinite().all():
@@ -104,48 +93,65 @@ class GoldenMaker:
                 arrays[f"out.{name}"] = sampled(exact.numpy())
         return arrays
 
-    @torch.no_grad()
-    def _run(self, variant: Variant, values: dict[str, torch.Tensor]) -> None:
-        """As `run_links`; a segment that is no function of its region alone is refused, each variant once."""
+    def _run(
+        self,
+        variant: Variant,
+        values: dict[str, torch.Tensor],
+        call: Callable[[Link, Sequence[torch.Tensor]], tuple[torch.Tensor, ...]],
+    ) -> None:
+        """Run a variant's segments, adding what they make to `values` (by name, (1, ...) each)."""
         for part in variant.links:
-            run = caller(self.model, part)
             inputs = [values[name] for name in part.call.inputs]
-            key = (part.call.segment, part.variant, part.call.axes, part.call.constants)
-            if key in self._checked:
-                made = leaves(run(*inputs))
-            else:
-                made = check_steady(run, self.model, inputs, f"segment {part.call.segment}")
-                if part.call.regions != FRAME:
-                    check_apart(run, inputs, f"segment {part.call.segment}")
-                self._checked.add(key)
+            made = self._memory.once(_what(part), inputs, lambda p=part, i=inputs: call(p, i))  # type: ignore[misc]
             values.update(zip(part.call.outputs, made, strict=True))
 
+    def _checked_run(self, part: Link, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """What a segment makes; one that is no function of its region alone is refused, each variant once."""
+        if _what(part) in self._checked:
+            return self._plain_run(part, inputs)
+        run = caller(self.model, part)
+        made = check_steady(run, self.model, inputs, f"segment {part.call.segment}")
+        if part.call.regions != FRAME:
+            check_apart(run, inputs, f"segment {part.call.segment}")
+        self._checked.add(_what(part))
+        return made
+
+    def _plain_run(self, part: Link, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        """What a segment makes; inputs are others' too, so it has copies to write into."""
+        return leaves(caller(self.model, part)(*(tensor.clone() for tensor in inputs)))
+
     def _record(self, route: Assignment) -> dict[str, EagerValue]:
-        """Every value that the eager flow makes on this route."""
+        """Every value that the eager flow makes on this route, each made when it is read."""
         if route not in self._runs:
-            before, eager = Eager(self.model), Eager(self.model, dict(route), _Recording)
-            last, now = ([to_tensor(array) for array in call] for call in self.samples[:2])
-            if self.program.states:
-                before(*last)
-                eager.states = before.states
-            eager(*now)
-            assert isinstance(eager.last, _Recording)
+            run = Recording(self._memory, self.model, dict(route), self._states_before())
+            self.model.flow(run, *(EagerValue(FRAME, [tensor]) for tensor in self._now))
             calls = [op for op in self.program.operations if isinstance(op, Call)]
             found: dict[str, EagerValue] = {}
-            for call, (read, made) in zip(calls, eager.last.calls, strict=True):
+            for call, (read, made) in zip(calls, run.calls, strict=True):
                 if len(read) == len(call.inputs) and len(made) == len(call.outputs):  # else it did not run
                     found.update(zip(call.inputs, read, strict=True))
                     found.update(zip(call.outputs, made, strict=True))
             self._runs[route] = found
         return self._runs[route]
 
+    def _states_before(self) -> dict[str, torch.Tensor]:
+        """The states that the frame before leaves, if the program has any."""
+        if self._states is None:
+            before = Eager(self.model)
+            if self.program.states:
+                before(*self._last)
+            self._states = before.states
+        return self._states
 
-@torch.no_grad()
-def run_links(model: RoutedModule, variant: Variant, values: dict[str, torch.Tensor]) -> None:
-    """Run a variant's segments eagerly, adding what they make to `values` (by name, (n, ...) each)."""
-    for part in variant.links:
-        made = leaves(caller(model, part)(*(values[name] for name in part.call.inputs)))
-        values.update(zip(part.call.outputs, made, strict=True))
+
+def _what(part: Link) -> Hashable:
+    """A variant of a segment."""
+    return "alone", part.call.segment, part.variant, part.call.axes, repr(part.call.constants)
+
+
+def _read(array: NDArray[Any]) -> torch.Tensor:
+    """What segments read of a golden input (1, ...)."""
+    return to_tensor(array[0]) if array.dtype == np.uint8 else torch.from_numpy(array).float()
 
 
 def caller(model: RoutedModule, part: Link) -> Callable[..., Any]:

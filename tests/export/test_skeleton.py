@@ -99,7 +99,7 @@ def redrawn(module, seed):
 
 def exported(module, cache, size=(6, 8), free=True):
     x = torch.zeros(2, 4, *size)
-    dims = {0: torch.export.Dim("batch", min=1, max=64)} if free else {}
+    dims = {0: torch.export.Dim("batch", min=1, max=4096)} if free else {}
     segment = SegmentModule(module, {}, (False,), (False,))
     return to_onnx(segment, [x], [dims], ["out.0"], "case", cache=cache)
 
