@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edgeflow.ir.tiles import TileGrid
-from edgeflow.targets.cudart import DEVICE_TO_DEVICE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cudart
+from edgeflow.targets.cudart import ANYWHERE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cudart
 
 
 class DeviceArray:
@@ -132,7 +132,7 @@ class DeviceMemory:
         row = source.nbytes // len(source)
         for place, first, count in _runs(rows):
             to, start = target.address + place * row, source.address + first * row
-            self.cudart.copy(to, start, count * row, DEVICE_TO_DEVICE, self.stream)
+            self.cudart.copy(to, start, count * row, ANYWHERE, self.stream)
 
     def cut(self, frame: DeviceArray, grid: TileGrid, order: NDArray[np.intp], tiles: DeviceArray) -> None:
         """See `Memory.cut`. Where a tile reaches beyond the frame, all are cut, and padded, on the host."""
@@ -154,7 +154,7 @@ class DeviceMemory:
                 width * channels,
                 row,
                 grid.size,
-                DEVICE_TO_DEVICE,
+                ANYWHERE,
                 self.stream,
             )
 
@@ -176,7 +176,7 @@ class DeviceMemory:
                 side * pixel,
                 (region.right - region.left) * pixel,
                 region.bottom - region.top,
-                DEVICE_TO_DEVICE,
+                ANYWHERE,
                 self.stream,
             )
 
