@@ -150,6 +150,26 @@ def tile_copies(cudart: Cudart, work: ctypes.CDLL) -> dict[str, dict[str, float]
     return {name: _medians(cudart, stream, way) for name, way in ways.items()}
 
 
+def events(cudart: Cudart, work: ctypes.CDLL) -> dict[str, float]:
+    """A run of 100 kernels without events, with one after every tenth kernel, and recording one alone, in microseconds."""
+    stream, data = cudart.stream(), cudart.malloc(4 << 16)
+    made = [cudart.event() for _ in range(10)]
+
+    def run(marks: list[int]) -> None:
+        for number in range(10):
+            work.chain(ctypes.c_void_p(data), 1 << 16, 10, ctypes.c_void_p(stream))
+            if marks:
+                cudart.record(marks[number], stream)
+
+    plain, marked = (_medians(cudart, stream, lambda marks=marks: run(marks)) for marks in ([], made))
+    alone = _medians(cudart, stream, lambda: [cudart.record(event, stream) for event in made])
+    return {
+        "plain_us": plain["whole_us"],
+        "with_ten_events_us": marked["whole_us"],
+        "record_us": round(alone["host_us"] / 10, 2),
+    }
+
+
 def after_a_pause(cudart: Cudart, work: ctypes.CDLL) -> dict[str, float]:
     """A run of 100 kernels in a row of them, and the first one after some seconds without any, in microseconds."""
     stream, data = cudart.stream(), cudart.malloc(4 << 16)

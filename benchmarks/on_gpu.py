@@ -41,6 +41,7 @@ def main() -> int:
             gpu_times.graph_bytes,
             gpu_times.allocation,
             gpu_times.tile_copies,
+            gpu_times.events,
             gpu_times.after_a_pause,
         ):
             found[timed.__name__] = _guarded(lambda timed=timed: timed(cudart, work))
