@@ -14,6 +14,10 @@ from numpy.typing import DTypeLike, NDArray
 from edgeflow.ir.tiles import TileGrid
 from edgeflow.targets.cudart import ANYWHERE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cudart
 
+CAPTURED_AFTER = 4
+"""Runs of an engine on the same addresses after which the next is recorded as a CUDA graph: recording and making one
+takes the host as long as a few runs do."""
+
 
 class DeviceArray:
     """A C-contiguous array in device memory.
@@ -83,11 +87,15 @@ class DeviceMemory:
 
     Args:
         cudart: the CUDA runtime.
-        stream: that all copies, and the engines, are enqueued on.
+        stream: that all copies, and the engines, are enqueued on; given back with the memory.
     """
+
+    settled = CAPTURED_AFTER + 1
 
     def __init__(self, cudart: Cudart, stream: int) -> None:
         self.cudart, self.stream = cudart, stream
+        self._events: list[int] = []
+        self._marks = 0
         self._zero_copy = cudart.integrated
         self._staging: dict[tuple[str, int, int], _Pinned] = {}
         self._uploads = 0
@@ -99,8 +107,8 @@ class DeviceMemory:
         return DeviceArray(block.address, shape, dtype, block)
 
     def begin_frame(self) -> None:
-        """See `Memory.begin_frame`: uploads take the first buffers again."""
-        self._uploads = 0
+        """See `Memory.begin_frame`: uploads take the first buffers again, marks the first events."""
+        self._uploads = self._marks = 0
 
     def upload(self, array: NDArray[Any]) -> DeviceArray:
         """See `Memory.upload`."""
@@ -126,6 +134,18 @@ class DeviceMemory:
     def wait(self) -> None:
         """See `Memory.wait`."""
         self.cudart.synchronise(self.stream)
+
+    def mark(self) -> int:
+        """See `Memory.mark`: an event on the stream."""
+        number, self._marks = self._marks, self._marks + 1
+        if number == len(self._events):
+            self._events.append(self.cudart.event())
+        self.cudart.record(self._events[number], self.stream)
+        return self._events[number]
+
+    def between(self, start: int, end: int) -> float:
+        """See `Memory.between`."""
+        return self.cudart.elapsed_ms(start, end)
 
     def copy_rows(self, source: DeviceArray, rows: NDArray[np.intp], target: DeviceArray) -> None:
         """See `Memory.copy_rows`: one copy per run of neighbouring rows."""
@@ -179,6 +199,11 @@ class DeviceMemory:
                 ANYWHERE,
                 self.stream,
             )
+
+    def __del__(self) -> None:
+        for event in self._events:
+            self.cudart.free_event(event)
+        self.cudart.free_stream(self.stream)
 
     def _pinned(self, way: str, number: int, size: int) -> _Pinned:
         key = (way, number, size)

@@ -25,16 +25,17 @@ def load(library: str | None = None) -> ctypes.CDLL:
         BackendError: there is none.
     """
     names = [library] if library else [*NAMES, *map(str, _of_packages()), *_of_system()]
-    found = list(_opened(names))
-    if not found:
-        raise BackendError(
-            f"the CUDA runtime library was not found (tried {', '.join(names)}): install CUDA, or add its lib64 "
-            "folder to LD_LIBRARY_PATH"
-        )
-    fitting = (
-        one for one in found if _major(one, "cudaRuntimeGetVersion") <= _major(one, "cudaDriverGetVersion")
+    newer = None
+    for found in _opened(names):
+        if _major(found, "cudaRuntimeGetVersion") <= _major(found, "cudaDriverGetVersion"):
+            return found
+        newer = newer or found
+    if newer:
+        return newer
+    raise BackendError(
+        f"the CUDA runtime library was not found (tried {', '.join(names)}): install CUDA, or add its lib64 "
+        "folder to LD_LIBRARY_PATH"
     )
-    return next(fitting, found[0])
 
 
 def _of_packages() -> list[Path]:

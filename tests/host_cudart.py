@@ -6,6 +6,7 @@ Copies are enqueued like everything else and run when somebody waits, so that a 
 from __future__ import annotations
 
 import ctypes
+from time import perf_counter
 
 from edgeflow.ir.errors import BackendError
 
@@ -13,13 +14,14 @@ from edgeflow.ir.errors import BackendError
 class HostCudart:
     """What `edgeflow.targets.cudart.Cudart` offers."""
 
-    version = "12.6"
+    version = driver = "12.6"
     compute_capability = "8.7"
+    name = "a double"
 
     def __init__(self, streams, integrated=False, total=8 << 30):
         self.streams, self.integrated, self.total = streams, integrated, total
         self.blocks, self.launches, self.copies = {}, 0, 0
-        self._graphs = {}
+        self._graphs, self.events = {}, {}
 
     def memory(self):
         return self.total - sum(len(block) for block in self.blocks.values()), self.total
@@ -58,6 +60,24 @@ class HostCudart:
 
     def stream(self):
         return 77
+
+    def free_stream(self, stream):
+        self.streams.run(stream)
+
+    def event(self):
+        number = len(self.events) + 1
+        self.events[number] = None
+        return number
+
+    def record(self, event, stream):
+        self.events[event] = None
+        self.streams.enqueue(stream, lambda: self.events.update({event: perf_counter()}))
+
+    def elapsed_ms(self, start, end):
+        return (self.events[end] - self.events[start]) * 1e3
+
+    def free_event(self, event):
+        self.events[event] = None
 
     def synchronise(self, stream):
         self.streams.run(stream)

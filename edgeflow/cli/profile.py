@@ -83,9 +83,10 @@ def profile(
 
 
 def _print(report: ProfileReport) -> None:
-    cpu = report.machine
-    here = f"{cpu['cpu']} ({in_words(cpu['instructions'])}), {cpu['threads']} threads"
-    out.print(f"{report.library} {report.version}, {here}", soft_wrap=True)
+    machine = report.machine
+    cpu = f"{machine['cpu']} ({in_words(machine['instructions'])})"
+    here = cpu if report.device.name == machine["cpu"] else report.device.name
+    out.print(f"{report.library} {report.version}, {here}, {machine['threads']} threads", soft_wrap=True)
     table = Table(
         "engine", "batch", "mean", "median", "p90", "p99", "min", "max", "GFLOP/s", title="ms per run"
     )
