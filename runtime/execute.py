@@ -89,6 +89,7 @@ class Executor:
         self._working = working_stages(plan, self._decisions.read)
         self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
         self._tiles: dict[str, Array] = {}
+        self._pictures: dict[str, Array] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -270,12 +271,16 @@ class Executor:
         height, width = scale * grid.height, scale * grid.width
         planes = like.dtype != np.uint8
         shape = (like.shape[0], height, width) if planes else (height, width, like.shape[2])
-        picture = self._memory.empty(shape, like.dtype)
+        picture = self._pictures.pop(step.output, None)
+        if picture is None:
+            picture = self._memory.empty(shape, like.dtype)
         for position, number in enumerate(order.tolist()):
             self._memory.paste(rows.row(position), grid, number, picture)
         frame.values[step.output] = Rows.of(picture[None])
         if step.output in self.plan.results:
             frame.outputs[step.output] = self._memory.download(picture)
+        if frame.outputs.get(step.output) is not picture:
+            self._pictures[step.output] = picture  # nobody was given it, so the next frame may write here
         frame.spent("stitch", step.output, start)
 
     def _keep(self, step: Keep, frame: _Frame) -> None:

@@ -222,9 +222,8 @@ class TensorRtEngine:
         self._seen.clear()
 
     def __del__(self) -> None:
-        if getattr(self, "_graphs", None):
-            self._memory.wait()  # for what was launched and still runs
-            self._drop_graphs()
+        if hasattr(self, "_graphs"):
+            self._drop_graphs()  # CUDA frees those that still run when they are done
 
 
 class LayerTimes(trt.IProfiler):  # type: ignore[misc]
