@@ -63,7 +63,7 @@ def graphs(cudart: Cudart, work: ctypes.CDLL) -> list[dict[str, float]]:
                 "instantiate_us": _us(instantiated),
                 "destroy_us": _us(destroyed),
                 "first_launch_us": round(first * 1e6, 1),
-                "pays_after": round((once - _us([first]) + launch["whole_us"]) / saved, 1)
+                "pays_after": round((once + _us([first]) - launch["whole_us"]) / saved, 1)
                 if saved > 0
                 else -1.0,
             }

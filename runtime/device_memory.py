@@ -14,9 +14,12 @@ from numpy.typing import DTypeLike, NDArray
 from edgeflow.ir.tiles import TileGrid
 from edgeflow.targets.cudart import ANYWHERE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cudart
 
-CAPTURED_AFTER = 4
-"""Runs of an engine on the same addresses after which the next is recorded as a CUDA graph: recording and making one
-takes the host as long as a few runs do."""
+CAPTURED_AFTER = 3
+"""Runs of an engine on the same addresses after which the next is recorded as a CUDA graph.
+
+On an H200 recording, making, first launching and freeing a graph of 20 to 400 kernels costs what 2.1 to 2.5 launches of it
+save over enqueueing the kernels (benchmarks/on_gpu.py).
+"""
 
 
 class DeviceArray:

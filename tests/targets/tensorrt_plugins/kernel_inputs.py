@@ -1,4 +1,8 @@
-"""Random inputs for the kernels, and how close to their definition a result must be."""
+"""Random inputs for the kernels, and how close to their definition a result must be.
+
+Offsets are multiples of 2^-10: float32 holds the coordinates of a picture's samples exactly then, which it would else round,
+and the error that is left is that of sampling and adding up.
+"""
 
 import numpy as np
 
@@ -20,10 +24,14 @@ def deform_inputs(seed, dtype, shape, outputs, kernel, reach=2.0, **geometry):
     return (
         random.standard_normal(shape).astype(dtype),
         random.standard_normal((outputs, channels // geometry["groups"], *kernel)).astype(dtype),
-        (random.standard_normal((n, planes * 2, height, width)) * reach).astype(np.float32),
+        _offsets(random, (n, planes * 2, height, width), reach),
         random.standard_normal(outputs).astype(dtype),
         random.random((n, planes, height, width)).astype(np.float32),
     )
+
+
+def _offsets(random, shape, reach):
+    return (np.round(random.standard_normal(shape) * reach * 1024) / 1024).astype(np.float32)
 
 
 def adabd_inputs(seed, dtype, shape, outputs, reach=2.0):
@@ -32,7 +40,7 @@ def adabd_inputs(seed, dtype, shape, outputs, reach=2.0):
     return (
         random.standard_normal(shape).astype(dtype),
         random.standard_normal(shape).astype(dtype),
-        (random.standard_normal((n, 18, height, width)) * reach).astype(np.float32),
+        _offsets(random, (n, 18, height, width), reach),
         random.random((n, 9, height, width)).astype(np.float32),
         random.standard_normal((outputs, channels, 3, 3)).astype(dtype),
     )
