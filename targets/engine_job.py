@@ -18,7 +18,6 @@ class EngineJob:
         timing_cache: path to read and write.
         spec: what it is made from.
         plugin_library: path; empty for none.
-        plugins: types of plugin nodes in the graph.
         workspace_bytes: that a layer may use.
     """
 
@@ -27,7 +26,6 @@ class EngineJob:
     timing_cache: str
     spec: EngineSpec
     plugin_library: str
-    plugins: tuple[str, ...]
     workspace_bytes: int
 
 
@@ -41,8 +39,6 @@ def job_from_json(text: str) -> EngineJob:
     data = json.loads(text)
     spec = data.pop("spec")
     profiles = tuple(tuple((name, tuple(shape)) for name, shape in p) for p in spec.pop("profiles"))
-    source, outputs = tuple(spec.pop("source")), tuple(spec.pop("outputs"))
-    plugins = tuple(data.pop("plugins"))
-    return EngineJob(
-        spec=EngineSpec(source=source, outputs=outputs, profiles=profiles, **spec), plugins=plugins, **data
-    )
+    source, plugins, outputs = (tuple(spec.pop(key)) for key in ("source", "plugins", "outputs"))
+    made = EngineSpec(source=source, plugins=plugins, outputs=outputs, profiles=profiles, **spec)
+    return EngineJob(spec=made, **data)

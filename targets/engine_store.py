@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgeflow.ir.bundle import WEIGHTS, Bundle
+from edgeflow.ir.bundle import WEIGHTS, Bundle, Manifest
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.files import sha256_of, write_atomically
 from edgeflow.ir.plan import EXACT, Plan, Port, StageGraph
@@ -33,17 +33,21 @@ class EngineSpec:
 
     Attributes:
         graph: id in the bundle.
+        file: of the graph, in the bundle: its own, or its other form's.
         name: of the engine's file, without its suffix.
         source: SHA-256 of the graph file and of the weights.
         precision: it is to turn out at.
+        plugins: types of plugin nodes in it.
         outputs: tensors that it writes; the graph's others are left out.
         profiles: the static shapes that it serves.
     """
 
     graph: str
+    file: str
     name: str
     source: tuple[str, str]
     precision: str
+    plugins: tuple[str, ...]
     outputs: tuple[str, ...]
     profiles: tuple[Shapes, ...]
 
@@ -81,12 +85,15 @@ def device_key(device: str, compute_capability: str, versions: Mapping[str, str]
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
-def engine_specs(bundle: Bundle, wanted: Sequence[tuple[Plan, Mapping[str, int]]]) -> tuple[EngineSpec, ...]:
+def engine_specs(
+    bundle: Bundle, wanted: Sequence[tuple[Plan, Mapping[str, int]]], failed: Collection[str] = ()
+) -> tuple[EngineSpec, ...]:
     """The engines that plans need at frame sizes, each once: those that run, and those that checks compare with.
 
     Args:
         bundle: open.
         wanted: plans of it, each with values for the free dimensions of its frames.
+        failed: names of probes that failed: graphs that hold such an operator take their other form.
 
     Raises:
         BackendError: a dimension is free and has no value.
@@ -96,17 +103,25 @@ def engine_specs(bundle: Bundle, wanted: Sequence[tuple[Plan, Mapping[str, int]]
         for graph in (graph for stage in plan.stages for graph in stage.graphs):
             shapes = _shapes(bundle, graph, dims)
             for exact in (False, True)[: 2 if graph.exact else 1]:
-                profiles.setdefault(_spec(bundle, graph, dims, exact), set()).update(shapes)
+                profiles.setdefault(_spec(bundle, graph, dims, exact, failed), set()).update(shapes)
     return tuple(replace(spec, profiles=tuple(sorted(shapes))) for spec, shapes in profiles.items())
 
 
-def _spec(bundle: Bundle, graph: StageGraph, dims: Mapping[str, int], exact: bool) -> EngineSpec:
+def _spec(
+    bundle: Bundle, graph: StageGraph, dims: Mapping[str, int], exact: bool, failed: Collection[str]
+) -> EngineSpec:
     """What a graph's engine is built from, without its profiles."""
-    entry, files = bundle.manifest.graphs[graph.graph], bundle.manifest.files
-    source = (files[entry.file].sha256, files[WEIGHTS].sha256)
+    entry = bundle.manifest.graphs[graph.graph]
+    file = entry.other if set(entry.probes) & set(failed) else entry.file
     outputs = graph.made(exact)
     name = engine_name(graph.graph, graph.inputs, outputs, dims)
-    return EngineSpec(graph.graph, name, source, entry.precision, tensors(outputs), ())
+    source = source_of(bundle.manifest, file)
+    return EngineSpec(graph.graph, file, name, source, entry.precision, entry.plugins, tensors(outputs), ())
+
+
+def source_of(manifest: Manifest, file: str) -> tuple[str, str]:
+    """SHA-256 of a graph's file and of the weights, as the manifest has them."""
+    return manifest.files[file].sha256, manifest.files[WEIGHTS].sha256
 
 
 def _shapes(bundle: Bundle, graph: StageGraph, dims: Mapping[str, int]) -> set[Shapes]:
@@ -144,14 +159,21 @@ def save_engine(path: Path, data: bytes, record: EngineRecord) -> None:
     write_atomically(_record_of(path), (json.dumps(asdict(record), indent=1) + "\n").encode())
 
 
-def find_engine(path: Path, spec: EngineSpec, plugins: str | None = None) -> EngineRecord | None:
+def find_engine(path: Path, spec: EngineSpec, library: str = "") -> EngineRecord | None:
     """The record of an engine file that is whole and was made from this; None if there is none.
 
     Args:
         path: of the engine.
         spec: what it must have been made from.
-        plugins: name of the plugin library that it must need, if that matters; empty for none.
+        library: name of the plugin library that it must need; empty for none.
     """
+    record = known_engine(path, spec.source, spec.outputs)
+    fits = record is not None and set(spec.profiles) <= set(record.profiles) and record.plugins == library
+    return record if fits else None
+
+
+def known_engine(path: Path, source: tuple[str, str], outputs: tuple[str, ...]) -> EngineRecord | None:
+    """The record of an engine file that is whole, was made from these files, and writes these tensors; or None."""
     try:
         data = json.loads(_record_of(path).read_text())
         record = EngineRecord(
@@ -164,9 +186,7 @@ def find_engine(path: Path, spec: EngineSpec, plugins: str | None = None) -> Eng
         whole = path.stat().st_size == record.bytes and sha256_of(path) == record.sha256
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    same = (record.source, record.outputs) == (spec.source, spec.outputs)
-    same &= set(spec.profiles) <= set(record.profiles)
-    return record if whole and same and plugins in (None, record.plugins) else None
+    return record if whole and (record.source, record.outputs) == (source, outputs) else None
 
 
 def _profiles(data: Any) -> tuple[Shapes, ...]:

@@ -50,7 +50,7 @@ def build(job: EngineJob) -> None:
     log = process_log()
     where = f"TensorRT {trt.__version__}, {job.spec.graph}"
     if job.plugin_library:
-        load_plugins(job.plugin_library, job.plugins)
+        load_plugins(job.plugin_library, job.spec.plugins)
     data = _plan(job, log, where)
     layers = _layers(data, log, where)
     record = EngineRecord(

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,7 @@ def build_bundle(
     wanted: Sequence[tuple[Plan, Mapping[str, int]]],
     site: Site,
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+    failed: Collection[str] = (),
 ) -> tuple[Built, ...]:
     """Build every engine of a bundle that is missing, stale or refused; each is saved as soon as it is done.
 
@@ -78,6 +79,7 @@ def build_bundle(
         wanted: plans of it, each with values for the free dimensions of its frames.
         site: what for, and with.
         progress: told of every engine.
+        failed: names of probes that failed here: graphs with such an operator are built in their other form.
 
     Raises:
         BackendError: the bundle is for another library or release, memory is short, or a build fails.
@@ -85,29 +87,28 @@ def build_bundle(
     check_fits(bundle, site.device, site.version)
     folder = engine_folder(bundle.path, site.device, site.version)
     folder.mkdir(parents=True, exist_ok=True)
-    specs = engine_specs(bundle, wanted)
-    found = _usable(bundle, specs, folder, site)
+    specs = engine_specs(bundle, wanted, failed)
+    found = usable(specs, folder, site)
     done = []
     for number, spec in enumerate(specs):
         progress(f"build {spec.name}", number, len(specs))
-        record = found.get(spec.name) or _build(bundle, spec, folder, site)
+        record = found.get(spec.name) or build_engine(bundle, spec, folder, site)
         done.append(Built(spec.name, record.seconds, spec.name in found, record.remarks))
     progress("build", len(specs), len(specs))
     return tuple(done)
 
 
-def _usable(
-    bundle: Bundle, specs: Sequence[EngineSpec], folder: Path, site: Site
-) -> Mapping[str, EngineRecord]:
+def usable(specs: Sequence[EngineSpec], folder: Path, site: Site) -> Mapping[str, EngineRecord]:
     """Records of the engines that are there, by name: whole, made from these graphs, and taken by this TensorRT."""
     found = {}
     for spec in specs:
-        record = find_engine(_engine_file(folder, spec), spec, _library(bundle, spec, site))
+        record = find_engine(_engine_file(folder, spec), spec, _library(spec, site))
         if record is not None:
             found[spec.name] = record
     if not found:
         return {}
-    options = ["--plugins", site.plugin_library, *plugin_types(bundle)] if site.plugin_library else []
+    types = sorted({name for spec in specs for name in spec.plugins})
+    options = ["--plugins", site.plugin_library, *types] if types else []
     files = [str(_engine_file(folder, spec)) for spec in specs if spec.name in found]
     done = _run_apart("tensorrt_reader", [*options, "--", *files])
     if done.returncode:
@@ -116,16 +117,19 @@ def _usable(
     return {name: record for name, record in found.items() if name not in refused}
 
 
-def _build(bundle: Bundle, spec: EngineSpec, folder: Path, site: Site) -> EngineRecord:
-    """Build one engine in a process of its own; returns what is known of it."""
-    path, library = _engine_file(folder, spec), _library(bundle, spec, site)
+def build_engine(bundle: Bundle, spec: EngineSpec, folder: Path, site: Site) -> EngineRecord:
+    """Build one engine in a process of its own; returns what is known of it.
+
+    Raises:
+        BackendError: TensorRT refuses the graph, memory is short, or the disk is full.
+    """
+    path, library = _engine_file(folder, spec), _library(spec, site)
     job = EngineJob(
-        str(bundle.path / bundle.manifest.graphs[spec.graph].file),
+        str(bundle.path / spec.file),
         str(path),
         str(folder / "timing.cache"),
         spec,
         site.plugin_library if library else "",
-        bundle.manifest.graphs[spec.graph].plugins,
         int(site.free_bytes() * MEMORY_SHARE),
     )
     done = _run_apart("tensorrt_builder", [], job_to_json(job))
@@ -141,14 +145,9 @@ def _engine_file(folder: Path, spec: EngineSpec) -> Path:
     return folder / f"{spec.name}.engine"
 
 
-def _library(bundle: Bundle, spec: EngineSpec, site: Site) -> str:
+def _library(spec: EngineSpec, site: Site) -> str:
     """Name of the plugin library that an engine needs; empty for none."""
-    return Path(site.plugin_library).name if bundle.manifest.graphs[spec.graph].plugins else ""
-
-
-def plugin_types(bundle: Bundle) -> tuple[str, ...]:
-    """Types of the plugin nodes in a bundle's graphs."""
-    return tuple(sorted({name for entry in bundle.manifest.graphs.values() for name in entry.plugins}))
+    return Path(site.plugin_library).name if spec.plugins else ""
 
 
 def _run_apart(module: str, arguments: Sequence[str], text: str = "") -> subprocess.CompletedProcess[str]:

@@ -39,12 +39,23 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Finished:
-    """What a build did: for which device, where, with which engines, and the seconds that new ones took."""
+    """What a build did.
+
+    Attributes:
+        device: that it is for.
+        folder: where the engines lie.
+        engines: all, new and found.
+        seconds: that new ones took.
+        remarks: what is worth knowing of them.
+        probes: operators that TensorRT is known to get wrong, as they were tried.
+    """
 
     device: dict[str, Any]
     folder: str
     engines: tuple[dict[str, Any], ...]
     seconds: float
+    remarks: tuple[str, ...] = ()
+    probes: tuple[dict[str, Any], ...] = ()
 
     @property
     def summary(self) -> str:
@@ -99,6 +110,8 @@ def build(
         except KeyboardInterrupt:
             err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
             raise typer.Exit(130) from None
+    for remark in built.remarks:
+        err.print(f"edgeflow: {remark}", soft_wrap=True)
     with err.status("check"):
         report = check(opened)
     with err.status("profile"):
@@ -123,12 +136,17 @@ def _build_tensorrt(bundle: Bundle, asked: _Asked, progress: Callable[[str, int,
         shutil.rmtree(folder, ignore_errors=True)
     library = _plugins(bundle, device, version, folder, asked.headers)
     site = tensorrt_bundle.Site(device, version, library)
-    built = tensorrt_bundle.build_bundle(bundle, _wanted(bundle, asked.size), site, progress)
-    for one in built:
-        for remark in one.remarks:
-            err.print(f"edgeflow: {one.name}: {remark}", soft_wrap=True)
+    from edgeflow.runtime.tensorrt_probe import probe
+
+    progress("probe", 0, 1)
+    probed = probe(bundle, site)
+    failed = [one.name for one in probed if not one.passed]
+    built = tensorrt_bundle.build_bundle(bundle, _wanted(bundle, asked.size), site, progress, failed)
+    remarks = (*(f"{one.name}: {remark}" for one in built for remark in one.remarks),)
+    remarks += tuple(one.remark for one in probed if one.remark)
     seconds = sum(one.seconds for one in built if not one.found)
-    return _Finished(asdict(device), str(folder), tuple(map(asdict, built)), seconds)
+    probes = tuple(asdict(one) | {"passed": one.passed} for one in probed)
+    return _Finished(asdict(device), str(folder), tuple(map(asdict, built)), seconds, remarks, probes)
 
 
 def _wanted(bundle: Bundle, size: tuple[int, int] | None) -> list[tuple[Plan, dict[str, int]]]:

@@ -19,7 +19,7 @@ from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.tensorrt_engine import Arena, TensorRtEngine
 from edgeflow.runtime.device_memory import DeviceMemory
 from edgeflow.targets.cudart import Cudart
-from edgeflow.targets.engine_store import EngineSpec, engine_name, find_engine, tensors
+from edgeflow.targets.engine_store import EngineRecord, engine_name, known_engine, tensors
 from edgeflow.targets.nvidia import find
 from edgeflow.targets.plugin_registry import load_plugins
 from edgeflow.targets.tensorrt_bundle import engine_folder
@@ -70,19 +70,43 @@ class TensorRtBackend:
             BackendError: it was not built, or from another graph, or the file is damaged.
         """
         bundle = path.parent.parent
-        folder = engine_folder(bundle, self.device, self.version)
         name = engine_name(path.stem, inputs, outputs, dims)
-        file, manifest = folder / f"{name}.engine", json.loads((bundle / MANIFEST).read_text())
-        source = _source(manifest, path.relative_to(bundle))
-        record = find_engine(file, EngineSpec(path.stem, name, source, precision, tensors(outputs), ()))
+        file = engine_folder(bundle, self.device, self.version) / f"{name}.engine"
+        manifest = json.loads((bundle / MANIFEST).read_text())
+        entry = manifest["graphs"][path.stem]
+        sources = (_source(manifest, form) for form in (entry["file"], entry.get("other")) if form)
+        known = (known_engine(file, source, tensors(outputs)) for source in sources)
+        record = next((record for record in known if record), None)
         if record is None:
             raise NotBuiltError(
                 f"{name} has no engine for {self.device.name} and TensorRT {self.version} that was made from this "
                 f"graph: run `edgeflow build {bundle}` on this machine"
             )
+        return self.open(file, record, inputs, outputs, entry["plugins"])
+
+    def open(
+        self,
+        file: Path,
+        record: EngineRecord,
+        inputs: Sequence[Port],
+        outputs: Sequence[Port],
+        plugins: Sequence[str] = (),
+    ) -> TensorRtEngine:
+        """An engine from its file.
+
+        Args:
+            file: of the engine; its plugin library lies beside it.
+            record: what is known of it.
+            inputs: in the order that `run` gets them.
+            outputs: in the order that `run` gets them.
+            plugins: types of plugin nodes in it.
+
+        Raises:
+            BackendError: TensorRT refuses it, or its plugins.
+        """
         self.log.begin()
         if record.plugins:
-            load_plugins(str(folder / record.plugins), manifest["graphs"][path.stem]["plugins"])
+            load_plugins(str(file.parent / record.plugins), plugins)
         engine = self._runtime.deserialize_cuda_engine(file.read_bytes())
         if engine is None:
             raise BackendError(
@@ -95,7 +119,7 @@ class TensorRtBackend:
         )
 
 
-def _source(manifest: Mapping[str, Any], graph: Path) -> tuple[str, str]:
+def _source(manifest: Mapping[str, Any], graph: str) -> tuple[str, str]:
     """SHA-256 of a graph's file and of the weights, as the manifest has them."""
     files = manifest["files"]
-    return files[graph.as_posix()]["sha256"], files[WEIGHTS]["sha256"]
+    return files[graph]["sha256"], files[WEIGHTS]["sha256"]

@@ -172,6 +172,10 @@ class Builder:
         if _fault() == "build":
             self.logger.log(ILogger.Severity.ERROR, "Could not find any implementation for node Conv_0")
             return None
+        if _fault() == "grid_sample refused" and "GridSample" in {
+            n.op_type for n in network.model.graph.node
+        }:
+            return None
         if _fault() in ("killed", "segv"):
             os.kill(os.getpid(), signal.SIGKILL if _fault() == "killed" else signal.SIGSEGV)
         if _fault() == "skipped":
@@ -213,7 +217,8 @@ class OnnxParser:
         if self.num_errors:
             return False
         self.network.model = onnx.load(path)
-        assert Path(path).with_name("weights.bin").is_file()
+        weights = Path(path).with_name("weights.bin")
+        assert weights.is_file() or not self.network.model.graph.initializer
         return True
 
 
@@ -273,6 +278,9 @@ class _Engine:
             options = ort.SessionOptions()
             self._session = ort.InferenceSession(self._bytes, options, providers=["CPUExecutionProvider"])
         return self._session
+
+    def holds(self, kind):
+        return any(node.op_type == kind for node in self.model.graph.node)
 
     @property
     def num_io_tensors(self):
@@ -360,8 +368,9 @@ class _Context:
         def work():
             time.sleep(STREAMS.slow)
             feeds = {n: _array(addresses[n], shapes[n], _TYPES[engine.elem(n)]).copy() for n in shapes}
+            off = 0.5 if _fault() == "grid_sample" and engine.holds("GridSample") else 0
             for info, made in zip(engine.outputs, engine.infer(feeds), strict=True):
-                _array(addresses[info.name], made.shape, made.dtype)[...] = made
+                _array(addresses[info.name], made.shape, made.dtype)[...] = made + made.dtype.type(off)
             if profiler:
                 profiler.report_layer_time("Conv_0", 0.5)
 

@@ -18,6 +18,7 @@ HOLDERS = (
     "tensorrt_bundle",
     "tensorrt_engine",
     "tensorrt_log",
+    "tensorrt_probe",
     "tensorrt_reader",
 )
 """Modules that import the double, or that hold a name of one that does."""
