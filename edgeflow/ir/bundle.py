@@ -13,7 +13,7 @@ Schema versions: 1.0 (2026-11): the first. 1.1 (2026-11): FLOPs, batch sizes and
 since variants share a graph that differs in nothing but shapes; a graph's `precision`, `sqnr_db` and
 `note`. 1.2 (2026-11): a target's `versions`, facts and `since`; engines at `fp16`; ports of `bfloat16`; a graph's
 `plugins`, `kernel` and `float_layers`; engines that were built on a device. 1.3 (2026-11):
-`expected` of a stage's graph. 1.4 (2026-11): a graph's `other` form and `probes`. A reader takes its own minor version and
+`expected` of a stage's graph. 1.4 (2026-11): tiles at multiples. 1.5 (2026-11): a graph's `other` form and `probes`. A reader takes its own minor version and
 older ones of the same major version.
 """
 
@@ -35,7 +35,7 @@ from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
 from edgeflow.ir.program import FRAME
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 4)
+SCHEMA = (1, 5)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
 

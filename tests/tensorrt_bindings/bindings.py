@@ -60,7 +60,12 @@ class Release:
         """Run `python COMMAND` over the doubles."""
         environment = self.environment(log, **double)
         return subprocess.run(
-            [sys.executable, *command], env=environment, capture_output=True, text=True, timeout=1200, check=False
+            [sys.executable, *command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=1200,
+            check=False,
         )
 
 

@@ -59,7 +59,9 @@ def same(bundle: Bundle) -> Iterator[str]:
         with runnable(bundle) as plain:
             other = Session(plain, library=library, policy=Random(share), threads=1, prove=False)
             theirs = [other.run(*call).outputs[0] for call in calls]
-        worst = max(int(np.abs(a.astype(int) - b.astype(int)).max()) for a, b in zip(ours, theirs, strict=True))
+        worst = max(
+            int(np.abs(a.astype(int) - b.astype(int)).max()) for a, b in zip(ours, theirs, strict=True)
+        )
         if worst > (0 if library == "onnxruntime" else 1):
             yield f"frames with {share:.0%} of the routes changed differ by {worst} levels from {library}'s"
 

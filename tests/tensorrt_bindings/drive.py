@@ -22,6 +22,7 @@ from bindings import HERE, ROOT, Release, objections
 
 MODELS = {"cain": "cain-sd", "shortcut": "shortcut-v2v"}
 PRECISIONS = ("fp16", "bf16", "int8")
+EDGEFLOW = ("-c", "from edgeflow.cli import main; main()")
 FREE = "320x192"
 """Size given to `edgeflow build` where the bundle is for any."""
 
@@ -48,7 +49,16 @@ def export_all(folder: Path) -> list[Path]:
                 made.append(path)
                 if not path.exists():
                     given = ["--clip", str(clip)] if precision == "int8" else []
-                    command = ["export", model, "--preset", "tiny", "--target", "jetson-orin", "--precision", precision]
+                    command = [
+                        "export",
+                        model,
+                        "--preset",
+                        "tiny",
+                        "--target",
+                        "jetson-orin",
+                        "--precision",
+                        precision,
+                    ]
                     _edgeflow_here(*command, *size, *given, "-o", str(path))
     return made
 
@@ -57,7 +67,7 @@ def drive(release: Release, bundle: Path, folder: Path) -> Iterator[Step]:
     """Build, check, run and profile a copy of a bundle, kill a build and go on, and run it all ways."""
     copy = shutil.copytree(bundle, folder / bundle.name)
     clip, log = bundle.parent / "clip.mp4", folder / f"{bundle.stem}.log"
-    edgeflow = partial(release.run, log, "-m", "edgeflow.cli")
+    edgeflow = partial(release.run, log, *EDGEFLOW)
     build = ["build", str(copy), "--headers", str(release.headers)]
     build += ["--size", FREE] if bundle.stem.endswith("free") else []
     if bundle.stem.split("-")[1] == "bf16" and release.version.startswith("10.3"):
@@ -72,7 +82,18 @@ def drive(release: Release, bundle: Path, folder: Path) -> Iterator[Step]:
     yield _step("check", lambda: edgeflow("check", str(copy)))
     yield _step("run", lambda: edgeflow("run", str(copy), str(clip), "-o", str(folder / "out.mp4")))
     trace, report = folder / "trace.json", folder / "profile.json"
-    profile = ["profile", str(copy), "--clip", str(clip), "--frames", "4", "--trace", str(trace), "--json", str(report)]
+    profile = [
+        "profile",
+        str(copy),
+        "--clip",
+        str(clip),
+        "--frames",
+        "4",
+        "--trace",
+        str(trace),
+        "--json",
+        str(report),
+    ]
     yield _step("profile", lambda: edgeflow(*profile))
     yield Step("spans", _spans(report))
     runs = partial(release.run, log, str(HERE / "bundle_runs.py"))
@@ -85,7 +106,7 @@ def drive(release: Release, bundle: Path, folder: Path) -> Iterator[Step]:
 
 def _kill_a_build(release: Release, log: Path, build: list[str], copy: Path) -> str:
     """Kill a build when some engines are there; its builder must go too."""
-    command = [sys.executable, "-m", "edgeflow.cli", *build]
+    command = [sys.executable, *EDGEFLOW, *build]
     process = subprocess.Popen(
         command, env=release.environment(log), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -94,6 +115,8 @@ def _kill_a_build(release: Release, log: Path, build: list[str], copy: Path) -> 
         if len(list(copy.glob("engines/*/*.engine.json"))) >= 2:
             break
         time.sleep(0.02)
+    if process.poll() is not None:
+        return f"the build ended by itself, rc {process.returncode}"
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.kill()
     process.wait()
@@ -139,7 +162,7 @@ def _keep_plugins(folder: Path, copy: Path) -> None:
 
 
 def _edgeflow_here(*command: str) -> None:
-    subprocess.run([sys.executable, "-m", "edgeflow.cli", *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, *EDGEFLOW, *command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def _write_clip(path: Path) -> None:
@@ -170,7 +193,10 @@ def main(bundles: Path, releases: list[Path]) -> int:
                 wrong = [step for step in steps if step.failed]
                 failed += bool(wrong)
                 state = "ok" if not wrong else "FAILED"
-                print(f"{release.version:11} {path.stem:22} {state}: {', '.join(step.name for step in steps)}", flush=True)
+                print(
+                    f"{release.version:11} {path.stem:22} {state}: {', '.join(step.name for step in steps)}",
+                    flush=True,
+                )
                 for step in wrong:
                     print(f"    {step.name}: {step.failed}", flush=True)
     return int(failed > 0)
