@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import tensorrt as trt
 
@@ -85,4 +85,5 @@ def made(kind: Callable[[Log], _Made], log: Log) -> _Made:
 
 @lru_cache(maxsize=1)
 def _register_stock_plugins() -> None:
-    trt.init_libnvinfer_plugins(process_log(), "")
+    log: Any = process_log()  # the bindings take a logger, and call its type a capsule
+    trt.init_libnvinfer_plugins(log, "")

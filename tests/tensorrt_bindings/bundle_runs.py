@@ -43,7 +43,7 @@ class Random(Argmax):
 
 def frames(bundle: Bundle) -> list[tuple[NDArray[np.uint8], ...]]:
     """Inputs of successive calls."""
-    pictures = [np.ascontiguousarray(moving_picture(*SIZE, float(time))) for time in range(FRAMES + 1)]
+    pictures = [np.ascontiguousarray(moving_picture(*SIZE, time)) for time in range(FRAMES + 1)]
     number = len(next(iter(bundle.manifest.plans.values())).inputs)
     return [tuple(pictures[i : i + number]) for i in range(FRAMES)]
 

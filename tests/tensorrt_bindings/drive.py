@@ -177,7 +177,7 @@ def _write_clip(path: Path) -> None:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for time_ in range(10):
-            picture = np.ascontiguousarray(moving_picture(height, width, float(time_)))
+            picture = np.ascontiguousarray(moving_picture(height, width, time_))
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
 
