@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import subprocess
@@ -13,16 +14,8 @@ from edgeflow.targets.cudart import Cudart
 L4T = Path("/etc/nv_tegra_release")
 MODEL = Path("/proc/device-tree/model")
 MEMINFO = Path("/proc/meminfo")
-JETPACKS = {
-    "36.3": "6.0",
-    "36.4.0": "6.1",
-    "36.4": "6.2",
-    "36.5": "6.2.2",
-    "38.2": "7.0",
-    "38.4": "7.1",
-    "39.2": "7.2",
-}
-"""JetPack by the L4T release it is made of; the longest that fits. Source: NVIDIA's Jetson apt repositories."""
+JETPACKS = Path(__file__).with_name("jetpacks.csv")
+"""A row per JetPack: the L4T release that it is made of, and the CUDA and TensorRT in it (NVIDIA's Jetson apt repositories)."""
 
 
 @dataclass(frozen=True)
@@ -97,13 +90,15 @@ def l4t_release(text: str) -> str:
 
 
 def jetpack_of(l4t: str) -> str:
-    """The JetPack that an L4T release belongs to; empty if it is not known.
+    """The JetPack that an L4T release belongs to, the longest that fits; empty if it is not known.
 
     >>> jetpack_of("36.4.0"), jetpack_of("36.4.3"), jetpack_of("35.4.1")
     ('6.1', '6.2', '')
     """
-    fitting = [known for known in JETPACKS if f"{l4t}.".startswith(f"{known}.")]
-    return JETPACKS[max(fitting, key=len)] if fitting else ""
+    with JETPACKS.open(newline="") as file:
+        known = {row["l4t"]: row["jetpack"] for row in csv.DictReader(file)}
+    fitting = [release for release in known if f"{l4t}.".startswith(f"{release}.")]
+    return known[max(fitting, key=len)] if fitting else ""
 
 
 def power_mode(text: str) -> str:
