@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import edgeflow
 from edgeflow.export.gate import judge
 from edgeflow.export.graph_cache import GraphCache
+from edgeflow.export.known_bad import with_other_forms
 from edgeflow.export.lowering import Lowering, Progress, model_digest
 from edgeflow.export.mix import Mix
 from edgeflow.export.packing import Packer, pack_plan
@@ -173,6 +174,8 @@ def _finish(
         plans, packer.graphs, packer.weights = typed
         packer.finish(plans, reference, target, provenance)
     if target.library == "tensorrt":
+        packer.graphs = with_other_forms(packer.folder, packer.graphs)
+        packer.finish(plans, reference, target, provenance)
         support = supported(Bundle(packer.folder, packer.manifest), target).to_json()
         packer.finish(plans, reference, target, {**provenance, "support": support})
 

@@ -74,8 +74,9 @@ SINGLE_INPUTS: Mapping[str, tuple[int, ...]] = {
 }
 """Inputs that stay single precision though their operator computes in half."""
 
-SINGLE_AT_BF16 = frozenset(("Mish", "NonMaxSuppression", "RoiAlign", *PLUGIN_OPS))
-"""Operators that TensorRT takes at float16 and not at bfloat16 (its parser's operator list), and our plugins."""
+SINGLE_AT_BF16 = frozenset(("ConvTranspose", "Mish", "NonMaxSuppression", "RoiAlign", *PLUGIN_OPS))
+"""Operators that TensorRT takes at float16 and not at bfloat16 (its parser's operator list; transposed convolutions by
+`targets/tensorrt_rules/conv_transpose.toml`), and our plugins."""
 BF16_OPSET = 22
 """The first with bfloat16 convolutions (ONNX's operator list, `Conv`)."""
 SAMPLES_GRID = (

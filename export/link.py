@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 import onnx
 
 from edgeflow.export.plan import Link, Variant
-
-EXACT = ".exact"
-"""Suffix of an image output before it is rounded to uint8."""
+from edgeflow.ir.plan import EXACT as EXACT
 
 OWNER = "owner"
 """What a lowered segment's weights are named by, before their names in the segment: `owner.blocks.0.conv.weight`."""

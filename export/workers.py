@@ -50,7 +50,9 @@ def do_in_processes(jobs: Sequence[Callable[[], None]], count: int, progress: Ca
     workers = [context.Process(target=_work, args=(jobs, taken, parent), daemon=True) for _ in range(count)]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # threads of ours hold no locks that jobs take
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # threads of ours hold no locks that jobs take
             for worker in workers:
                 worker.start()
         done, since = progress(), monotonic()

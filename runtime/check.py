@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.errors import NotBuiltError
 from edgeflow.ir.golden import sampled
 from edgeflow.ir.plan import Plan
+from edgeflow.runtime.backends import Backend
 from edgeflow.runtime.engine_check import GraphCheck, check_engine, golden_size
 from edgeflow.runtime.gates import GATES, MOVES, Gate
 from edgeflow.runtime.instructions import instruction_sets
@@ -78,6 +80,7 @@ class CheckReport:
         judged_on: the sets of the processor that judged the engines at export, in words, if it is of another kind.
         graphs: every engine.
         clips: whole frames.
+        not_built: kinds of frames of which nothing was compared, since this device has no engines for them.
     """
 
     library: str
@@ -87,6 +90,7 @@ class CheckReport:
     judged_on: str
     graphs: tuple[GraphCheck, ...]
     clips: tuple[ClipCheck, ...]
+    not_built: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -110,28 +114,35 @@ def check(
     """Compare every engine, and whole frames, with what the eager flow said at export, at fp32.
 
     Raises:
-        BackendError: the engine library is missing or refuses a graph.
+        BackendError: the engine library is missing or refuses a graph, or no plan's engines are built here.
     """
     graphs: dict[str, GraphCheck] = {}
     clips = []
-    session = None
+    missing: dict[str, NotBuiltError] = {}
+    backend: Backend | None = None
     precision = bundle.manifest.target["precision"]
     for kind, plan in bundle.manifest.plans.items():
-        with np.load(bundle.path / f"golden/clip-{kind}.npz") as stored:
-            golden = dict(stored)
+        golden = golden_clip(bundle, kind)
         session = Session(bundle, library=library, threads=threads, exact=True, prove=False)
         size = golden_size(golden, plan)
-        session.prepare(*size)
+        try:
+            session.prepare(*size)
+        except NotBuiltError as error:
+            missing[kind] = error
+            continue
+        backend = session.backend
         assert session.executor is not None
         for key, loaded in session.executor.loaded.items():
             if key not in graphs:
                 progress(loaded.graph.graph)
-                graphs[key] = check_engine(bundle, loaded, session.backend.memory, dims_of(size))
+                graphs[key] = check_engine(bundle, loaded, backend.memory, dims_of(size))
         progress(f"{kind} clip")
-        rounded = Session(bundle, library=library, threads=threads, prove=False)
-        clips.append(_check_clip(kind, plan, golden, session, rounded, GATES[precision]))
-    assert session is not None
-    backend = session.backend
+        exact = _run_all(session, plan, golden)
+        del session, loaded  # a small device holds the engines of one session
+        rounded = _run_all(Session(bundle, library=library, threads=threads, prove=False), plan, golden)
+        clips.append(_check_clip(kind, plan, golden, exact, rounded, GATES[precision]))
+    if backend is None:
+        raise next(iter(missing.values()))
     return CheckReport(
         backend.name,
         backend.version,
@@ -140,17 +151,29 @@ def check(
         judged_elsewhere(bundle),
         tuple(graphs.values()),
         tuple(clips),
+        tuple(missing),
     )
 
 
-def _check_clip(
-    kind: str, plan: Plan, golden: Mapping[str, Array], session: Session, rounded: Session, gate: Gate
-) -> ClipCheck:
+def golden_clip(bundle: Bundle, kind: str) -> dict[str, Array]:
+    """The golden calls of a plan: inputs, outputs and routes."""
+    with np.load(bundle.path / f"golden/clip-{kind}.npz") as stored:
+        return dict(stored)
+
+
+def _run_all(session: Session, plan: Plan, golden: Mapping[str, Array]) -> list[Result]:
+    """What a session makes of every golden call, in order."""
     calls = len({name.split(".")[0] for name in golden})
+    return [
+        session.run(*(golden[f"{call}.in.{i}"] for i in range(len(plan.inputs)))) for call in range(calls)
+    ]
+
+
+def _check_clip(
+    kind: str, plan: Plan, golden: Mapping[str, Array], exact: list[Result], rounded: list[Result], gate: Gate
+) -> ClipCheck:
     squared, peak, flips, decisions, rounding = [], 1.0, 0, 0, 0
-    for call in range(calls):
-        inputs = [golden[f"{call}.in.{i}"] for i in range(len(plan.inputs))]
-        result, images = session.run(*inputs), rounded.run(*inputs)
+    for call, (result, images) in enumerate(zip(exact, rounded, strict=True)):
         for i, spec in enumerate(plan.outputs):
             expected = golden[f"{call}.out.{i}"]
             squared.append(float(np.mean((sampled(result.outputs[i]).astype(np.float64) - expected) ** 2)))
@@ -168,7 +191,7 @@ def _check_clip(
     psnr = float(10 * np.log10(peak**2 / error))
     moved = max((float(golden[name]) for name in golden if ".moved." in name), default=0.0) / peak
     own_flips = sum(int(golden[name]) for name in golden if ".flips." in name)
-    return ClipCheck(kind, calls, psnr, flips, decisions, rounding, gate, moved, own_flips)
+    return ClipCheck(kind, len(exact), psnr, flips, decisions, rounding, gate, moved, own_flips)
 
 
 def _decisions(plan: Plan, result: Result) -> dict[str, list[int]]:

@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edgeflow.ir.tiles import TileGrid
-from edgeflow.targets.cudart import DEVICE_TO_DEVICE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cudart
+from edgeflow.targets.cudart import ANYWHERE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cudart
+
+CAPTURED_AFTER = 3
+"""Runs of an engine on the same addresses after which the next is recorded as a CUDA graph.
+
+On an H200 recording, making, first launching and freeing a graph of 20 to 400 kernels costs what 2.1 to 2.5 launches of it
+save over enqueueing the kernels (benchmarks/on_gpu.py).
+"""
 
 
 class DeviceArray:
@@ -83,11 +90,15 @@ class DeviceMemory:
 
     Args:
         cudart: the CUDA runtime.
-        stream: that all copies, and the engines, are enqueued on.
+        stream: that all copies, and the engines, are enqueued on; given back with the memory.
     """
+
+    settled = CAPTURED_AFTER + 1
 
     def __init__(self, cudart: Cudart, stream: int) -> None:
         self.cudart, self.stream = cudart, stream
+        self._events: list[int] = []
+        self._marks = 0
         self._zero_copy = cudart.integrated
         self._staging: dict[tuple[str, int, int], _Pinned] = {}
         self._uploads = 0
@@ -99,8 +110,8 @@ class DeviceMemory:
         return DeviceArray(block.address, shape, dtype, block)
 
     def begin_frame(self) -> None:
-        """See `Memory.begin_frame`: uploads take the first buffers again."""
-        self._uploads = 0
+        """See `Memory.begin_frame`: uploads take the first buffers again, marks the first events."""
+        self._uploads = self._marks = 0
 
     def upload(self, array: NDArray[Any]) -> DeviceArray:
         """See `Memory.upload`."""
@@ -127,12 +138,24 @@ class DeviceMemory:
         """See `Memory.wait`."""
         self.cudart.synchronise(self.stream)
 
+    def mark(self) -> int:
+        """See `Memory.mark`: an event on the stream."""
+        number, self._marks = self._marks, self._marks + 1
+        if number == len(self._events):
+            self._events.append(self.cudart.event())
+        self.cudart.record(self._events[number], self.stream)
+        return self._events[number]
+
+    def between(self, start: int, end: int) -> float:
+        """See `Memory.between`."""
+        return self.cudart.elapsed_ms(start, end)
+
     def copy_rows(self, source: DeviceArray, rows: NDArray[np.intp], target: DeviceArray) -> None:
         """See `Memory.copy_rows`: one copy per run of neighbouring rows."""
         row = source.nbytes // len(source)
         for place, first, count in _runs(rows):
             to, start = target.address + place * row, source.address + first * row
-            self.cudart.copy(to, start, count * row, DEVICE_TO_DEVICE, self.stream)
+            self.cudart.copy(to, start, count * row, ANYWHERE, self.stream)
 
     def cut(self, frame: DeviceArray, grid: TileGrid, order: NDArray[np.intp], tiles: DeviceArray) -> None:
         """See `Memory.cut`. Where a tile reaches beyond the frame, all are cut, and padded, on the host."""
@@ -154,7 +177,7 @@ class DeviceMemory:
                 width * channels,
                 row,
                 grid.size,
-                DEVICE_TO_DEVICE,
+                ANYWHERE,
                 self.stream,
             )
 
@@ -176,9 +199,14 @@ class DeviceMemory:
                 side * pixel,
                 (region.right - region.left) * pixel,
                 region.bottom - region.top,
-                DEVICE_TO_DEVICE,
+                ANYWHERE,
                 self.stream,
             )
+
+    def __del__(self) -> None:
+        for event in self._events:
+            self.cudart.free_event(event)
+        self.cudart.free_stream(self.stream)
 
     def _pinned(self, way: str, number: int, size: int) -> _Pinned:
         key = (way, number, size)

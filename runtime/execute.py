@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,26 +29,37 @@ from edgeflow.runtime.trace import EngineTrace, RegionTrace, Result, Span, Trace
 
 @dataclass
 class _Frame:
-    """What is known while one frame runs. Regions stand in route order once routed."""
+    """What is known while one frame runs. Regions stand in route order once routed.
+
+    Spans are kept by the marks of their ends, since on a device what was enqueued is not done yet.
+    """
 
     inputs: Mapping[str, Array]
-    start: float
+    memory: Memory
+    start: Any
     values: dict[str, Rows] = field(default_factory=dict)
     routes: dict[str, NDArray[np.intp]] = field(default_factory=dict)
     tiles: dict[str, tuple[str, str]] = field(default_factory=dict)
     order: dict[str, NDArray[np.intp]] = field(default_factory=dict)
     outputs: dict[str, Array] = field(default_factory=dict)
     kept: dict[str, Array] = field(default_factory=dict)
-    engines: list[EngineTrace] = field(default_factory=list)
-    spans: list[Span] = field(default_factory=list)
+    engines: list[tuple[EngineTrace, list[int]]] = field(default_factory=list)
+    marks: list[tuple[str, str, Any, Any]] = field(default_factory=list)
     flops: int = 0
     gathered: int = 0
 
-    def spent(self, kind: str, name: str, start: float) -> float:
-        """Note a span that began at `start` (perf_counter) and ends now; returns its milliseconds."""
-        ms = (perf_counter() - start) * 1e3
-        self.spans.append(Span(kind, name, (start - self.start) * 1e3, ms))
-        return ms
+    def spent(self, kind: str, name: str, start: Any) -> int:
+        """Note a span that began at the mark `start` and ends now; returns its number."""
+        self.marks.append((kind, name, start, self.memory.mark()))
+        return len(self.marks) - 1
+
+    def spans(self) -> tuple[Span, ...]:
+        """The spans, when all is done."""
+        between = self.memory.between
+        return tuple(
+            Span(kind, name, between(self.start, start), between(start, end))
+            for kind, name, start, end in self.marks
+        )
 
 
 class Executor:
@@ -77,6 +89,7 @@ class Executor:
         self._working = working_stages(plan, self._decisions.read)
         self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
         self._tiles: dict[str, Array] = {}
+        self._pictures: dict[str, Array] = {}
         self.reset()
 
     def reset(self) -> None:
@@ -91,8 +104,9 @@ class Executor:
         """Run one frame whose inputs were checked."""
         start = perf_counter()
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
-        frame = _Frame(named, start, {name: Rows.of(array) for name, array in self._states.items()})
         self._memory.begin_frame()
+        values = {name: Rows.of(array) for name, array in self._states.items()}
+        frame = _Frame(named, self._memory, self._memory.mark(), values)
         for name, array in named.items():
             frame.values[name] = Rows.of(self._memory.upload(array)[None])
         for step in self.plan.steps:
@@ -114,18 +128,17 @@ class Executor:
         self._write_states(frame)
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
         self._decisions.advance(frame.routes)
+        self._memory.wait()
         total = (perf_counter() - start) * 1e3
-        choices = self._choices(frame)
-        trace = Trace(
-            self._regions(choices),
-            choices,
-            tuple(frame.engines),
-            frame.flops,
-            total,
-            frame.gathered,
-            tuple(frame.spans),
+        return Result(outputs, self._trace(frame, total))
+
+    def _trace(self, frame: _Frame, total_ms: float) -> Trace:
+        """What a frame did, when all of it is done."""
+        choices, spans = self._choices(frame), frame.spans()
+        engines = tuple(
+            replace(engine, ms=sum(spans[number].ms for number in runs)) for engine, runs in frame.engines
         )
-        return Result(outputs, trace)
+        return Trace(self._regions(choices), choices, engines, frame.flops, total_ms, frame.gathered, spans)
 
     def _initial(self, state: State) -> Array:
         """What a state holds after a reset, in the type that engines read it in."""
@@ -154,7 +167,7 @@ class Executor:
     def _value(self, name: str, frame: _Frame) -> Rows:
         """A value's rows; tiles are cut when they are first read, in route order."""
         if name not in frame.values:
-            start = perf_counter()
+            start = self._memory.mark()
             regions, source = frame.tiles[name]
             grid = self._grids[regions]
             order = frame.order.setdefault(regions, np.arange(len(grid)))
@@ -203,23 +216,22 @@ class Executor:
         batches = cover(len(regions), {batch: loaded.costs[batch] for batch in graph.batches})
         outputs = self._output_arrays(loaded, sum(batches))
         inputs = [self._value(port.value, frame) for port in graph.inputs]
-        ms, first = 0.0, 0
+        runs, first = [], 0
         for batch in batches:
             members = regions[first : first + batch]
-            start = perf_counter()
+            start = self._memory.mark()
             arrays = [
                 rows.take(members, self._memory, self._scratch(loaded, i, port, frame), batch)
                 for i, (rows, port) in enumerate(zip(inputs, graph.inputs, strict=True))
             ]
             frame.spent("gather", graph.graph, start)
-            start = perf_counter()
+            start = self._memory.mark()
             run_engine(loaded, stage.segments, arrays, [array[first : first + batch] for array in outputs])
-            ms += frame.spent("engine", graph.graph, start)
+            runs.append(frame.spent("engine", graph.graph, start))
             first += batch
         patches = self._patch_share(stage.regions, regions, frame)
-        frame.engines.append(
-            EngineTrace(stage.name, graph.graph, len(regions), batches, ms, graph.flops, patches)
-        )
+        engine = EngineTrace(stage.name, graph.graph, len(regions), batches, 0.0, graph.flops, patches)
+        frame.engines.append((engine, runs))
         frame.flops += graph.flops * sum(batches)
         return outputs
 
@@ -252,19 +264,23 @@ class Executor:
 
     def _stitch(self, step: Stitch, frame: _Frame) -> None:
         grid, rows = self._grids[step.regions], self._value(step.input, frame)
-        start = perf_counter()
+        start = self._memory.mark()
         order = frame.order.get(step.regions, np.arange(len(grid)))
         like = rows.row(0)
         scale = like.shape[1] // grid.size
         height, width = scale * grid.height, scale * grid.width
         planes = like.dtype != np.uint8
         shape = (like.shape[0], height, width) if planes else (height, width, like.shape[2])
-        picture = self._memory.empty(shape, like.dtype)
+        picture = self._pictures.pop(step.output, None)
+        if picture is None:
+            picture = self._memory.empty(shape, like.dtype)
         for position, number in enumerate(order.tolist()):
             self._memory.paste(rows.row(position), grid, number, picture)
         frame.values[step.output] = Rows.of(picture[None])
         if step.output in self.plan.results:
             frame.outputs[step.output] = self._memory.download(picture)
+        if frame.outputs.get(step.output) is not picture:
+            self._pictures[step.output] = picture  # nobody was given it, so the next frame may write here
         frame.spent("stitch", step.output, start)
 
     def _keep(self, step: Keep, frame: _Frame) -> None:
@@ -274,7 +290,7 @@ class Executor:
     def _write_states(self, frame: _Frame) -> None:
         """Copy what is kept, when nothing reads the old states any more; engines' arrays are written again."""
         for name, row in frame.kept.items():
-            start = perf_counter()
+            start = self._memory.mark()
             spare = self._spare[name]
             self._memory.copy_rows(row[None], np.zeros(1, np.intp), spare)
             self._states[name], self._spare[name] = spare, self._states[name]

@@ -72,7 +72,7 @@ def load_graphs(
     for graph in (graph for stage in plan.stages for graph in stage.graphs):
         variants.setdefault(graph.graph, []).append(graph)
     entries = {name: _entry(bundle, name, backend) for name in variants}
-    outputs = {name: [_outputs(graph, exact) for graph in graphs] for name, graphs in variants.items()}
+    outputs = {name: [graph.made(exact) for graph in graphs] for name, graphs in variants.items()}
     engines: dict[str, Engine] = {}
     loads = _loads(variants, plan.usual, outputs, entries, backend, dims)
 
@@ -146,11 +146,6 @@ def _entry(bundle: Bundle, name: str, backend: Backend) -> GraphEntry:
             f"{backend.name}, export it with --deform-conv native or standard"
         )
     return entry
-
-
-def _outputs(graph: StageGraph, exact: bool) -> tuple[Port, ...]:
-    floats = {port.value: port for port in graph.exact} if exact else {}
-    return tuple(floats.get(port.value, port) for port in graph.outputs)
 
 
 def _engine(

@@ -7,6 +7,7 @@ rows as `array[i]` and `array[first:last]`, without copies.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +17,13 @@ from edgeflow.ir.tiles import TileGrid
 
 
 class Memory(Protocol):
-    """What the executor does to tensors beside running engines."""
+    """What the executor does to tensors beside running engines.
+
+    Attributes:
+        settled: runs on the same arrays after which an engine runs as it will from then on; 0 where they don't matter.
+    """
+
+    settled: int
 
     def begin_frame(self) -> None:
         """What earlier uploads gave may be written over from now on."""
@@ -33,6 +40,12 @@ class Memory(Protocol):
     def wait(self) -> None:
         """Until all that was enqueued is done."""
 
+    def mark(self) -> Any:
+        """A point in time: now, or when all that was enqueued so far is done. It holds until the next frame."""
+
+    def between(self, start: Any, end: Any) -> float:
+        """Milliseconds from one mark to another, both past."""
+
     def copy_rows(self, source: Any, rows: NDArray[np.intp], target: Any) -> None:
         """`target[i] = source[rows[i]]` for every row of the target."""
 
@@ -45,6 +58,8 @@ class Memory(Protocol):
 
 class HostMemory:
     """Arrays of numpy."""
+
+    settled = 0
 
     def begin_frame(self) -> None:
         """Nothing to do: uploads are the caller's own arrays."""
@@ -64,6 +79,14 @@ class HostMemory:
 
     def wait(self) -> None:
         """Nothing to do: engines on the host return when they are done."""
+
+    def mark(self) -> float:
+        """See `Memory.mark`."""
+        return perf_counter()
+
+    def between(self, start: float, end: float) -> float:
+        """See `Memory.between`."""
+        return (end - start) * 1e3
 
     def copy_rows(self, source: NDArray[Any], rows: NDArray[np.intp], target: NDArray[Any]) -> None:
         """See `Memory.copy_rows`."""

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from edgeflow.runtime.rows import Array
 from edgeflow.runtime.session import Session, declared_size
 from edgeflow.runtime.trace import Trace
 from edgeflow.runtime.waterfall import Waterfall
+
+PAUSE_S = 10.0
+"""Seconds without frames, of which the first frame after them is measured."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class ClipProfile:
         routes: share of the regions that took each route.
         gathered_rows: mean rows copied per call to form batches.
         padding: share of the rows run that were padding.
+        after_pause_ms: of a call after `PAUSE_S` seconds without any, on a device whose clocks fall meanwhile; None on
+            a processor.
     """
 
     frames: int
@@ -87,6 +93,7 @@ class ClipProfile:
     routes: dict[str, float]
     gathered_rows: float
     padding: float
+    after_pause_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -182,12 +189,22 @@ def profile(
     session.prepare(*(size or declared_size(first.inputs) or (720, 1280)))
     assert session.executor is not None
     clip = _clip(traces, calls[0][0], session.executor.dearest_flops()) if calls else None
+    if clip and session.backend.accelerator:
+        clip = replace(clip, after_pause_ms=_after_a_pause(session, calls[0]))
     engines = tuple(_profile_engines(bundle, session.executor, session.backend.memory, progress))
     frame = sorted(traces, key=lambda trace: trace.total_ms)[len(traces) // 2] if traces else None
     backend = session.backend
     return ProfileReport(
         machine(), session.device, backend.name, backend.version, engines, clip, waterfall, frame
     )
+
+
+def _after_a_pause(session: Session, call: tuple[Array, ...]) -> float:
+    """Milliseconds of a frame that comes after some seconds without any: a device has lowered its clocks by then."""
+    for _ in range(WARMUP):
+        session.run(*call)
+    sleep(PAUSE_S)
+    return session.run(*call).trace.total_ms
 
 
 def _calls(bundle: Bundle, frames: Iterable[Array]) -> list[tuple[Array, ...]]:

@@ -5,24 +5,38 @@ JetPack and every CUDA installation bring `libcudart`, so neither torch nor anot
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
-from ctypes import POINTER, byref, c_char_p, c_int, c_size_t, c_uint, c_ulonglong, c_void_p
+from ctypes import (
+    POINTER,
+    byref,
+    c_char_p,
+    c_float,
+    c_int,
+    c_size_t,
+    c_uint,
+    c_ulonglong,
+    c_void_p,
+    create_string_buffer,
+)
 from typing import Any
 
 from edgeflow.ir.errors import BackendError
+from edgeflow.targets.cudart_library import load
 
-NAMES = ("libcudart.so.13", "libcudart.so.12", "libcudart.so")
-HOST_TO_DEVICE, DEVICE_TO_HOST, DEVICE_TO_DEVICE = 1, 2, 3
+HOST_TO_DEVICE, DEVICE_TO_HOST, ANYWHERE = 1, 2, 4
+"""Kinds of copies; `ANYWHERE` leaves it to CUDA, as addresses may be the device's or those of mapped host memory."""
 _NON_BLOCKING = 1
 _THREAD_LOCAL = 1
 _MAPPED = 2
 _MAJOR, _MINOR, _INTEGRATED = 75, 76, 18
 """Numbers of `cudaDeviceAttr`: compute capability, and whether the GPU shares the host's memory."""
+_NAME_BYTES, _PROPERTY_BYTES = 256, 16384
+"""`cudaDeviceProp` begins with the name, in every release; the rest, which differs, is below 16 kB."""
 
 _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cudaGetDeviceCount": (POINTER(c_int),),
     "cudaRuntimeGetVersion": (POINTER(c_int),),
+    "cudaDriverGetVersion": (POINTER(c_int),),
+    "cudaGetDeviceProperties": (c_void_p, c_int),
     "cudaDeviceGetAttribute": (POINTER(c_int), c_int, c_int),
     "cudaMemGetInfo": (POINTER(c_size_t), POINTER(c_size_t)),
     "cudaMalloc": (POINTER(c_void_p), c_size_t),
@@ -44,6 +58,10 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "cudaStreamCreateWithFlags": (POINTER(c_void_p), c_uint),
     "cudaStreamDestroy": (c_void_p,),
     "cudaStreamSynchronize": (c_void_p,),
+    "cudaEventCreate": (POINTER(c_void_p),),
+    "cudaEventRecord": (c_void_p, c_void_p),
+    "cudaEventElapsedTime": (POINTER(c_float), c_void_p, c_void_p),
+    "cudaEventDestroy": (c_void_p,),
     "cudaStreamBeginCapture": (c_void_p, c_int),
     "cudaStreamEndCapture": (c_void_p, POINTER(c_void_p)),
     "cudaGraphInstantiateWithFlags": (POINTER(c_void_p), c_void_p, c_ulonglong),
@@ -65,7 +83,7 @@ class Cudart:
     """
 
     def __init__(self, library: str | None = None) -> None:
-        self._library = _load(library)
+        self._library = load(library)
         for name, arguments in _SIGNATURES.items():
             function = getattr(self._library, name)
             function.argtypes, function.restype = arguments, c_int
@@ -77,8 +95,19 @@ class Cudart:
     @property
     def version(self) -> str:
         """Of the library, as `12.6`."""
-        number = self._int("cudaRuntimeGetVersion")
-        return f"{number // 1000}.{number % 1000 // 10}"
+        return _dotted(self._int("cudaRuntimeGetVersion"))
+
+    @property
+    def driver(self) -> str:
+        """The newest CUDA that the driver knows, as `12.6`."""
+        return _dotted(self._int("cudaDriverGetVersion"))
+
+    @property
+    def name(self) -> str:
+        """Of device 0, in its maker's words."""
+        properties = create_string_buffer(_PROPERTY_BYTES)
+        self._call("cudaGetDeviceProperties", properties, 0)
+        return properties.raw[:_NAME_BYTES].split(b"\0")[0].decode(errors="replace")
 
     @property
     def compute_capability(self) -> str:
@@ -102,6 +131,7 @@ class Cudart:
         Raises:
             BackendError: there is not as much.
         """
+        assert size >= 0, f"{size} bytes were asked for"
         return self._pointer("cudaMalloc", max(size, 1))
 
     def free(self, address: int) -> None:
@@ -110,6 +140,7 @@ class Cudart:
 
     def host_alloc(self, size: int) -> int:
         """Pinned host memory that the device can reach."""
+        assert size >= 0, f"{size} bytes were asked for"
         return self._pointer("cudaHostAlloc", max(size, 1), _MAPPED)
 
     def free_host(self, address: int) -> None:
@@ -143,6 +174,28 @@ class Cudart:
     def stream(self) -> int:
         """A stream that does not wait for the default one."""
         return self._pointer("cudaStreamCreateWithFlags", _NON_BLOCKING)
+
+    def free_stream(self, stream: int) -> None:
+        """Give a stream back; what was enqueued on it is still done."""
+        self._call("cudaStreamDestroy", stream)
+
+    def event(self) -> int:
+        """An event that can be timed."""
+        return self._pointer("cudaEventCreate")
+
+    def record(self, event: int, stream: int) -> None:
+        """Let an event happen when all that was enqueued so far is done."""
+        self._call("cudaEventRecord", event, stream)
+
+    def elapsed_ms(self, start: int, end: int) -> float:
+        """Milliseconds between two events that have happened."""
+        found = c_float()
+        self._call("cudaEventElapsedTime", byref(found), start, end)
+        return found.value
+
+    def free_event(self, event: int) -> None:
+        """Give an event back."""
+        self._call("cudaEventDestroy", event)
 
     def synchronise(self, stream: int) -> None:
         """Wait until a stream's work is done."""
@@ -201,25 +254,19 @@ class Cudart:
             raise BackendError(f"CUDA: {name} failed: {reason} ({code}){_ADVICE.get(code, '')}")
 
 
+_GROUPS = "; who is not root joins the groups video and render, in a container also those of the device nodes"
+
 _ADVICE = {
     2: "; close other programs that use the GPU, or take smaller batches",
     35: "; the driver is older than this CUDA, or there is no GPU: check nvidia-smi",
     46: "; another program holds the device: close it",
-    100: "; is the GPU visible to this process (nvidia-smi)?",
+    100: f"; is the GPU visible to this process (nvidia-smi)?{_GROUPS}",
     719: "; the device stopped answering: see dmesg, restart the program",
+    801: _GROUPS,
 }
 """What to do, by error code."""
 
 
-def _load(library: str | None) -> ctypes.CDLL:
-    found = ctypes.util.find_library("cudart")
-    tried = [library] if library else [*NAMES, *([found] if found else [])]
-    for name in tried:
-        try:
-            return ctypes.CDLL(name)
-        except OSError:
-            continue
-    raise BackendError(
-        f"the CUDA runtime library was not found (tried {', '.join(tried)}): install CUDA, or add its lib64 "
-        "folder to LD_LIBRARY_PATH"
-    )
+def _dotted(number: int) -> str:
+    """`12.6` of CUDA's 12060."""
+    return f"{number // 1000}.{number % 1000 // 10}"

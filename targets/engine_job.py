@@ -39,4 +39,6 @@ def job_from_json(text: str) -> EngineJob:
     data = json.loads(text)
     spec = data.pop("spec")
     profiles = tuple(tuple((name, tuple(shape)) for name, shape in p) for p in spec.pop("profiles"))
-    return EngineJob(spec=EngineSpec(source=tuple(spec.pop("source")), profiles=profiles, **spec), **data)
+    source, plugins, outputs = (tuple(spec.pop(key)) for key in ("source", "plugins", "outputs"))
+    made = EngineSpec(source=source, plugins=plugins, outputs=outputs, profiles=profiles, **spec)
+    return EngineJob(spec=made, **data)

@@ -1,26 +1,27 @@
 """Engine files that were built on a device, beside the bundle's own files.
 
-    engines/KEY/GRAPH[-HEIGHTxWIDTH].engine        what the library made
-    engines/KEY/GRAPH[-HEIGHTxWIDTH].engine.json   what it was made from, and its hash
-    engines/KEY/timing.cache                       the builder's measurements
+    engines/KEY/GRAPH[-HEIGHTxWIDTH][-exact].engine        what the library made
+    engines/KEY/GRAPH[-HEIGHTxWIDTH][-exact].engine.json   what it was made from, and its hash
+    engines/KEY/timing.cache                               the builder's measurements
 
 KEY names the device and the versions that an engine holds for. An engine is run only if it was made from
-the very graph and weights that lie in the bundle.
+the very graph and weights that lie in the bundle. It writes what is wanted of the graph and nothing else: images as
+uint8, or, in an engine of its own for checks, as float before rounding (`exact`).
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgeflow.ir.bundle import WEIGHTS, Bundle
+from edgeflow.ir.bundle import WEIGHTS, Bundle, Manifest
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.files import sha256_of, write_atomically
-from edgeflow.ir.plan import Port, StageGraph
+from edgeflow.ir.plan import EXACT, Plan, Port, StageGraph
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """(tensor, shape) of every input, batch first."""
@@ -32,16 +33,22 @@ class EngineSpec:
 
     Attributes:
         graph: id in the bundle.
+        file: of the graph, in the bundle: its own, or its other form's.
         name: of the engine's file, without its suffix.
         source: SHA-256 of the graph file and of the weights.
-        precision: it must turn out at.
+        precision: it is to turn out at.
+        plugins: types of plugin nodes in it.
+        outputs: tensors that it writes; the graph's others are left out.
         profiles: the static shapes that it serves.
     """
 
     graph: str
+    file: str
     name: str
     source: tuple[str, str]
     precision: str
+    plugins: tuple[str, ...]
+    outputs: tuple[str, ...]
     profiles: tuple[Shapes, ...]
 
 
@@ -51,21 +58,25 @@ class EngineRecord:
 
     Attributes:
         source: as in `EngineSpec`.
+        outputs: as in `EngineSpec`.
         profiles: as in `EngineSpec`.
         plugins: name of the plugin library it needs; empty for none.
         bytes: of the file.
         sha256: of the file.
         seconds: that the build took.
         layers: layers by the type they were built at.
+        remarks: what of the build is worth knowing, such as tactics that memory was too short for.
     """
 
     source: tuple[str, str]
+    outputs: tuple[str, ...]
     profiles: tuple[Shapes, ...]
     plugins: str
     bytes: int
     sha256: str
     seconds: float
     layers: Mapping[str, int]
+    remarks: tuple[str, ...]
 
 
 def device_key(device: str, compute_capability: str, versions: Mapping[str, str]) -> str:
@@ -74,36 +85,54 @@ def device_key(device: str, compute_capability: str, versions: Mapping[str, str]
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-")
 
 
-def engine_specs(bundle: Bundle, dims: Mapping[str, int]) -> tuple[EngineSpec, ...]:
-    """The engines that a bundle's plans need.
+def engine_specs(
+    bundle: Bundle, wanted: Sequence[tuple[Plan, Mapping[str, int]]], failed: Collection[str] = ()
+) -> tuple[EngineSpec, ...]:
+    """The engines that plans need at frame sizes, each once: those that run, and those that checks compare with.
 
     Args:
         bundle: open.
-        dims: values for the free dimensions of the frame.
+        wanted: plans of it, each with values for the free dimensions of its frames.
+        failed: names of probes that failed: graphs that hold such an operator take their other form.
 
     Raises:
         BackendError: a dimension is free and has no value.
     """
-    found: dict[str, list[StageGraph]] = {}
-    for plan in bundle.manifest.plans.values():
-        for stage in plan.stages:
-            for graph in stage.graphs:
-                found.setdefault(graph.graph, []).append(graph)
-    return tuple(_spec(bundle, name, graphs, dims) for name, graphs in found.items())
+    profiles: dict[EngineSpec, set[Shapes]] = {}
+    for plan, dims in wanted:
+        for graph in (graph for stage in plan.stages for graph in stage.graphs):
+            shapes = _shapes(bundle, graph, dims)
+            for exact in (False, True)[: 2 if graph.exact else 1]:
+                profiles.setdefault(_spec(bundle, graph, dims, exact, failed), set()).update(shapes)
+    return tuple(replace(spec, profiles=tuple(sorted(shapes))) for spec, shapes in profiles.items())
 
 
-def _spec(bundle: Bundle, name: str, graphs: list[StageGraph], dims: Mapping[str, int]) -> EngineSpec:
-    entry = bundle.manifest.graphs[name]
-    files = bundle.manifest.files
-    source = (files[entry.file].sha256, files[WEIGHTS].sha256)
-    profiles = {
-        tuple((port.tensor, (batch, *_sizes(port, dims, bundle.path))) for port in graph.inputs)
-        for graph in graphs
-        for batch in graph.batches
-    }
-    return EngineSpec(
-        name, engine_name(name, graphs[0].inputs, dims), source, entry.precision, tuple(sorted(profiles))
-    )
+def _spec(
+    bundle: Bundle, graph: StageGraph, dims: Mapping[str, int], exact: bool, failed: Collection[str]
+) -> EngineSpec:
+    """What a graph's engine is built from, without its profiles."""
+    entry = bundle.manifest.graphs[graph.graph]
+    file = entry.other if set(entry.probes) & set(failed) else entry.file
+    outputs = graph.made(exact)
+    name = engine_name(graph.graph, graph.inputs, outputs, dims)
+    source = source_of(bundle.manifest, file)
+    return EngineSpec(graph.graph, file, name, source, entry.precision, entry.plugins, tensors(outputs), ())
+
+
+def source_of(manifest: Manifest, file: str) -> tuple[str, str]:
+    """SHA-256 of a graph's file and of the weights, as the manifest has them."""
+    return manifest.files[file].sha256, manifest.files[WEIGHTS].sha256
+
+
+def _shapes(bundle: Bundle, graph: StageGraph, dims: Mapping[str, int]) -> set[Shapes]:
+    """What a graph's inputs are, at each of its batch sizes."""
+    sizes = [(port.tensor, _sizes(port, dims, bundle.path)) for port in graph.inputs]
+    return {tuple((tensor, (batch, *shape)) for tensor, shape in sizes) for batch in graph.batches}
+
+
+def tensors(ports: Iterable[Port]) -> tuple[str, ...]:
+    """Names of ports' tensors, as a spec has its outputs."""
+    return tuple(sorted(port.tensor for port in ports))
 
 
 def _sizes(port: Port, dims: Mapping[str, int], bundle: Path) -> tuple[int, ...]:
@@ -115,40 +144,49 @@ def _sizes(port: Port, dims: Mapping[str, int], bundle: Path) -> tuple[int, ...]
     return tuple(dims[d] if isinstance(d, str) else d for d in port.shape)
 
 
-def engine_name(graph: str, inputs: tuple[Port, ...], dims: Mapping[str, int]) -> str:
+def engine_name(graph: str, inputs: Sequence[Port], outputs: Sequence[Port], dims: Mapping[str, int]) -> str:
     """Name of a graph's engine: with the frame's size where its shapes depend on that."""
     free = sorted({d for port in inputs for d in port.shape if isinstance(d, str) and d in dims})
-    return "-".join([graph, *(["x".join(str(dims[d]) for d in free)] if free else [])])
+    size = ["x".join(str(dims[d]) for d in free)] if free else []
+    exact = ["exact"] if any(port.tensor.endswith(EXACT) for port in outputs) else []
+    return "-".join([graph, *size, *exact])
 
 
-def save_engine(path: Path, data: bytes, spec: EngineSpec, plugins: str, seconds: float, layers: Any) -> None:
+def save_engine(path: Path, data: bytes, record: EngineRecord) -> None:
     """Write an engine and its record; an interrupted write leaves the old ones, or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, data)
-    record = EngineRecord(
-        spec.source, spec.profiles, plugins, len(data), sha256_of(path), seconds, dict(layers)
-    )
     write_atomically(_record_of(path), (json.dumps(asdict(record), indent=1) + "\n").encode())
 
 
-def find_engine(path: Path, spec: EngineSpec, plugins: str | None = None) -> EngineRecord | None:
+def find_engine(path: Path, spec: EngineSpec, library: str = "") -> EngineRecord | None:
     """The record of an engine file that is whole and was made from this; None if there is none.
 
     Args:
         path: of the engine.
         spec: what it must have been made from.
-        plugins: name of the plugin library that it must need, if that matters; empty for none.
+        library: name of the plugin library that it must need; empty for none.
     """
+    record = known_engine(path, spec.source, spec.outputs)
+    fits = record is not None and set(spec.profiles) <= set(record.profiles) and record.plugins == library
+    return record if fits else None
+
+
+def known_engine(path: Path, source: tuple[str, str], outputs: tuple[str, ...]) -> EngineRecord | None:
+    """The record of an engine file that is whole, was made from these files, and writes these tensors; or None."""
     try:
         data = json.loads(_record_of(path).read_text())
         record = EngineRecord(
-            **{**data, "source": tuple(data["source"]), "profiles": _profiles(data["profiles"])}
+            **{
+                **data,
+                **{name: tuple(data[name]) for name in ("source", "outputs", "remarks")},
+                "profiles": _profiles(data["profiles"]),
+            }
         )
         whole = path.stat().st_size == record.bytes and sha256_of(path) == record.sha256
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    same = record.source == spec.source and set(spec.profiles) <= set(record.profiles)
-    return record if whole and same and plugins in (None, record.plugins) else None
+    return record if whole and (record.source, record.outputs) == (source, outputs) else None
 
 
 def _profiles(data: Any) -> tuple[Shapes, ...]:

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeflow.ir.errors import BackendError
 from edgeflow.targets.cudart import Cudart
 
 L4T = Path("/etc/nv_tegra_release")
 MODEL = Path("/proc/device-tree/model")
-JETPACKS = {
-    "36.3": "6.0",
-    "36.4.0": "6.1",
-    "36.4": "6.2",
-    "36.5": "6.2.2",
-    "38.2": "7.0",
-    "38.4": "7.1",
-    "39.2": "7.2",
-}
-"""JetPack by the L4T release it is made of; the longest that fits. Source: NVIDIA's Jetson apt repositories."""
+MEMINFO = Path("/proc/meminfo")
+JETPACKS = Path(__file__).with_name("jetpacks.csv")
+"""A row per JetPack: the L4T release that it is made of, and the CUDA and TensorRT in it (NVIDIA's Jetson apt repositories)."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +26,9 @@ class Nvidia:
         name: of the board or GPU.
         compute_capability: as `8.7`.
         cuda: version of the CUDA runtime.
+        driver: the newest CUDA that the driver knows.
         integrated: shares the host's memory.
-        free_bytes: of its memory.
+        free_bytes: of its memory, as it can be had.
         total_bytes: of its memory.
         l4t: release of Jetson Linux, as `36.4.3`; empty elsewhere.
         jetpack: that this release belongs to; empty elsewhere.
@@ -45,6 +39,7 @@ class Nvidia:
     name: str
     compute_capability: str
     cuda: str
+    driver: str
     integrated: bool
     free_bytes: int
     total_bytes: int
@@ -52,6 +47,12 @@ class Nvidia:
     jetpack: str = ""
     power_mode: str = ""
     clocks: str = ""
+
+    @property
+    def words(self) -> str:
+        """What a measurement holds for: name, compute capability, power mode and clocks, as far as they are known."""
+        parts = [self.name, f"sm_{self.compute_capability.replace('.', '')}", self.power_mode, self.clocks]
+        return ", ".join(part for part in parts if part)
 
 
 def find(cudart: Cudart | None = None) -> Nvidia:
@@ -61,14 +62,15 @@ def find(cudart: Cudart | None = None) -> Nvidia:
         BackendError: there is none.
     """
     runtime = cudart or Cudart()
-    free, total = runtime.memory()
+    total = runtime.memory()[1]
     l4t = l4t_release(L4T.read_text()) if L4T.is_file() else ""
     return Nvidia(
         _name(runtime),
         runtime.compute_capability,
         runtime.version,
+        runtime.driver,
         runtime.integrated,
-        free,
+        free_bytes(runtime),
         total,
         l4t,
         jetpack_of(l4t),
@@ -88,13 +90,15 @@ def l4t_release(text: str) -> str:
 
 
 def jetpack_of(l4t: str) -> str:
-    """The JetPack that an L4T release belongs to; empty if it is not known.
+    """The JetPack that an L4T release belongs to, the longest that fits; empty if it is not known.
 
     >>> jetpack_of("36.4.0"), jetpack_of("36.4.3"), jetpack_of("35.4.1")
     ('6.1', '6.2', '')
     """
-    fitting = [known for known in JETPACKS if f"{l4t}.".startswith(f"{known}.")]
-    return JETPACKS[max(fitting, key=len)] if fitting else ""
+    with JETPACKS.open(newline="") as file:
+        known = {row["l4t"]: row["jetpack"] for row in csv.DictReader(file)}
+    fitting = [release for release in known if f"{l4t}.".startswith(f"{release}.")]
+    return known[max(fitting, key=len)] if fitting else ""
 
 
 def power_mode(text: str) -> str:
@@ -117,11 +121,30 @@ def clocks(text: str) -> str:
     return "" if found is None else "locked" if found[1] == found[2] else "dynamic"
 
 
+def free_bytes(cudart: Cudart | None = None) -> int:
+    """Memory that can be had on the first CUDA device.
+
+    Where it shares the host's memory, CUDA's own figure leaves out what the kernel would give back, such as the cache of
+    files that were just copied (NVIDIA CUDA for Tegra, estimating total allocatable device memory): the kernel's counts.
+    """
+    runtime = cudart or Cudart()
+    free, total = runtime.memory()
+    return min(available(MEMINFO.read_text()), total) if runtime.integrated and MEMINFO.is_file() else free
+
+
+def available(meminfo: str) -> int:
+    r"""Bytes that `MemAvailable` of /proc/meminfo says; 0 if it is not there.
+
+    >>> available("MemFree: 5 kB\\nMemAvailable:      2048 kB\\n")
+    2097152
+    """
+    found = re.search(r"MemAvailable:\s*(\d+) kB", meminfo)
+    return int(found[1]) << 10 if found else 0
+
+
 def _name(cudart: Cudart) -> str:
-    if MODEL.is_file():
-        return MODEL.read_text().strip("\0\n ")
-    listed = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader").splitlines()
-    return listed[0].strip() if listed else f"CUDA device sm_{cudart.compute_capability.replace('.', '')}"
+    """The board's name on a Jetson, elsewhere that of CUDA's first device, which need not be the driver's first."""
+    return MODEL.read_text().strip("\0\n ") if MODEL.is_file() else cudart.name
 
 
 def _output(*command: str) -> str:
@@ -133,12 +156,3 @@ def _output(*command: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout if done.returncode == 0 else ""
-
-
-def absent() -> str:
-    """Why there is no CUDA device here; empty if there is one."""
-    try:
-        find()
-    except BackendError as error:
-        return str(error)
-    return ""

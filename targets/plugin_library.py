@@ -1,7 +1,7 @@
 """Builds the TensorRT plugin library with CMake, on the machine that will load it.
 
 The library of a set of sources, a TensorRT version, a GPU architecture and a CUDA version is built once; its
-file's name says all of them, and a file of that name is whole.
+file's name says all of them, and its hash lies beside it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import re
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgeflow.ir.errors import BackendError
-from edgeflow.ir.files import write_atomically
+from edgeflow.ir.files import sha256_of, write_atomically
+from edgeflow.targets.target import numbers
 
 SOURCES = Path(__file__).parent / "tensorrt_plugins"
 """The plugins that edgeflow ships."""
@@ -26,6 +28,21 @@ _HEADER_FOLDERS = ("/usr/include/aarch64-linux-gnu", "/usr/include/x86_64-linux-
 _NVCC = "/usr/local/cuda/bin/nvcc"  # where JetPack has it, which is not on the PATH
 _LOG_LINES = 12
 _COMPILERS = 2  # at a time: each takes up to a gigabyte, and small boards have eight
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the library is built for.
+
+    Attributes:
+        tensorrt: the release that will load it, as `10.3.0`.
+        capability: compute capability of the GPU, as in (8, 7).
+        driver: the newest CUDA that the driver knows, as `12.6`; empty if that is not known.
+    """
+
+    tensorrt: str
+    capability: tuple[int, int]
+    driver: str = ""
 
 
 def find_headers() -> Path:
@@ -39,16 +56,16 @@ def find_headers() -> Path:
             return folder
     raise BackendError(
         f"no TensorRT headers in {', '.join(_HEADER_FOLDERS)}: install them (`sudo apt install "
-        "libnvinfer-headers-dev`), or give the `include` folder of a TensorRT archive"
+        "libnvinfer-headers-dev`), or give the `include` folder of a TensorRT archive with --headers"
     )
 
 
-def build(headers: Path, capability: tuple[int, int], into: Path, sources: Path = SOURCES) -> Path:
+def build(headers: Path, machine: Machine, into: Path, sources: Path = SOURCES) -> Path:
     """The plugin library for this machine's TensorRT and GPU; compiled unless it is there already.
 
     Args:
         headers: folder with `NvInferRuntime.h` of the TensorRT that will load it.
-        capability: compute capability of the GPU, as in (8, 7).
+        machine: what it is for.
         into: folder that keeps libraries; made if missing.
         sources: folder with the library's `CMakeLists.txt`.
 
@@ -56,19 +73,21 @@ def build(headers: Path, capability: tuple[int, int], into: Path, sources: Path 
         `into/libedgeflow_plugins-{plugin version}-trt{version}-sm{capability}-{key}.so`.
 
     Raises:
-        BackendError: a tool or header is missing or too old, or the sources do not compile; the compiler's whole
-            output is then in `into/plugins.log`.
+        BackendError: a tool or header is missing, too old, or of another release, or the sources do not compile;
+            the compiler's whole output is then in `into/plugins.log`.
         BundleError: the library cannot be written.
     """
     cmake, nvcc = _cmake(), _nvcc()
     tensorrt = tensorrt_version(headers)
-    architecture = f"{capability[0]}{capability[1]}"
+    _check_release(headers, tensorrt, machine.tensorrt)
+    architecture = f"{machine.capability[0]}{machine.capability[1]}"
     cuda = _cuda_version(nvcc)
+    _check_driver(nvcc, cuda, machine.driver)
     _check_architecture(nvcc, cuda, architecture)
     key = _key(sources, tensorrt, architecture, cuda)
     name = f"libedgeflow_plugins-{_plugin_version(sources)}-trt{tensorrt}-sm{architecture}-{key}.so"
     library = into / name
-    if library.is_file():
+    if is_whole(library):
         return library
     try:
         into.mkdir(parents=True, exist_ok=True)
@@ -76,11 +95,39 @@ def build(headers: Path, capability: tuple[int, int], into: Path, sources: Path 
             _compile(cmake, nvcc, sources, headers, architecture, Path(folder), into / "plugins.log")
             (built,) = Path(folder).glob("libedgeflow_plugins.so")
             write_atomically(library, built.read_bytes())
+            write_atomically(_hash_of(library), sha256_of(library).encode())
     except OSError as error:
         raise BackendError(
             f"cannot build the plugins in {into}: {error.strerror}; free some space or choose another place"
         ) from error
     return library
+
+
+def is_whole(library: Path) -> bool:
+    """Whether a library is there as it was built: one that is cut off would take the process down that loads it."""
+    known = _hash_of(library)
+    return library.is_file() and known.is_file() and known.read_text() == sha256_of(library)
+
+
+def _hash_of(library: Path) -> Path:
+    return library.with_name(library.name + ".sha256")
+
+
+def _check_release(headers: Path, found: str, wanted: str) -> None:
+    if numbers(found)[:3] != numbers(wanted)[:3]:
+        raise BackendError(
+            f"the headers in {headers} are of TensorRT {found}, {wanted} is installed: give the folder of its own "
+            "with --headers, or install libnvinfer-headers-dev of that release"
+        )
+
+
+def _check_driver(nvcc: str, cuda: str, driver: str) -> None:
+    """What a newer CUDA's compiler makes does not start on an older driver."""
+    if driver and numbers(cuda)[0] > numbers(driver)[0]:
+        raise BackendError(
+            f"{nvcc} is of CUDA {cuda}, the driver knows CUDA up to {driver}: put the nvcc of that release first on "
+            f"the PATH ({_NVCC} on a Jetson), or update the driver"
+        )
 
 
 def tensorrt_version(headers: Path) -> str:

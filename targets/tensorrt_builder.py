@@ -3,31 +3,31 @@
 One code path serves TensorRT 10.1 to 11.4: strongly typed networks, `*_v2` names and IPluginV3 are in all
 of them. Enumerations are looked up by name, since their numbers differ between releases.
 
-Run as `python -m edgeflow.targets.tensorrt_builder JOB.json`, it builds the engine of a job in a process of
+Run as `python -m edgeflow.targets.tensorrt_builder PARENT`, it builds the engine of the job that it reads in a process of
 its own, so that all memory comes back before the next one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import tensorrt as trt
 
-from edgeflow.ir.errors import BackendError
+from edgeflow.ir.errors import BackendError, EdgeflowError
 from edgeflow.ir.files import write_atomically
 from edgeflow.targets.engine_job import EngineJob, job_from_json
-from edgeflow.targets.engine_store import Shapes, save_engine
-from edgeflow.targets.target import numbers
-
-OLDEST = (10, 1)
-"""Strong typing, IPluginV3, DeformConv and the `_v2` names came by then."""
+from edgeflow.targets.engine_store import EngineRecord, Shapes, save_engine
+from edgeflow.targets.parent import end_with_parent
+from edgeflow.targets.plugin_registry import load_plugins
+from edgeflow.targets.tensorrt_log import Log, check_version, made, process_log
 
 TYPES = {
     "fp32": ("Float", "FP32"),
@@ -38,56 +38,43 @@ TYPES = {
 """How the inspector of TensorRT 10 and 11 calls a type."""
 
 
-class Log(trt.ILogger):  # type: ignore[misc]
-    """Keeps TensorRT's warnings and errors, to be quoted."""
-
-    def __init__(self) -> None:
-        trt.ILogger.__init__(self)
-        self.errors: list[str] = []
-
-    def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-        """Called by TensorRT."""
-        if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
-            self.errors.append(msg.strip())
-
-    @property
-    def reason(self) -> str:
-        """The first error, which mostly causes the others."""
-        return self.errors[0] if self.errors else "TensorRT gave no reason"
-
-
-def check_version() -> str:
-    """The version of TensorRT, if it is not too old.
-
-    Raises:
-        BackendError: names the JetPack that has a newer one.
-    """
-    if numbers(trt.__version__)[:2] < OLDEST:
-        raise BackendError(
-            f"TensorRT {trt.__version__} is too old, edgeflow needs 10.1 or later: JetPack 6.1 has 10.3, "
-            "JetPack 7.2 has 10.16; elsewhere pip install --upgrade tensorrt"
-        )
-    return str(trt.__version__)
-
-
 def build(job: EngineJob) -> None:
     """Build an engine and write it with its record.
 
     Raises:
-        BackendError: TensorRT refuses the graph, finds no implementation, or built another precision.
+        BackendError: TensorRT refuses the graph, finds no implementation, or cannot read back what it built.
+        BundleError: the engine cannot be written.
     """
     check_version()
     start = perf_counter()
-    log = Log()
+    log = process_log()
     where = f"TensorRT {trt.__version__}, {job.spec.graph}"
     if job.plugin_library:
-        load_plugins(job.plugin_library)
-    builder = trt.Builder(log)
-    flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(flags)
+        load_plugins(job.plugin_library, job.spec.plugins)
+    data = _plan(job, log, where)
+    layers = _layers(data, log, where)
+    record = EngineRecord(
+        job.spec.source,
+        job.spec.outputs,
+        job.spec.profiles,
+        Path(job.plugin_library).name if job.plugin_library else "",
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+        perf_counter() - start,
+        layers,
+        tuple(_remarks(layers, job.spec.precision, log.skipped)),
+    )
+    save_engine(Path(job.engine), data, record)
+
+
+def _plan(job: EngineJob, log: Log, where: str) -> bytes:
+    """The engine, serialised. What built it is gone when this returns, so that reading it back finds the memory free."""
+    builder = made(trt.Builder, log)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(job.graph):
         raise BackendError(f"{where}: {_parser_errors(parser) or log.reason}")
+    _leave_out(network, job.spec.outputs)
     config, cache = _configured(builder, network, job)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -96,32 +83,17 @@ def build(job: EngineJob) -> None:
             "for the build, or export with fewer static batches"
         )
     data = bytes(plan)
-    layers = _layers(data, log, where)
-    _prove_precision(layers, job.spec.precision, where)
     _save_cache(config, job.timing_cache)
-    plugins = Path(job.plugin_library).name if job.plugin_library else ""
-    save_engine(Path(job.engine), data, job.spec, plugins, perf_counter() - start, layers)
     del cache  # TensorRT reads it until the build is done
+    return data
 
 
-def load_plugins(library: str) -> None:
-    """Register the plugins of a library, once per process.
-
-    Raises:
-        BackendError: TensorRT cannot load it.
-    """
-    if library in _loaded:
-        return
-    handle = trt.get_plugin_registry().load_library(library)
-    if handle is None:
-        raise BackendError(
-            f"TensorRT {trt.__version__} cannot load the plugin library {library}: it was built for another "
-            "release or is damaged; delete it and run `edgeflow build` again"
-        )
-    _loaded[library] = handle
-
-
-_loaded: dict[str, Any] = {}
+def _leave_out(network: trt.INetworkDefinition, wanted: Collection[str]) -> None:
+    """Let the engine write the wanted outputs alone."""
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    for tensor in outputs:
+        if tensor.name not in wanted:
+            network.unmark_output(tensor)
 
 
 def _configured(
@@ -135,7 +107,9 @@ def _configured(
         config.clear_flag(trt.BuilderFlag.TF32)
     known = Path(job.timing_cache)
     cache = config.create_timing_cache(known.read_bytes() if known.is_file() else b"")
-    if not config.set_timing_cache(cache, ignore_mismatch=False):
+    if cache is None or not config.set_timing_cache(
+        cache, ignore_mismatch=False
+    ):  # damaged, or another device's
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, ignore_mismatch=False)
     names = [network.get_input(i).name for i in range(network.num_inputs)]
@@ -164,7 +138,7 @@ def _save_cache(config: trt.IBuilderConfig, path: str) -> None:
 
 def _layers(data: bytes, log: Log, where: str) -> Mapping[str, int]:
     """How many layers write each type, as the engine itself says."""
-    engine = trt.Runtime(log).deserialize_cuda_engine(data)
+    engine = made(trt.Runtime, log).deserialize_cuda_engine(data)
     if engine is None:
         raise BackendError(f"{where}: the engine that was built cannot be read back: {log.reason}")
     text = engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
@@ -172,37 +146,36 @@ def _layers(data: bytes, log: Log, where: str) -> Mapping[str, int]:
 
 
 def layer_types(information: Mapping[str, Any]) -> Mapping[str, int]:
-    """Layers by the type of their first output, from the inspector's JSON of TensorRT 10 or 11."""
+    """Outputs of layers by their type, from the inspector's JSON of TensorRT 10 or 11."""
     found: Counter[str] = Counter()
     for layer in information.get("Layers", []):
-        outputs = layer.get("Outputs") if isinstance(layer, dict) else None
-        if outputs:
-            text = str(outputs[0].get("DataType") or outputs[0].get("Format/Datatype") or "")
+        for output in (layer.get("Outputs") if isinstance(layer, dict) else None) or ():
+            text = str(output.get("DataType") or output.get("Format/Datatype") or "")
             names = [name for name, words in TYPES.items() if re.search(rf"\b({'|'.join(words)})\b", text)]
             found[names[0] if names else "other"] += 1
     return dict(found)
 
 
-def _prove_precision(layers: Mapping[str, int], wanted: str, where: str) -> None:
-    """Compare what was built with what was asked for.
+def _remarks(layers: Mapping[str, int], wanted: str, skipped: int) -> Iterator[str]:
+    """What of a build is worth knowing. The graph itself says every type, so types that differ are no error.
 
-    Raises:
-        BackendError: no layer writes the wanted type.
+    An engine that TensorRT fused into one node shows no type but those of its outputs.
     """
     if not layers:
-        raise BackendError(f"{where}: the engine says nothing of its layers, so its precision is not proven")
-    if not layers.get(wanted):
+        yield "the engine says nothing of its layers' types"
+    elif not layers.get(wanted):
         built = ", ".join(f"{count} at {name}" for name, count in layers.items())
-        raise BackendError(
-            f"{where}: no layer was built at {wanted} ({built}): export with another --precision, or report this"
-        )
+        yield f"no layer says that it writes {wanted} ({built})"
+    if skipped:
+        yield f"{skipped} tactics were skipped for want of memory, so the engine may be slow: free some, build --anew"
 
 
-def main(path: str) -> int:
-    """Build the job in a file; an error goes to stderr as one line."""
+def main(parent: str) -> int:
+    """Build the job that stdin holds; an error goes to stderr as one line."""
+    end_with_parent(int(parent))
     try:
-        build(job_from_json(Path(path).read_text()))
-    except BackendError as error:
+        build(job_from_json(sys.stdin.read()))
+    except EdgeflowError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

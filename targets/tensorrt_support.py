@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from edgeflow.targets.known_bad import rules
 from edgeflow.targets.target import Target, numbers
 
 TABLE = Path(__file__).with_name("tensorrt_ops.csv")
@@ -146,6 +147,10 @@ def _own_problems(operator: Operator, version: str) -> Iterable[tuple[bool, str,
     if operator.bfloat16 and "BF16" not in _table().types[operator.type]:
         yield True, "does not take bfloat16", "export with --precision fp16"
     yield from _traps(operator, dict(operator.attributes), numbers(version))
+    for rule in rules():
+        known_for = not rule.types or (operator.bfloat16 and "bfloat16" in rule.types)
+        if rule.operator == operator.type and known_for and rule.concerns(version):
+            yield not rule.form, f"{rule.what} ({'; '.join(rule.sources)})", rule.advice
 
 
 def _traps(

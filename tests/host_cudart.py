@@ -6,6 +6,7 @@ Copies are enqueued like everything else and run when somebody waits, so that a 
 from __future__ import annotations
 
 import ctypes
+from time import perf_counter
 
 from edgeflow.ir.errors import BackendError
 
@@ -13,13 +14,15 @@ from edgeflow.ir.errors import BackendError
 class HostCudart:
     """What `edgeflow.targets.cudart.Cudart` offers."""
 
-    version = "12.6"
+    version = driver = "12.6"
     compute_capability = "8.7"
+    name = "a double"
 
     def __init__(self, streams, integrated=False, total=8 << 30):
         self.streams, self.integrated, self.total = streams, integrated, total
         self.blocks, self.launches, self.copies = {}, 0, 0
-        self._graphs = {}
+        self.captures = self.taken = self._made = 0
+        self.graphs, self.events, self.live_streams = {}, {}, set()
 
     def memory(self):
         return self.total - sum(len(block) for block in self.blocks.values()), self.total
@@ -29,6 +32,7 @@ class HostCudart:
             raise BackendError(
                 "CUDA: cudaMalloc failed: out of memory (2); close other programs that use the GPU"
             )
+        self.taken += 1
         block = ctypes.create_string_buffer(size + 256)
         address = (ctypes.addressof(block) + 255) // 256 * 256
         self.blocks[address] = block
@@ -57,7 +61,30 @@ class HostCudart:
         self.streams.enqueue(stream, work)
 
     def stream(self):
-        return 77
+        self.live_streams.add(number := self._next() + 76)
+        return number
+
+    def _next(self):
+        self._made += 1
+        return self._made
+
+    def free_stream(self, stream):
+        self.streams.run(stream)
+        self.live_streams.remove(stream)
+
+    def event(self):
+        self.events[number := self._next()] = None
+        return number
+
+    def record(self, event, stream):
+        self.events[event] = None
+        self.streams.enqueue(stream, lambda: self.events.update({event: perf_counter()}))
+
+    def elapsed_ms(self, start, end):
+        return (self.events[end] - self.events[start]) * 1e3
+
+    def free_event(self, event):
+        del self.events[event]
 
     def synchronise(self, stream):
         self.streams.run(stream)
@@ -66,16 +93,17 @@ class HostCudart:
         self.streams.recording[stream] = []
 
     def end_capture(self, stream):
-        self._graphs[len(self._graphs) + 1] = self.streams.recording.pop(stream)
-        return len(self._graphs)
+        self.captures += 1
+        self.graphs[number := self._next()] = self.streams.recording.pop(stream)
+        return number
 
     def drop_capture(self, stream):
         self.streams.recording.pop(stream, None)
 
     def launch(self, graph, stream):
         self.launches += 1
-        for work in self._graphs[graph]:
+        for work in self.graphs[graph]:
             self.streams.enqueue(stream, work)
 
     def free_graph(self, graph):
-        self._graphs[graph] = None
+        del self.graphs[graph]

@@ -16,12 +16,16 @@ from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BackendError
+from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import INSTALL, open_backend
-from edgeflow.runtime.check import check
+from edgeflow.runtime.check import check, golden_clip
 from edgeflow.runtime.device import cpu_name
+from edgeflow.runtime.engine_check import golden_size
 from edgeflow.runtime.keep import keep_models
+from edgeflow.runtime.loading import dims_of
 from edgeflow.runtime.profile import profile
-from edgeflow.targets import nvidia, plugin_library, tensorrt_bundle
+from edgeflow.runtime.session import select_plan
+from edgeflow.targets import nvidia, plugin_library, tensorrt_bundle, tensorrt_fit
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,23 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Finished:
-    """What a build did: for which device, where, with which engines, and the seconds that new ones took."""
+    """What a build did.
+
+    Attributes:
+        device: that it is for.
+        folder: where the engines lie.
+        engines: all, new and found.
+        seconds: that new ones took.
+        remarks: what is worth knowing of them.
+        probes: operators that TensorRT is known to get wrong, as they were tried.
+    """
 
     device: dict[str, Any]
     folder: str
     engines: tuple[dict[str, Any], ...]
     seconds: float
+    remarks: tuple[str, ...] = ()
+    probes: tuple[dict[str, Any], ...] = ()
 
     @property
     def summary(self) -> str:
@@ -95,6 +110,8 @@ def build(
         except KeyboardInterrupt:
             err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
             raise typer.Exit(130) from None
+    for remark in built.remarks:
+        err.print(f"edgeflow: {remark}", soft_wrap=True)
     with err.status("check"):
         report = check(opened)
     with err.status("profile"):
@@ -110,20 +127,36 @@ def build(
 
 def _build_tensorrt(bundle: Bundle, asked: _Asked, progress: Callable[[str, int, int], None]) -> _Finished:
     """Plugins and engines for the NVIDIA device at hand."""
-    tensorrt_bundle.check_library(bundle)
+    tensorrt_fit.check_library(bundle)
     version = _tensorrt()
     device = nvidia.find()
-    tensorrt_bundle.check_fits(bundle, device, version)
+    tensorrt_fit.check_fits(bundle, device, version)
     folder = tensorrt_bundle.engine_folder(bundle.path, device, version)
     if not asked.resume:
         shutil.rmtree(folder, ignore_errors=True)
-    dims = dict(zip(("height", "width"), asked.size, strict=True)) if asked.size else {}
-    library = _plugins(bundle, device, folder, asked.headers)
-    built = tensorrt_bundle.build_bundle(
-        bundle, dims, device, version, plugin_library=library, progress=progress
-    )
+    library = _plugins(bundle, device, version, folder, asked.headers)
+    site = tensorrt_bundle.Site(device, version, library)
+    from edgeflow.runtime.tensorrt_probe import probe
+
+    progress("probe", 0, 1)
+    probed = probe(bundle, site)
+    failed = [one.name for one in probed if not one.passed]
+    built = tensorrt_bundle.build_bundle(bundle, _wanted(bundle, asked.size), site, progress, failed)
+    remarks = (*(f"{one.name}: {remark}" for one in built for remark in one.remarks),)
+    remarks += tuple(one.remark for one in probed if one.remark)
     seconds = sum(one.seconds for one in built if not one.found)
-    return _Finished(asdict(device), str(folder), tuple(map(asdict, built)), seconds)
+    probes = tuple(asdict(one) | {"passed": one.passed} for one in probed)
+    return _Finished(asdict(device), str(folder), tuple(map(asdict, built)), seconds, remarks, probes)
+
+
+def _wanted(bundle: Bundle, size: tuple[int, int] | None) -> list[tuple[Plan, dict[str, int]]]:
+    """The plans to build, with their frames' sizes: for the size asked for also that of the goldens, to be checked."""
+    plans = bundle.manifest.plans
+    if size is None:
+        return [(plan, {}) for plan in plans.values()]
+    chosen = select_plan(plans, *size)
+    kind = next(kind for kind, plan in plans.items() if plan is chosen)
+    return [(chosen, dims_of(size)), (chosen, dims_of(golden_size(golden_clip(bundle, kind), chosen)))]
 
 
 def _compile_openvino(bundle: Bundle, asked: _Asked, progress: Callable[[str, int, int], None]) -> _Finished:
@@ -148,23 +181,21 @@ def _tensorrt() -> str:
         BackendError: none is, or it is too old.
     """
     try:
-        from edgeflow.targets import tensorrt_builder
+        from edgeflow.targets import tensorrt_log
     except ImportError as error:
         raise BackendError(f"TensorRT is not installed ({error}): {INSTALL['tensorrt']}") from error
-    return tensorrt_builder.check_version()
+    return tensorrt_log.check_version()
 
 
-def _plugins(bundle: Bundle, device: nvidia.Nvidia, folder: Path, headers: Path | None) -> str:
+def _plugins(bundle: Bundle, device: nvidia.Nvidia, version: str, folder: Path, headers: Path | None) -> str:
     """Path of the plugin library, built if a graph needs it and it is not there; empty if none does."""
     if not any(entry.plugins for entry in bundle.manifest.graphs.values()):
         return ""
     major, minor = device.compute_capability.split(".")
+    machine = plugin_library.Machine(version, (int(major), int(minor)), device.driver)
     with err.status("build the plugins"):
         found = plugin_library.build(
-            headers or plugin_library.find_headers(),
-            (int(major), int(minor)),
-            folder,
-            bundle.path / "plugins",
+            headers or plugin_library.find_headers(), machine, folder, bundle.path / "plugins"
         )
     return str(found)
 

@@ -101,4 +101,6 @@ def _print(report: CheckReport) -> None:
             + ("ok" if clip.passed else "DIFFERS"),
             soft_wrap=True,
         )
+    for kind in report.not_built:
+        out.print(f"{kind} frames: not checked, their engines are not built here", soft_wrap=True)
     out.print("passed" if report.passed else "FAILED")

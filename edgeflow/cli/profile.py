@@ -17,7 +17,7 @@ from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, InputError
 from edgeflow.ir.files import write_atomically
 from edgeflow.runtime.instructions import in_words
-from edgeflow.runtime.profile import ClipProfile, ProfileReport
+from edgeflow.runtime.profile import PAUSE_S, ClipProfile, ProfileReport
 from edgeflow.runtime.profile import profile as profile_bundle
 from edgeflow.runtime.session import fitting_size
 from edgeflow.runtime.timeline import timeline
@@ -83,9 +83,10 @@ def profile(
 
 
 def _print(report: ProfileReport) -> None:
-    cpu = report.machine
-    here = f"{cpu['cpu']} ({in_words(cpu['instructions'])}), {cpu['threads']} threads"
-    out.print(f"{report.library} {report.version}, {here}", soft_wrap=True)
+    machine = report.machine
+    cpu = f"{machine['cpu']} ({in_words(machine['instructions'])})"
+    here = cpu if report.device.name == machine["cpu"] else report.device.name
+    out.print(f"{report.library} {report.version}, {here}, {machine['threads']} threads", soft_wrap=True)
     table = Table(
         "engine", "batch", "mean", "median", "p90", "p99", "min", "max", "GFLOP/s", title="ms per run"
     )
@@ -110,6 +111,8 @@ def _print_clip(clip: ClipProfile) -> None:
         f"padding {clip.padding:.1%}, {clip.gathered_rows:.0f} rows gathered",
         soft_wrap=True,
     )
+    if clip.after_pause_ms is not None:
+        out.print(f"the first frame after {PAUSE_S:.0f} s without any: {clip.after_pause_ms:.1f} ms")
     out.print(
         f"{clip.flops / 1e9:.1f} GFLOP a frame, {clip.dearest_flops / 1e9:.1f} on the dearest route "
         f"({clip.dearest_flops / clip.flops:.2f}x)",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from importlib import metadata
+from importlib import import_module, metadata
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from edgeflow.runtime.instructions import in_words
 from edgeflow.runtime.profile import machine
 from edgeflow.targets import Target, load, names, numbers
 from edgeflow.targets.nvidia import Nvidia, find
+from edgeflow.targets.tensorrt_fit import other_device
 
 LIBRARIES = (
     "numpy",
@@ -48,6 +50,7 @@ def sys_info(
 ) -> None:
     """Show this machine, the libraries found, and for each target whether it can run here, or why not."""
     versions = {name: _version(name) for name in LIBRARIES}
+    versions["tensorrt"] = versions["tensorrt"] or _module_version("tensorrt")
     device, absent = _nvidia()
     found: dict[str, Any] = {
         "edgeflow": __version__,
@@ -95,6 +98,16 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _module_version(module: str) -> str | None:
+    """Of a module that packages of several names bring, as of `tensorrt`: a Jetson's, tensorrt-cu12, tensorrt-cu13."""
+    if find_spec(module) is None:
+        return None
+    try:
+        return str(import_module(module).__version__)
+    except (ImportError, OSError, AttributeError):
+        return None
+
+
 def _reason(
     target: Target, versions: dict[str, str | None], device: Nvidia | None, absent: str
 ) -> str | None:
@@ -110,11 +123,7 @@ def _reason(
         return _openvino_device(target.library)
     if device is None:
         return f"needs an NVIDIA device: {absent}"
-    if target.unified_memory and device.compute_capability != target.compute_capability:
-        return (
-            f"is for sm_{target.compute_capability}, this is {device.name} (sm_{device.compute_capability})"
-        )
-    return None
+    return other_device(target.to_json(), device) or None
 
 
 def _openvino_device(library: str) -> str | None:

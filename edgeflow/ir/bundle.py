@@ -5,13 +5,15 @@
     graphs/weights.bin shared by all graphs, by content hash
     golden/*.npz       inputs and expected outputs of each graph, and one clip
     profile/*.json     latencies measured on a device
+    probes/            operators that TensorRT is known to get wrong, to be tried on the device
     engines/KEY/       engines that `edgeflow build` made on a device
     plugins/           sources of the TensorRT plugins, where a graph has plugin nodes
 
 Schema versions: 1.0 (2026-11): the first. 1.1 (2026-11): FLOPs, batch sizes and goldens belong to a plan's graphs,
 since variants share a graph that differs in nothing but shapes; a graph's `precision`, `sqnr_db` and
 `note`. 1.2 (2026-11): a target's `versions`, facts and `since`; engines at `fp16`; ports of `bfloat16`; a graph's
-`plugins`, `kernel` and `float_layers`; engines that were built on a device. A reader takes its own minor version and
+`plugins`, `kernel` and `float_layers`; engines that were built on a device. 1.3 (2026-11):
+`expected` of a stage's graph. 1.4 (2026-11): tiles at multiples. 1.5 (2026-11): a graph's `other` form and `probes`. A reader takes its own minor version and
 older ones of the same major version.
 """
 
@@ -33,7 +35,7 @@ from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
 from edgeflow.ir.program import FRAME
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 4)
+SCHEMA = (1, 5)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
 
@@ -83,6 +85,8 @@ class GraphEntry:
             lose too much.
         note: why it has another precision than the bundle, or how it was calibrated; mostly empty.
         kernel: what runs instead of the graph where it can be loaded.
+        other: path of the same graph with operators in another form that TensorRT is known to get wrong; empty for none.
+        probes: names of those operators' probes (`probes/NAME.onnx`): where one fails, `other` is built.
     """
 
     file: str
@@ -95,6 +99,8 @@ class GraphEntry:
     note: str = ""
     plugins: tuple[str, ...] = ()
     kernel: Kernel | None = None
+    other: str = ""
+    probes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -202,7 +208,10 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
             name: GraphEntry(
                 **{
                     **entry,
-                    **{key: tuple(entry.get(key, ())) for key in ("segments", "plugins", "float_layers")},
+                    **{
+                        key: tuple(entry.get(key, ()))
+                        for key in ("segments", "plugins", "float_layers", "probes")
+                    },
                     "kernel": _kernel_from_json(entry.get("kernel")),
                 }
             )
@@ -222,7 +231,9 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
     for plan in manifest.plans.values():
         plan.verify()
     for graph in manifest.graphs.values():
-        _require(graph.file, manifest, folder)
+        for file in (graph.file, graph.other, *(f"probes/{name}.onnx" for name in graph.probes)):
+            if file:
+                _require(file, manifest, folder)
     for plan in manifest.plans.values():
         for golden in (graph.golden for stage in plan.stages for graph in stage.graphs):
             _require(golden, manifest, folder)

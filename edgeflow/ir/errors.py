@@ -6,6 +6,7 @@
     ├── BundleError     a bundle on disk cannot be read or written
     ├── TargetError     an unknown or unusable target
     ├── BackendError    an engine library is missing or refused an engine
+    │   └── NotBuiltError   an engine that `edgeflow build` makes on the device is not there
     ├── InputError      a frame, clip or argument the runtime cannot take
     ├── VideoError      a video that cannot be read or written
     └── TrainError      data or a checkpoint that training cannot use
@@ -36,6 +37,10 @@ class TargetError(EdgeflowError, ValueError):
 
 class BackendError(EdgeflowError, RuntimeError):
     """An engine library is missing or refused an engine."""
+
+
+class NotBuiltError(BackendError):
+    """An engine is not there that `edgeflow build` makes on the device."""
 
 
 class InputError(EdgeflowError, ValueError):

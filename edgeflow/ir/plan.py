@@ -48,6 +48,10 @@ class Port:
     dtype: str
 
 
+EXACT = ".exact"
+"""Suffix of the tensor of an image output before it is rounded to uint8."""
+
+
 @dataclass(frozen=True)
 class StageGraph:
     """One variant of a stage.
@@ -78,6 +82,11 @@ class StageGraph:
     exact: tuple[Port, ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
     expected: float | None = None
+
+    def made(self, exact: bool) -> tuple[Port, ...]:
+        """Its outputs, images as uint8, or `exact`: as float before rounding."""
+        floats = {port.value: port for port in self.exact} if exact else {}
+        return tuple(floats.get(port.value, port) for port in self.outputs)
 
     @property
     def key(self) -> str:

@@ -61,6 +61,7 @@ class Backend(Protocol):
     Attributes:
         loads_at_once: calls of `load` that may run at a time, from threads.
         joins: it is a `JoiningBackend`.
+        accelerator: in words, what engines run on if that is not the processor, as far as measurements depend on it.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Backend(Protocol):
     threads: int
     loads_at_once: int
     joins: bool
+    accelerator: str
     memory: Memory
 
     def load(

@@ -57,6 +57,7 @@ class OnnxRuntimeBackend:
     """
 
     name = "onnxruntime"
+    accelerator = ""
     version = ort.__version__
 
     def __init__(self, threads: int, timed: bool = False, lanes: int = 1) -> None:

@@ -12,6 +12,7 @@ from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
 from edgeflow.runtime.device_memory import DeviceMemory
 from edgeflow.targets.cudart import Cudart
+from edgeflow.targets.nvidia import find
 
 
 class OnnxRuntimeCudaBackend:
@@ -37,6 +38,7 @@ class OnnxRuntimeCudaBackend:
                 "this ONNX Runtime has no CUDA provider: pip uninstall onnxruntime, then pip install onnxruntime-gpu"
             )
         runtime = cudart or Cudart()
+        self.accelerator = find(runtime).words
         self.memory = DeviceMemory(runtime, runtime.stream())
 
     def load(

@@ -50,6 +50,7 @@ class OpenVinoBackend:
     """
 
     name = "openvino"
+    accelerator = ""
     version = ov.__version__.split("-")[0]
     build = ov.__version__
     _device = "CPU"

@@ -11,6 +11,17 @@ from types import SimpleNamespace
 import pytest
 
 DOUBLES = Path(__file__).parents[1] / "doubles"
+HOLDERS = (
+    "plugin_registry",
+    "tensorrt_backend",
+    "tensorrt_builder",
+    "tensorrt_bundle",
+    "tensorrt_engine",
+    "tensorrt_log",
+    "tensorrt_probe",
+    "tensorrt_reader",
+)
+"""Modules that import the double, or that hold a name of one that does."""
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +67,7 @@ def machine(monkeypatch):
 
 def _forget():
     """Drop the double, and the modules that imported it, also from the packages that hold them."""
-    for name in [n for n in sys.modules if n == "tensorrt" or "tensorrt_b" in n]:
+    for name in [n for n in sys.modules if n == "tensorrt" or n.rpartition(".")[2] in HOLDERS]:
         parent, _, own = name.rpartition(".")
         if parent in sys.modules:
             vars(sys.modules[parent]).pop(own, None)

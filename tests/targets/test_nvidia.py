@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from edgeflow.ir.errors import BackendError
+from edgeflow.targets import nvidia
 from edgeflow.targets.cudart import Cudart
 from edgeflow.targets.engine_store import device_key
 from edgeflow.targets.nvidia import clocks, jetpack_of, l4t_release, power_mode
@@ -32,6 +35,21 @@ def test_power_mode_and_clocks():
     assert clocks("GPU MinFreq=306000000 MaxFreq=1300500000 CurrentFreq=306000000") == "dynamic"
     assert clocks("GPU MinFreq=1300500000 MaxFreq=1300500000 CurrentFreq=1300500000") == "locked"
     assert clocks("cpu0: Online=1") == ""
+
+
+def test_memory_that_a_board_can_have_counts_the_cache(monkeypatch, tmp_path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 8000000 kB\nMemFree: 100000 kB\nMemAvailable: 5000000 kB\n")
+    monkeypatch.setattr(nvidia, "MEMINFO", meminfo)
+    board = SimpleNamespace(integrated=True, memory=lambda: (100_000 << 10, 8_000_000 << 10))
+    card = SimpleNamespace(integrated=False, memory=lambda: (100_000 << 10, 8_000_000 << 10))
+    assert nvidia.free_bytes(board) == 5_000_000 << 10
+    assert nvidia.free_bytes(card) == 100_000 << 10
+
+
+def test_a_measurement_names_the_device_and_its_mode():
+    orin = nvidia.Nvidia("Orin", "8.7", "12.6", "12.6", True, 1, 2, power_mode="MAXN", clocks="locked")
+    assert orin.words == "Orin, sm_87, MAXN, locked"
 
 
 def test_a_key_names_device_and_versions():

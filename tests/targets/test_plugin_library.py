@@ -62,8 +62,9 @@ def machine(tmp_path, monkeypatch):
     return tmp_path
 
 
-def build(machine, capability=(8, 7)):
-    return plugin_library.build(machine / "headers", capability, machine / "kept", machine / "sources")
+def build(machine, capability=(8, 7), tensorrt="10.3.0", driver=""):
+    wanted = plugin_library.Machine(tensorrt, capability, driver)
+    return plugin_library.build(machine / "headers", wanted, machine / "kept", machine / "sources")
 
 
 def left(machine):
@@ -77,7 +78,7 @@ def test_a_library_is_named_by_what_it_is_for(machine):
     loaded = ctypes.CDLL(str(library))
     assert loaded.architecture() == 87
     assert loaded.tensorrt() == 1003
-    assert left(machine) == sorted([library.name, "plugins.log"])
+    assert left(machine) == sorted([library.name, f"{library.name}.sha256", "plugins.log"])
 
 
 def test_a_library_is_built_once(machine, monkeypatch):
@@ -91,16 +92,38 @@ def test_a_library_is_built_once(machine, monkeypatch):
 @pytest.mark.parametrize("change", ["source", "headers", "capability", "cuda"])
 def test_what_decides_the_library_makes_another(machine, change):
     first = build(machine)
-    capability = (8, 7)
+    capability, release = (8, 7), "10.3.0"
     if change == "source":
         (machine / "sources/plugin.cpp").write_text(PLUGIN + "\n")
     elif change == "headers":
-        headers_of(machine / "headers", "10.13.3")
+        headers_of(machine / "headers", release := "10.13.3")
     elif change == "capability":
         capability = (7, 5)
     else:
         (machine / "bin/nvcc").write_text(NVCC.replace("12.6.68", "12.6.85"))
-    assert build(machine, capability) != first
+    assert build(machine, capability, release) != first
+
+
+def test_headers_of_another_release_are_refused(machine):
+    with pytest.raises(
+        BackendError, match=r"headers in .* are of TensorRT 10.3.0, 10.13.3 is installed: give"
+    ):
+        build(machine, tensorrt="10.13.3")
+    assert build(machine, tensorrt="10.3.0.30").is_file()
+
+
+def test_a_compiler_newer_than_the_driver_is_refused(machine):
+    with pytest.raises(BackendError, match=r"nvcc is of CUDA 12\.6\.68, the driver knows CUDA up to 11.4"):
+        build(machine, driver="11.4")
+    assert build(machine, driver="12.2").is_file()
+
+
+def test_a_library_that_was_cut_off_is_built_again(machine):
+    library = build(machine)
+    whole = library.read_bytes()
+    library.write_bytes(whole[:100])
+    assert not plugin_library.is_whole(library)
+    assert build(machine).read_bytes() == whole
 
 
 def test_a_failed_compilation_says_why_and_leaves_nothing(machine):
@@ -171,7 +194,8 @@ def test_foreign_sources_are_refused(machine):
 @pytest.mark.skipif(not HEADERS, reason="EDGEFLOW_TENSORRT_HEADERS names no folders of TensorRT headers")
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc on the PATH")
 def test_the_plugins_build_for_orin(tmp_path):
-    library = plugin_library.build(HEADERS[0], (8, 7), tmp_path)
+    machine = plugin_library.Machine(plugin_library.tensorrt_version(HEADERS[0]), (8, 7))
+    library = plugin_library.build(HEADERS[0], machine, tmp_path)
     creators = ctypes.CDLL(str(library)).getCreators
     creators.restype = ctypes.POINTER(ctypes.c_void_p)
     count = ctypes.c_int32()

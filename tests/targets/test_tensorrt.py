@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import BackendError
+from edgeflow.ir.files import sha256_of
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
 from edgeflow.targets import nvidia
 
-DEVICE = nvidia.Nvidia("a double", "8.7", "12.6", False, 4 << 30, 8 << 30)
+DEVICE = nvidia.Nvidia("a double", "8.7", "12.6", "12.6", False, 4 << 30, 8 << 30)
 
 
 @pytest.fixture
@@ -34,12 +39,11 @@ def bundle(tensorrt_bundle, tmp_path):
 
 
 def build(path, dims=None, **options):
-    from edgeflow.targets.tensorrt_bundle import build_bundle
+    from edgeflow.targets.tensorrt_bundle import Site, build_bundle
 
-    options = {"device": nvidia.find(), "version": "10.3.0", **options}
-    return build_bundle(
-        open_bundle(path), dims or {}, options.pop("device"), options.pop("version"), **options
-    )
+    opened = open_bundle(path)
+    site = Site(**{"device": nvidia.find(), "version": "10.3.0", "free_bytes": lambda: 4 << 30, **options})
+    return build_bundle(opened, [(plan, dims or {}) for plan in opened.manifest.plans.values()], site)
 
 
 @pytest.mark.parametrize(("name", "dims"), [("Shortcut", {}), ("Patchwork", {"height": 40, "width": 56})])
@@ -139,7 +143,8 @@ def test_a_device_without_engines_says_how_to_get_them(machine, bundle):
         ("parser", "Mystery 0/Mystery_3: no importer registered for op"),
         ("build", "no engine could be built: Could not find any implementation for node Conv_0"),
         ("killed", "want of memory: close other programs, or add swap"),
-        ("precision", "no layer was built at fp16"),
+        ("segv", "stopped by SIGSEGV"),
+        ("builder", "does not start: CUDA initialization failure"),
         ("deserialise", "cannot be read back: version mismatch"),
     ],
 )
@@ -158,7 +163,8 @@ def test_a_build_that_fails_says_why_and_leaves_no_engine(machine, bundle, fault
     [
         ("deserialise", "refuses .*: version mismatch; run `edgeflow build` again"),
         ("address", "refuses the address of"),
-        ("context", "could not make an execution context: the device's memory is full"),
+        ("context", "could not make an execution context: .* memory is full"),
+        ("runtime", "does not start: CUDA initialization failure"),
     ],
 )
 def test_an_engine_that_does_not_run_says_what_to_do(machine, bundle, fault, message):
@@ -193,6 +199,95 @@ def test_the_timing_cache_of_another_device_is_replaced(machine, bundle, tmp_pat
     build(path)
     caches = [line.split(" ", 1)[1] for line in (tmp_path / "log").read_text().splitlines()]
     assert caches[0] == "b''" and set(caches[1:]) == {"b'measured'"}
+
+
+def test_a_damaged_timing_cache_is_replaced(machine, bundle):
+    from edgeflow.targets.tensorrt_bundle import engine_folder
+
+    path = bundle()
+    folder = engine_folder(path, nvidia.find(), "10.3.0")
+    folder.mkdir(parents=True)
+    (folder / "timing.cache").write_bytes(b"garbage")
+    assert build(path)
+    assert (folder / "timing.cache").read_bytes() == b"measured"
+
+
+def test_an_engine_that_this_tensorrt_refuses_is_built_again(machine, bundle):
+    path = bundle()
+    names = [one.name for one in build(path)]
+    (folder,) = (path / "engines").iterdir()
+    file = folder / f"{names[0]}.engine"
+    file.write_bytes(b"of another build of TensorRT")
+    record = json.loads((folder / f"{names[0]}.engine.json").read_text())
+    record |= {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    (folder / f"{names[0]}.engine.json").write_text(json.dumps(record))
+    with pytest.raises(BackendError, match=r"refuses .*: version mismatch; run `edgeflow build` again"):
+        Session(path).run(np.zeros((16, 24, 3), np.uint8))
+    assert [one.found for one in build(path)] == [False, *[True] * (len(names) - 1)]
+    assert check(open_bundle(path)).passed
+
+
+def test_engines_write_what_is_wanted_alone(machine, bundle):
+    """Pictures before rounding, four times the bytes, are written by engines of their own, for checks."""
+    path = bundle("Patchwork")
+    names = {one.name for one in build(path, {"height": 40, "width": 56})}
+    exact = {name for name in names if name.endswith("-exact")}
+    assert exact and {name.removesuffix("-exact") for name in exact} < names
+    for file in path.glob("engines/*/*.engine.json"):
+        written = json.loads(file.read_text())["outputs"]
+        assert any(name.endswith(".exact") for name in written) == file.name.endswith("-exact.engine.json")
+    session = Session(path)
+    session.prepare(40, 56)
+    for graph in session.executor.loaded.values():
+        engine = graph.engine._engine
+        tensors = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
+        assert tensors == {port.tensor for port in (*graph.graph.inputs, *graph.outputs)}
+
+
+def test_what_memory_was_too_short_for_is_remarked(machine, bundle):
+    machine.fault("skipped")
+    built = build(bundle())
+    assert all("1 tactics were skipped for want of memory" in one.remarks[0] for one in built)
+
+
+def test_types_that_differ_are_a_remark(machine, bundle):
+    """In a strongly typed network the graph says the types; an engine that was fused into one node shows few of them."""
+    machine.fault("precision")
+    remarks = [remark for one in build(bundle()) for remark in one.remarks]
+    assert any("no layer says that it writes fp16" in remark for remark in remarks)
+
+
+def test_a_builder_ends_with_the_build_that_started_it(machine, bundle, tmp_path):
+    path = bundle()
+    machine.fault("slow")
+    code = (
+        "import sys; from edgeflow.ir.bundle import open_bundle; from edgeflow.targets import nvidia\n"
+        "from edgeflow.targets.tensorrt_bundle import Site, build_bundle\n"
+        "device = nvidia.Nvidia('a double', '8.7', '12.6', '12.6', False, 4 << 30, 8 << 30)\n"
+        "opened = open_bundle(sys.argv[1])\n"
+        "site = Site(device, '10.3.0', free_bytes=lambda: 1 << 30)\n"
+        "build_bundle(opened, [(plan, {}) for plan in opened.manifest.plans.values()], site)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(path)])
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    child = wait_for(lambda: children.read_text().split())[0]
+    parent.kill()
+    parent.wait()
+    assert wait_for(lambda: not Path(f"/proc/{child}").exists() or "Z" in state_of(child))
+
+
+def wait_for(found, seconds=20.0):
+    """What `found` returns as soon as that is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if result := found():
+            return result
+        time.sleep(0.02)
+    raise AssertionError("it did not come")
+
+
+def state_of(process):
+    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 @pytest.mark.parametrize("version", ["8.6.2", "10.0.1"])
@@ -268,8 +363,15 @@ def plugin_bundle(tmp_path):
     return path
 
 
+def library(path):
+    """A file in the place of a plugin library, as whole as one that was built."""
+    path.write_bytes(b"a library")
+    path.with_name(path.name + ".sha256").write_text(sha256_of(path))
+    return path
+
+
 def test_engines_with_plugins_are_built_again_with_another_library(machine, plugin_bundle, tmp_path):
-    first, second = (tmp_path / f"libedgeflow_plugins-{i}.so" for i in (1, 2))
+    first, second = (library(tmp_path / f"libedgeflow_plugins-{i}-trt10.3.0.so") for i in (1, 2))
     assert [one.found for one in build(plugin_bundle, plugin_library=str(first))] == [False]
     assert [one.found for one in build(plugin_bundle, plugin_library=str(first))] == [True]
     assert [one.found for one in build(plugin_bundle, plugin_library=str(second))] == [False]
@@ -277,12 +379,36 @@ def test_engines_with_plugins_are_built_again_with_another_library(machine, plug
     assert record["plugins"] == second.name
 
 
+def test_bundles_with_the_same_plugins_share_a_process(machine, plugin_bundle, tmp_path):
+    from edgeflow.targets.plugin_registry import load_plugins
+
+    again = shutil.copytree(plugin_bundle, tmp_path / "again.edgeflow")
+    libraries = []
+    for path in (plugin_bundle, again):
+        folder = tmp_path / f"made-{path.name}"
+        folder.mkdir()
+        libraries.append(library(folder / "libedgeflow_plugins-1-trt10.3.0.so"))
+    for one in libraries:
+        load_plugins(str(one), ["EdgeflowDeformConv2d"])
+    assert libraries[0] != libraries[1]
+
+
+@pytest.mark.parametrize("harm", ["cut off", "gone"])
+def test_a_damaged_plugin_library_is_told(machine, tmp_path, harm):
+    from edgeflow.targets.plugin_registry import load_plugins
+
+    damaged = library(tmp_path / "libedgeflow_plugins-1-trt10.3.0.so")
+    damaged.write_bytes(b"a lib") if harm == "cut off" else damaged.unlink()
+    with pytest.raises(BackendError, match="is missing or damaged: run `edgeflow build` again"):
+        load_plugins(str(damaged), ["EdgeflowDeformConv2d"])
+
+
 def test_a_plugin_library_of_another_release_is_told(machine, plugin_bundle, tmp_path):
     machine.fault("plugins")
     with pytest.raises(
         BackendError, match=r"cannot load the plugin library .*; delete it and run `edgeflow build`"
     ):
-        build(plugin_bundle, plugin_library=str(tmp_path / "libedgeflow_plugins-1.so"))
+        build(plugin_bundle, plugin_library=str(library(tmp_path / "libedgeflow_plugins-1-trt10.3.0.so")))
 
 
 @pytest.mark.parametrize(
