@@ -102,8 +102,10 @@ def _differs(bundle: Bundle, report: CheckReport, graph: GraphCheck) -> str:
         if graph.allowed is not None
         else f"{graph.sqnr_db:.1f} dB of signal to error (at least {graph.minimum_sqnr_db:.0f})"
     )
+    size = graph.graph.partition(" of ")[2]
+    at = f", for frames of {size}" if size else ""
     return (
-        f"segment {', '.join(entry.segments)}: {report.library} {report.version} computes something else than the model's "
+        f"segment {', '.join(entry.segments)}{at}: {report.library} {report.version} computes something else than the model's "
         f"own code: {far}; operators that may be the cause: {unusual}; {_CURE}. --no-check writes the bundle all the same"
     )
 

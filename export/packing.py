@@ -26,7 +26,9 @@ from edgeflow.export.share import share
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS, FileEntry, GraphEntry, Manifest, manifest_to_json
+from edgeflow.ir.errors import EdgeflowError, ExportError
 from edgeflow.ir.files import sha256_of
+from edgeflow.ir.golden import sizes_file
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Program, reads, writes
 from edgeflow.ir.route import Assignment
@@ -35,6 +37,9 @@ from edgeflow.targets.plugin_library import SOURCES
 
 GOLDEN_SIZE = (180, 320)
 """(height, width) of golden frames whose size is free; portrait is turned."""
+
+OTHER_SIZES = ((144, 144), (145, 227), (72, 512), (64, 80), (352, 624))
+"""(height, width) of golden frames for graphs that read frames of any size: square, odd, wide, small and large."""
 
 GOLDEN_CALLS = 3
 
@@ -76,6 +81,37 @@ class Packer:
         if not (self.folder / graph.golden).exists():
             with self.watch.part("goldens"):
                 self.add_arrays(graph.golden, make())
+
+    def add_golden_sizes(
+        self,
+        golden: str,
+        kind: str,
+        variant: Variant,
+        makers: Mapping[tuple[int, int], GoldenMaker],
+    ) -> None:
+        """Write a graph's golden vectors at other frame sizes, unless they are there.
+
+        Raises:
+            ExportError: the model cannot run at one of these sizes.
+        """
+        file = sizes_file(golden, kind)
+        if (self.folder / file).exists():
+            return
+        arrays: Arrays = {}
+        with self.watch.part("goldens"):
+            for (height, width), maker in makers.items():
+                try:
+                    made = maker.of(variant)
+                except EdgeflowError:
+                    raise
+                except Exception as error:
+                    segments = ", ".join(part.call.segment for part in variant.links)
+                    raise ExportError(
+                        f"segment {segments}: cannot run on frames of {width}x{height} ({error}): fix the frame's size with "
+                        "--size WIDTHxHEIGHT, or make the segment work at any size"
+                    ) from error
+                arrays |= {f"{height}x{width}/{name}": array for name, array in made.items()}
+        self.add_arrays(file, arrays)
 
     def add_arrays(self, file: str, arrays: Arrays) -> None:
         """Write a compressed npz file."""
@@ -131,20 +167,24 @@ def pack_plan(
     size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
     calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames)
     maker = GoldenMaker(model, program, calls)
+    others = {
+        shape: GoldenMaker(model, program, sample_calls(program.inputs, shape, 2))
+        for shape in _other_sizes(kind)
+    }
     steps: list[Any] = []
     for step in draft.steps:
         if not isinstance(step, StageDraft):
             steps.append(step)
             continue
-        graphs = _pack_stage(packer, planner, program, step, flops, maker)
+        graphs = _pack_stage(packer, planner, program, step, flops, maker, others)
         segments = tuple(call.segment for call in step.calls)
         steps.append(Stage(step.name, step.regions, segments, _merged(graphs), step.otherwise))
     with packer.watch.part("goldens"):
         packer.add_arrays(f"golden/clip-{kind}.npz", golden_clip(model, calls))
     read = {port.value for s in steps if isinstance(s, Stage) for g in s.graphs for port in g.inputs}
     made = {name for s in steps if isinstance(s, Stage) for name, _ in s.otherwise}
-    others = {name for s in steps if not isinstance(s, Stage) for name in _names(s)}
-    used = read | made | others | {spec.name for spec in program.inputs} | set(program.results)
+    beside = {name for s in steps if not isinstance(s, Stage) for name in _names(s)}
+    used = read | made | beside | {spec.name for spec in program.inputs} | set(program.results)
     values = tuple(value for value in program.values if value.name in used)
     done = Plan(
         draft.strategy,
@@ -182,6 +222,7 @@ def _pack_stage(
     stage: StageDraft,
     flops: Mapping[tuple[str, Assignment], int],
     maker: GoldenMaker,
+    others: Mapping[tuple[int, int], GoldenMaker],
 ) -> list[StageGraph]:
     """A stage's graphs: one file for all variants that differ in nothing but shapes."""
     images = {value.name for value in program.values if value.image}
@@ -201,8 +242,23 @@ def _pack_stage(
         graph = planner.price(program, variant, _stage_graph(program, variant, name, total, batches))
         graph = replace(graph, expected=expected.get(variant))
         packer.add_golden(graph, lambda v=variant: maker.of(v))  # type: ignore[misc]
+        if _is_free(graph):
+            packer.add_golden_sizes(graph.golden, program.frame, variant, others)
         made.append(graph)
     return made
+
+
+def _other_sizes(kind: str) -> list[tuple[int, int]]:
+    """(height, width) of `OTHER_SIZES` that a plan of this kind is for: square frames count as landscape."""
+    if kind != "portrait":
+        return list(OTHER_SIZES)
+    return [(width, height) for height, width in OTHER_SIZES if width > height]
+
+
+def _is_free(graph: StageGraph) -> bool:
+    """Whether it reads or makes tensors that follow the frame's size."""
+    shapes = (port.shape for port in (*graph.inputs, *graph.outputs))
+    return any(d in ("height", "width") for shape in shapes for d in shape)
 
 
 def _stage_graph(

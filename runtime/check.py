@@ -21,6 +21,7 @@ from edgeflow.runtime.loading import dims_of
 from edgeflow.runtime.other_processor import judged_elsewhere
 from edgeflow.runtime.rows import Array
 from edgeflow.runtime.session import Session
+from edgeflow.runtime.size_check import check_sizes
 from edgeflow.runtime.trace import Result
 
 
@@ -139,6 +140,8 @@ def check(
         progress(f"{kind} clip")
         exact = _run_all(session, plan, golden)
         del session, loaded  # a small device holds the engines of one session
+        progress(f"{kind} frames of other sizes")
+        graphs |= {found.graph: found for found in check_sizes(bundle, kind, backend)}
         rounded = _run_all(Session(bundle, library=library, threads=threads, prove=False), plan, golden)
         clips.append(_check_clip(kind, plan, golden, exact, rounded, GATES[precision]))
     if backend is None:

@@ -49,7 +49,13 @@ class GraphCheck:
         return small and (self.minimum_sqnr_db is None or self.sqnr_db >= self.minimum_sqnr_db)
 
 
-def check_engine(bundle: Bundle, loaded: LoadedGraph, memory: Memory, dims: Mapping[str, int]) -> GraphCheck:
+def check_engine(
+    bundle: Bundle,
+    loaded: LoadedGraph,
+    memory: Memory,
+    dims: Mapping[str, int],
+    golden: Mapping[str, Array] | None = None,
+) -> GraphCheck:
     """Run an engine on its golden vector's inputs.
 
     Args:
@@ -57,15 +63,18 @@ def check_engine(bundle: Bundle, loaded: LoadedGraph, memory: Memory, dims: Mapp
         loaded: the engine; its images come out exact.
         memory: that it reads and writes.
         dims: of the golden's frame.
+        golden: its arrays; the graph's own if not given.
     """
     graph = loaded.graph
-    with np.load(bundle.path / graph.golden) as golden:
-        inputs = [to_held(golden[f"in.{port.value}"], port.dtype) for port in graph.inputs]
-        wanted = [golden[f"out.{port.tensor}"] for port in loaded.outputs]
-        moves = [float(golden[name]) for name in golden.files if name.startswith("moved.")]
+    if golden is None:
+        with np.load(bundle.path / graph.golden) as stored:
+            golden = dict(stored)
+    inputs = [to_held(golden[f"in.{port.value}"], port.dtype) for port in graph.inputs]
+    wanted = [golden[f"out.{port.tensor}"] for port in loaded.outputs]
+    moves = [float(array) for name, array in golden.items() if name.startswith("moved.")]
     memory.begin_frame()
     outputs = [memory.empty((1, *sizes_of(port.shape, dims)), held(port.dtype)) for port in loaded.outputs]
-    loaded.engine.run([memory.upload(array) for array in inputs], outputs)
+    loaded.run([memory.upload(array) for array in inputs], outputs)
     made = [
         from_held(memory.download(array), port.dtype)
         for array, port in zip(outputs, loaded.outputs, strict=True)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.ir.bfloat16 import held, to_held
-from edgeflow.ir.errors import BackendError, EdgeflowError
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, State, Stitch, Tile
 from edgeflow.ir.route import Choice
@@ -226,7 +225,7 @@ class Executor:
             ]
             frame.spent("gather", graph.graph, start)
             start = self._memory.mark()
-            run_engine(loaded, stage.segments, arrays, [array[first : first + batch] for array in outputs])
+            loaded.run(arrays, [array[first : first + batch] for array in outputs])
             runs.append(frame.spent("engine", graph.graph, start))
             first += batch
         patches = self._patch_share(stage.regions, regions, frame)
@@ -329,26 +328,6 @@ class Executor:
             RegionTrace(p.top, p.left, p.bottom, p.right, {name: choices[name][i] for name in own})
             for i, p in enumerate(patches)
         )
-
-
-def run_engine(
-    loaded: LoadedGraph, segments: Sequence[str], inputs: Sequence[Array], outputs: Sequence[Array]
-) -> None:
-    """Run an engine; what its library says against it becomes one of our errors.
-
-    Raises:
-        BackendError: the library cannot run it on these inputs; names graph and segments.
-    """
-    try:
-        loaded.engine.run(inputs, outputs)
-    except EdgeflowError:
-        raise
-    except Exception as error:
-        shapes = ", ".join("x".join(map(str, array.shape)) for array in inputs)
-        reason = " ".join(str(error).split())[:300]
-        raise BackendError(
-            f"segment {', '.join(segments)}: its engine {loaded.graph.graph} cannot run on inputs of {shapes}: {reason}"
-        ) from error
 
 
 def _patch_shares(grid: TileGrid) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from typing import cast
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.costs import Roofline, load_costs
-from edgeflow.ir.errors import BackendError
+from edgeflow.ir.errors import BackendError, EdgeflowError
 from edgeflow.ir.plan import Plan, Port, StageGraph
 from edgeflow.ir.program import Shape
 from edgeflow.runtime.backends import Backend, Engine, SharedEngine
@@ -34,6 +34,7 @@ class LoadedGraph:
         outputs: as made: images as uint8, or exact.
         engine: shared by the graphs that differ in nothing but shapes.
         costs: milliseconds of a run, per batch size.
+        segments: that it computes.
         arrays: what it writes.
         scratch: what its inputs are gathered into, by position.
     """
@@ -42,8 +43,26 @@ class LoadedGraph:
     outputs: tuple[Port, ...]
     engine: Engine
     costs: Mapping[int, float]
+    segments: tuple[str, ...]
     arrays: list[Array] = field(default_factory=list)
     scratch: dict[int, Array] = field(default_factory=dict)
+
+    def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Run the engine, see `Engine.run`; what its library says against it becomes one of our errors.
+
+        Raises:
+            BackendError: the library cannot run it on these inputs; names graph and segments.
+        """
+        try:
+            self.engine.run(inputs, outputs)
+        except EdgeflowError:
+            raise
+        except Exception as error:
+            shapes = ", ".join("x".join(map(str, array.shape)) for array in inputs)
+            reason = " ".join(str(error).split())[:300]
+            raise BackendError(
+                f"segment {', '.join(self.segments)}: its engine {self.graph.graph} cannot run on inputs of {shapes}: {reason}"
+            ) from error
 
 
 def load_graphs(
@@ -100,7 +119,7 @@ def load_graphs(
             costs = known.get(graph.key, {})
             if set(costs) < set(graph.batches):
                 costs = _estimate(graph, entries[name], dims, roofline)
-            loaded[graph.key] = LoadedGraph(graph, ports, engines[name], costs)
+            loaded[graph.key] = LoadedGraph(graph, ports, engines[name], costs, entries[name].segments)
     return loaded
 
 
@@ -120,7 +139,7 @@ def twins(loaded: Mapping[str, LoadedGraph]) -> dict[str, LoadedGraph]:
         if id(graph.engine) not in engines:
             engines[id(graph.engine)] = cast(SharedEngine, graph.engine).twin(made)
     return {
-        key: LoadedGraph(graph.graph, graph.outputs, engines[id(graph.engine)], graph.costs)
+        key: LoadedGraph(graph.graph, graph.outputs, engines[id(graph.engine)], graph.costs, graph.segments)
         for key, graph in loaded.items()
     }
 

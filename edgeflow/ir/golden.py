@@ -1,4 +1,4 @@
-"""Which elements of an output a golden vector keeps."""
+"""Golden vectors: which elements of an output they keep, and where those of other frame sizes lie."""
 
 from __future__ import annotations
 
@@ -17,3 +17,8 @@ def sampled(array: NDArray[Any]) -> NDArray[Any]:
     if flat.size <= SAMPLES:
         return flat
     return flat[np.linspace(0, flat.size - 1, SAMPLES).astype(np.int64)]
+
+
+def sizes_file(golden: str, kind: str) -> str:
+    """Where a graph's golden vectors at other sizes of a kind of frames lie: `HEIGHTxWIDTH/in.NAME`, `HEIGHTxWIDTH/out.NAME`."""
+    return f"{golden.removesuffix('.npz')}-{kind}-sizes.npz"

@@ -135,3 +135,53 @@ def test_what_a_library_says_against_a_run_names_graph_and_segment(tmp_path):
         match=r"segment part: its engine part-\w+ cannot run on inputs of 1x16x24x3: Non-zero status code returned",
     ):
         session(np.zeros((16, 24, 3), np.uint8))
+
+
+class Free(RoutedModule):
+    """A picture by one function, of frames of any size."""
+
+    inputs = (Image("frame"),)
+    outputs = (Image("out"),)
+
+    def __init__(self, function):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, 1, 1)
+        self.function = function
+
+    def flow(self, f, frame):
+        return f.call(self.part, frame)
+
+    def part(self, x):
+        return self.function(self.conv(x))
+
+
+def test_graphs_of_any_size_are_compared_at_sizes_of_unlike_shape(tmp_path):
+    model = Free(lambda x: x * torch.arange(x.shape[3]) / x.shape[3]).eval()
+    made = compile_model(model, load("cpu"), tmp_path / "b.edgeflow", reference={})
+    found = {graph.graph.partition(" of ")[2] for graph in check(open_bundle(made.path)).graphs}
+    landscape, portrait = (
+        {"144x144", "227x145", "512x72", "80x64", "624x352"},
+        {"145x227", "72x512", "64x80", "352x624"},
+    )
+    assert found == landscape | portrait | {""}
+
+
+def test_what_is_wrong_at_another_size_is_refused(tmp_path):
+    """As adaptive pooling is, whose windows torch's exporter takes from its own example frame."""
+    model = Free(
+        lambda x: torch.nn.functional.interpolate(torch.nn.functional.adaptive_avg_pool2d(x, 5), x.shape[2:])
+    ).eval()
+    with pytest.raises(
+        ExportError, match=r"segment part.*fix the frame's size|for frames of \d+x\d+|cannot run on"
+    ):
+        compile_model(model, load("cpu"), tmp_path / "b.edgeflow", reference={})
+
+
+def test_a_model_that_cannot_take_a_size_says_which(tmp_path):
+    def picky(x):
+        return torch.nn.functional.pad(x, (70, 70, 0, 0), mode="reflect")[..., 70:-70]
+
+    with pytest.raises(
+        ExportError, match=r"segment part: (cannot run on frames of \d+x\d+|was traced for a frame's width)"
+    ):
+        compile_model(Free(picky).eval(), load("cpu"), tmp_path / "b.edgeflow", reference={})
