@@ -6,12 +6,14 @@ python benchmarks/tables.py
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from records import RESULTS
+
+from edgeflow.runtime.instructions import in_words
 
 Record = dict[str, Any]
 Column = tuple[str, Callable[[Record], str]]
@@ -407,12 +409,18 @@ def _table(records: Sequence[Record], columns: Sequence[Column]) -> str:
 
 def _machines(records: Sequence[Record]) -> str:
     found = {
-        f"{r['machine']['cpu']}, {r['machine']['threads']} threads; "
+        f"{_processor(r['machine'])}, {r['machine']['threads']} threads; "
         + ", ".join(f"{k} {v}" for k, v in r["versions"].items() if k in ("onnxruntime", "openvino", "torch"))
         + f"; {r['date']}"
         for r in records
     }
     return "Measured on: " + "; ".join(sorted(found)) + ".\n"
+
+
+def _processor(machine: Mapping[str, Any]) -> str:
+    """Its name, and its instruction sets where the record names them: those before December 2026 do not."""
+    sets = machine.get("instructions")
+    return f"{machine['cpu']} ({in_words(sets)})" if sets else str(machine["cpu"])
 
 
 if __name__ == "__main__":

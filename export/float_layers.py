@@ -90,6 +90,7 @@ def _switched(source: Ranged, scheme: Scheme) -> _Switched:
         QuantizeBias=False,
         QDQKeepRemovableActivations=True,
     )
+    weights = _beside_moved(graph, source.graph)
     makers = {name: node for node in graph.graph.node for name in node.output}
     results = {info.name for info in graph.graph.output}
     flags: dict[str, str] = {}
@@ -101,7 +102,8 @@ def _switched(source: Ranged, scheme: Scheme) -> _Switched:
             tensor = read if read in results else exact
             flags[tensor] = f"{tensor}/is_quantised"
             node.output[0] = f"{read}/int8"
-            nodes.append(make_node("Where", [flags[tensor], node.output[0], exact], [read]))
+            whole = weights.get(exact, exact)
+            nodes.append(make_node("Where", [flags[tensor], node.output[0], whole], [read]))
     ordered = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
     del graph.graph.node[:]
     graph.graph.node.extend(ordered)
@@ -109,6 +111,16 @@ def _switched(source: Ranged, scheme: Scheme) -> _Switched:
         make_tensor_value_info(flag, onnx.TensorProto.BOOL, []) for flag in flags.values()
     )
     return _Switched(graph, flags)
+
+
+def _beside_moved(graph: onnx.ModelProto, exact: onnx.ModelProto) -> dict[str, str]:
+    """Put the exact constants beside those that quantising moved; their names there, by name."""
+    names = {}
+    for tensor in exact.graph.initializer:
+        copy = graph.graph.initializer.add()
+        copy.CopyFrom(tensor)
+        copy.name = names[tensor.name] = f"{tensor.name}/exact"
+    return names
 
 
 def _touched(graph: onnx.ModelProto, layer: str, scheme: Scheme) -> set[str]:

@@ -21,6 +21,7 @@ from edgeflow.runtime.backends import INSTALL, open_backend
 from edgeflow.runtime.check import check, golden_clip
 from edgeflow.runtime.device import cpu_name
 from edgeflow.runtime.engine_check import golden_size
+from edgeflow.runtime.instructions import in_words, instruction_sets
 from edgeflow.runtime.keep import keep_models
 from edgeflow.runtime.loading import dims_of
 from edgeflow.runtime.profile import profile
@@ -170,7 +171,11 @@ def _compile_openvino(bundle: Bundle, asked: _Asked, progress: Callable[[str, in
         shutil.rmtree(folder, ignore_errors=True)
     start = perf_counter()
     kept = keep_models(bundle, folder, asked.size, lambda done, total: progress("compile", done, total))
-    device = {"name": cpu_name(), "openvino": OpenVinoBackend.build}
+    device = {
+        "name": cpu_name(),
+        "instructions": in_words(instruction_sets()),
+        "openvino": OpenVinoBackend.build,
+    }
     return _Finished(device, str(folder), tuple(map(asdict, kept)), perf_counter() - start)
 
 

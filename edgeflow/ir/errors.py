@@ -6,7 +6,8 @@
     ├── BundleError     a bundle on disk cannot be read or written
     ├── TargetError     an unknown or unusable target
     ├── BackendError    an engine library is missing or refused an engine
-    │   └── NotBuiltError   an engine that `edgeflow build` makes on the device is not there
+    │   ├── NotBuiltError   an engine that `edgeflow build` makes on the device is not there
+    │   └── PrecisionError  it would compute an engine at another precision than was asked for
     ├── InputError      a frame, clip or argument the runtime cannot take
     ├── VideoError      a video that cannot be read or written
     └── TrainError      data or a checkpoint that training cannot use
@@ -41,6 +42,10 @@ class BackendError(EdgeflowError, RuntimeError):
 
 class NotBuiltError(BackendError):
     """An engine is not there that `edgeflow build` makes on the device."""
+
+
+class PrecisionError(BackendError):
+    """An engine library would compute an engine at another precision than was asked for."""
 
 
 class InputError(EdgeflowError, ValueError):

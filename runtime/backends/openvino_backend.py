@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import openvino as ov
 
-from edgeflow.ir.errors import BackendError, EdgeflowError
+from edgeflow.ir.errors import BackendError, EdgeflowError, PrecisionError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, GraphFile, OperatorTime
 from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
@@ -193,7 +193,7 @@ def _built(compiled: Any, precision: str, device: str, name: str) -> frozenset[s
     On a CPU that lacks a precision the library takes another one and says nothing.
 
     Raises:
-        BackendError: it took another one.
+        PrecisionError: it took another one.
     """
     hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
     if device != "CPU" and hint == _hint(precision, device):
@@ -204,7 +204,7 @@ def _built(compiled: Any, precision: str, device: str, name: str) -> frozenset[s
     )
     other = found - _BUILT[precision] - {"f32"}
     if hint != _hint(precision, device) or other or (found and not found & _BUILT[precision]):
-        raise BackendError(
+        raise PrecisionError(
             f"OpenVINO built {name} at {', '.join(sorted(found)) or hint} instead of {precision}, which this "
             "CPU or graph does not allow: export with another --precision, or run it on another machine"
         )

@@ -79,8 +79,11 @@ def test_where_the_processor_lacks_bf16_it_stays_what_was_asked_for(tmp_path, mo
     monkeypatch.setattr(pays, "LEAST_GAIN", 1e6)
     path = tmp_path / "u.edgeflow"
     compile_model(Uneven().eval(), load("openvino-cpu").at("bf16"), path, reference={})
-    (entry,) = open_bundle(path).manifest.graphs.values()
+    manifest = open_bundle(path).manifest
+    (entry,) = manifest.graphs.values()
     assert entry.precision == "bf16" and not entry.note
+    assert manifest.provenance["compared"]["compared"] is False
+    assert "instead of bf16" in manifest.provenance["compared"]["why"]
 
 
 def test_a_bundle_of_both_runs(tmp_path, monkeypatch):

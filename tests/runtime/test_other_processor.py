@@ -7,15 +7,19 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from bright_model import Bright
 from older_processors import capped_at_avx2, emulated_haswell, needs_qemu
+from typer.testing import CliRunner
 
+from edgeflow.cli.main import app
 from edgeflow.export import qdq
 from edgeflow.export.compile import compile_model
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.sqnr import sqnr_db
 from edgeflow.runtime import Session, open_bundle
+from edgeflow.runtime.backends.onnxruntime_int8 import PAIRS_FIT
 from edgeflow.runtime.check import check
 from edgeflow.runtime.instructions import instruction_sets
 from edgeflow.targets import load
@@ -114,7 +118,18 @@ def test_check_says_so_and_reports_instead_of_refusing(elsewhere, cache):
     report = check(open_bundle(path))
     assert report.passed and report.judged_on == " ".join(ELSEWHERE)
     assert report.instructions == instruction_sets()
+    said = CliRunner().invoke(app, ["check", str(path)])
+    assert said.exit_code == 0
+    here = " ".join(instruction_sets())
+    sentence = f"judged on avx2 avx512f amx_int8; this processor ({here}) is of another kind"
+    assert sentence in said.stdout.replace("\n", " ")
+    assert "avx2 avx512f amx_int8" in CliRunner().invoke(app, ["inspect", str(path)]).stdout
     assert not check(spoiled(path)).passed
+
+
+def test_exported_graphs_need_no_slower_sums(exported):
+    (path,) = (exported["fitting"] / "graphs").glob("*.onnx")
+    assert PAIRS_FIT in {entry.key for entry in onnx.load(path, load_external_data=False).metadata_props}
 
 
 def test_openvino_at_avx2_computes_what_it_does_here(exported, elsewhere, tmp_path):
