@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 import edgeflow
+from edgeflow.export.digest import model_digest
 from edgeflow.export.gate import judge
 from edgeflow.export.graph_cache import GraphCache
 from edgeflow.export.known_bad import with_other_forms
-from edgeflow.export.lowering import Lowering, Progress, model_digest
+from edgeflow.export.lowering import Lowering, Progress
 from edgeflow.export.mix import Mix
 from edgeflow.export.packing import Packer, pack_plan
 from edgeflow.export.pays import bf16_where_it_pays
