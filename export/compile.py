@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 
 import edgeflow
+from edgeflow.export.digest import model_digest
 from edgeflow.export.gate import judge
 from edgeflow.export.graph_cache import GraphCache
 from edgeflow.export.known_bad import with_other_forms
-from edgeflow.export.lowering import Lowering, Progress, model_digest
+from edgeflow.export.lowering import Lowering, Progress
 from edgeflow.export.mix import Mix
 from edgeflow.export.packing import Packer, pack_plan
 from edgeflow.export.pays import bf16_where_it_pays
@@ -69,6 +70,7 @@ def compile_model(
     mix: Mix | None = None,
     overwrite: bool = False,
     compare: bool = True,
+    goldens: bool = True,
     progress: Progress = lambda what, done, total: None,
 ) -> Compiled:
     """Compile a routed model into a bundle.
@@ -90,6 +92,8 @@ def compile_model(
         mix: the routes that `auto` plans for, if not those of the frames.
         overwrite: whether a bundle that was built or measured on a device may be replaced.
         compare: refuse what the target's library computes otherwise than the model; see `edgeflow.export.gate`.
+        goldens: write what the model makes of samples, and refuse segments that are no functions of their inputs; without it
+            nothing can be compared.
         progress: told of every step.
 
     Raises:
@@ -125,13 +129,13 @@ def compile_model(
     with watch.part("plan"):
         drafts = {kind: planner.draft(program, strategy) for kind, program in programs.items()}
     with folder_written_whole(output) as folder, watch.part("write"):
-        packer = Packer(folder, watch)
+        packer = Packer(folder, watch, goldens)
         plans = {
             kind: pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
         }
         provenance = _provenance(strategy) | {"decisions": planner.decisions}
         _finish(packer, plans, dict(reference), target, provenance, quantise, progress)
-        if compare:
+        if compare and goldens:
             progress("compare", lowering.total, lowering.total)
             with watch.part("compare"):
                 verdict = judge(Bundle(folder, packer.manifest))

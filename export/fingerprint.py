@@ -176,11 +176,12 @@ def _versions() -> str:
     """What lowers segments: libraries, this package's own code, and settings of the process."""
     libraries = (torch.__version__, onnx.__version__, onnxscript.__version__, onnx_ir.__version__)
     settings = (torch.get_default_dtype(), torch.are_deterministic_algorithms_enabled())
-    return f"{libraries} {np.__version__} {sys.version} {settings} {_own_code()}"
+    return f"{libraries} {np.__version__} {sys.version} {settings} {own_code()}"
 
 
 @lru_cache(maxsize=1)
-def _own_code() -> str:
+def own_code() -> str:
+    """Hash of the code that lowers segments."""
     package = Path(__file__).parent.parent
     digest = hashlib.sha256()
     for folder in _CODE:

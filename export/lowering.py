@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,9 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import torch
 
-import edgeflow
 from edgeflow.export.graph_cache import GraphCache
 from edgeflow.export.lower import lower
 from edgeflow.export.plan import Link, plan
@@ -142,24 +139,3 @@ def _interface(program: Program, part: Link) -> tuple[Any, ...]:
     chosen = [(k, values[v]) for k, v in part.call.axes]
     frame = program.frame if free else ""
     return part.call.segment, shapes, part.call.regions == FRAME, chosen, part.call.constants, frame
-
-
-def model_digest(model: RoutedModule) -> str:
-    """Hash of a model's weights, settings and source, and of the versions that lower it."""
-    digest = hashlib.sha256(f"{edgeflow.__version__} {torch.__version__} {onnx.__version__}".encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    for name, module in model.named_modules():
-        plain = {k: v for k, v in vars(module).items() if isinstance(v, bool | int | float | str | tuple)}
-        digest.update(f"{name} {type(module).__qualname__} {sorted(plain.items())}".encode())
-    for source in sorted({_source(type(module)) for module in model.modules()}):
-        digest.update(source.encode())
-    return digest.hexdigest()
-
-
-def _source(module: type) -> str:
-    """The file a class comes from; nothing for one typed into an interpreter."""
-    try:
-        return Path(inspect.getfile(module)).read_text()
-    except (OSError, TypeError):
-        return ""

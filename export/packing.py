@@ -46,10 +46,19 @@ GOLDEN_CALLS = 3
 
 @dataclass
 class Packer:
-    """Writes graphs, goldens, weights and the manifest into a bundle's folder."""
+    """Writes graphs, goldens, weights and the manifest into a bundle's folder.
+
+    Attributes:
+        folder: of the bundle.
+        watch: of what is written.
+        goldens: whether the bundle gets golden vectors.
+        weights: of all graphs.
+        graphs: that were written, by their ids.
+    """
 
     folder: Path
     watch: Stopwatch
+    goldens: bool = True
     weights: WeightFile = field(default_factory=lambda: WeightFile(Path(WEIGHTS).name))
     graphs: dict[str, GraphEntry] = field(default_factory=dict)
 
@@ -78,7 +87,7 @@ class Packer:
 
     def add_golden(self, graph: StageGraph, make: Callable[[], Arrays]) -> None:
         """Write a graph's golden vectors unless they are there."""
-        if not (self.folder / graph.golden).exists():
+        if self.goldens and not (self.folder / graph.golden).exists():
             with self.watch.part("goldens"):
                 self.add_arrays(graph.golden, make())
 
@@ -179,8 +188,9 @@ def pack_plan(
         graphs = _pack_stage(packer, planner, program, step, flops, maker, others)
         segments = tuple(call.segment for call in step.calls)
         steps.append(Stage(step.name, step.regions, segments, _merged(graphs), step.otherwise))
-    with packer.watch.part("goldens"):
-        packer.add_arrays(f"golden/clip-{kind}.npz", golden_clip(model, calls))
+    if packer.goldens:
+        with packer.watch.part("goldens"):
+            packer.add_arrays(f"golden/clip-{kind}.npz", golden_clip(model, calls))
     read = {port.value for s in steps if isinstance(s, Stage) for g in s.graphs for port in g.inputs}
     made = {name for s in steps if isinstance(s, Stage) for name, _ in s.otherwise}
     beside = {name for s in steps if not isinstance(s, Stage) for name in _names(s)}

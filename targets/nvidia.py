@@ -104,7 +104,7 @@ def jetpack_of(l4t: str) -> str:
 def power_mode(text: str) -> str:
     r"""The mode in what `nvpmodel -q` prints.
 
-    >>> power_mode("NV Power Mode: MAXN\\n0\\n")
+    >>> power_mode("NV Power Mode: MAXN\n0\n")
     'MAXN'
     """
     found = re.search(r"Power Mode:\s*(\S+)", text)

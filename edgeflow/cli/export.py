@@ -19,7 +19,7 @@ from edgeflow.cli.expected import expect, print_expected
 from edgeflow.cli.reference import find_model
 from edgeflow.cli.remarks import print_remarks
 from edgeflow.cli.supported import print_support
-from edgeflow.ir.bundle import open_bundle
+from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputError
 from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import Target, load
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 MIX_FRAMES = 16
 """Frames of the clip whose routes are counted."""
+
+
+MEASURED = ("int8", "bf16")
+"""Precisions whose engines are chosen by what they make of golden vectors."""
 
 
 class DeformConv(str, Enum):
@@ -167,13 +171,14 @@ def export(
                 sizes=sizes,
                 frames=frames,
                 overwrite=overwrite,
-                compare=compare and not dry_run,
+                compare=compare,
+                goldens=not dry_run or wanted.precision in MEASURED,
                 progress=lambda what, done, total: bar.update(
                     task, description=what, completed=done, total=total
                 ),
             )
         if dry_run:
-            expected = expect(open_bundle(written), wanted, sizes[0] if sizes else None)
+            expected = expect(Bundle(written, compiled.manifest), wanted, sizes[0] if sizes else None)
             print_json(expected.to_json()) if json else print_expected(expected)
             return
     _report(compiled, perf_counter() - start, _route_mix(output, frames), json)

@@ -39,7 +39,8 @@ def wait_for(condition, seconds: float = 120) -> None:
 
 def test_an_interrupted_export_goes_on(tmp_path):
     (tmp_path / "tiny.py").write_text(TINY)
-    command = edgeflow("export", "tiny.py:build", "-o", "x.edgeflow", "--plan", "routes", "--json")
+    size = ("--size", "160x96")  # one kind of frames is enough, and small ones
+    command = edgeflow("export", "tiny.py:build", "-o", "x.edgeflow", "--plan", "routes", *size, "--json")
     started = subprocess.Popen(
         command,
         cwd=tmp_path,

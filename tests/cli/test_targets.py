@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
 MODEL = "tests/plugin_model.py:Deforming"
 PLUGINS = {"EdgeflowAdaBD", "EdgeflowCostVolume", "EdgeflowDeformConv2d"}
@@ -52,8 +53,32 @@ def test_a_dry_run_shows_what_would_be_made_and_makes_nothing(edgeflow, tmp_path
     assert {gap["operator"] for gap in shown["support"]["gaps"]} == PLUGINS
     text = edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out, "--dry-run")
     assert (
-        "very roughly" in text.out and "not measured" in text.out and "TensorRT 10.3, 10.16, 11.4" in text.out
+        "very roughly" in text.out and "not measured" in text.out and "TensorRT 10.3, 10.7, 10.16, 11.4" in text.out
     )
+
+
+def test_a_dry_run_says_what_the_export_makes(edgeflow, tmp_path):
+    from edgeflow.cli.expected import expect
+    from edgeflow.runtime import open_bundle
+    from edgeflow.targets import load
+
+    out = tmp_path / "mine.edgeflow"
+    torch.manual_seed(0)
+    dry = json.loads(edgeflow("export", MODEL, "-o", out, "--dry-run", "--json").out)
+    torch.manual_seed(0)
+    assert edgeflow("export", MODEL, "-o", out).code == 0
+    assert dry == json.loads(json.dumps(expect(open_bundle(out), load("cpu"), None).to_json()))
+
+
+def test_a_dry_run_makes_golden_vectors_only_where_engines_are_chosen_by_them(edgeflow, tmp_path, monkeypatch):
+    from edgeflow.export.golden import GoldenMaker
+
+    made = []
+    of = GoldenMaker.of
+    monkeypatch.setattr(GoldenMaker, "of", lambda maker, variant: made.append(variant) or of(maker, variant))
+    command = ("export", MODEL, "--target", "openvino-cpu", "-o", tmp_path / "x.edgeflow", "--dry-run")
+    assert edgeflow(*command).code == 0 and not made
+    assert edgeflow(*command, "--precision", "bf16").code == 0 and made
 
 
 @pytest.mark.parametrize(("form", "held"), [("plugin", PLUGINS), ("standard", {"GridSample", "MatMul"})])

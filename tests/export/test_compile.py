@@ -180,8 +180,8 @@ def test_a_failed_export_leaves_the_old_bundle(tmp_path):
     compile_model(small("Frames"), load("cpu"), output, reference={})
     before = graph_bytes(output)
     broken = small("Frames", seed=1)
-    broken.head.weight.data[0] = float("nan")
-    with pytest.raises(ExportError, match="values that are not finite in classify: check its weights"):
+    broken.head.weight.data[0] = 3e38
+    with pytest.raises(ExportError, match=r"not finite in classify \(NaN or infinity\): check its weights"):
         compile_model(broken, load("cpu"), output, reference={})
     assert graph_bytes(output) == before
     with pytest.raises(ExportError, match="unknown plan 'magic'"):
