@@ -25,7 +25,6 @@ from edgeflow.runtime.session import Session, declared_size
 from edgeflow.runtime.trace import Trace
 from edgeflow.runtime.waterfall import Waterfall
 
-
 PAUSE_S = 10.0
 """Seconds without frames, of which the first frame after them is measured."""
 
