@@ -27,6 +27,7 @@ from edgeflow.export.packing import Packer, pack_plan
 from edgeflow.export.pays import bf16_where_it_pays
 from edgeflow.export.planner import Planner
 from edgeflow.export.precision import at_bf16
+from edgeflow.export.seams import seam_remarks
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.support import supported
 from edgeflow.export.typed import at_half
@@ -44,6 +45,7 @@ from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Program
 from edgeflow.ir.replacing import check_replaceable
 from edgeflow.runtime.instructions import instruction_sets
+from edgeflow.runtime.static import dearest_route
 from edgeflow.targets import Target
 
 
@@ -133,7 +135,9 @@ def compile_model(
         plans = {
             kind: pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
         }
-        provenance = _provenance(strategy) | {"decisions": planner.decisions}
+        with watch.part("compare"):
+            remarks = _remarks(model, programs, plans)
+        provenance = _provenance(strategy) | {"decisions": planner.decisions, "remarks": remarks}
         _finish(packer, plans, dict(reference), target, provenance, quantise, progress)
         if compare and goldens:
             progress("compare", lowering.total, lowering.total)
@@ -147,6 +151,16 @@ def compile_model(
     shutil.rmtree(partial, ignore_errors=True)
     made = lowering.total - lowering.resumed
     return Compiled(output, packer.manifest, packer.weights.unique_bytes, made, lowering.resumed)
+
+
+def _remarks(model: RoutedModule, programs: Mapping[str, Program], plans: Mapping[str, Plan]) -> list[str]:
+    """What is to be said of how the model tiles."""
+    kind = next(iter(programs))
+    return seam_remarks(model, programs[kind], dearest_route(plans[kind], TYPICAL_SIZE))
+
+
+TYPICAL_SIZE = (720, 1280)
+"""(height, width) of frames of free size for which the dearest route is looked for."""
 
 
 def _finish(

@@ -101,7 +101,12 @@ def lower(
     where = f"segment {call.segment}" + (f" ({describe(link.variant)})" if link.variant else "")
     portrait = program.frame == "portrait"
     exported = to_onnx(module, tensors, dynamic, names, where, deform_conv, cache, portrait)
-    lowered = _clean(run_passes(exported, rewrites, where))
+    try:
+        lowered = _clean(run_passes(exported, rewrites, where))
+    except ExportError:
+        raise
+    except Exception as error:
+        raise ExportError(f"{where}: its graph is not sound: {_reason(error)}") from error
     _refuse_misread(lowered, where)
     return lowered
 

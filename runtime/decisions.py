@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.ir.errors import InputError
+from edgeflow.ir.errors import BackendError, InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Decision, Route
 from edgeflow.ir.route import Axis
@@ -90,19 +90,35 @@ class Decisions:
         measured = value(decision.scores) if decision.scores and self._reads(decision) else None
         if isinstance(rule, HostRule):
             number = None if measured is None else float(self._memory.download(measured.row(0)).ravel()[0])
+            _check_finite(number or 0.0, variable.name)
             return np.array([rule.choose(self._context, variable, number)])
         assert measured is not None
         if decision.pooled:
             scores = pool_map(self._memory.download(measured.row(0)), self._grids[regions])
+            _check_finite(scores, variable.name)
             return rule.decide(scores if order is None else scores[order], variable.axis)
         count = len(self._grids[regions]) if regions in self._grids else 1
         scores = np.stack([self._memory.download(measured.row(i)) for i in range(count)])
+        _check_finite(scores, variable.name)
         return rule.decide(scores.reshape(len(scores), -1), variable.axis)
 
     def _reads(self, decision: Decision) -> bool:
         """Whether a decision reads its scores: a rule that reads none may have come with a measure."""
         rule = self._rules.get(decision.variable.name, decision.rule)
         return not isinstance(rule, HostRule) or rule.measures
+
+
+def _check_finite(scores: NDArray[np.float32] | float, variable: str) -> None:
+    """Refuse to decide by what is no number.
+
+    Raises:
+        BackendError: scores are NaN or infinite.
+    """
+    if not np.isfinite(scores).all():
+        raise BackendError(
+            f"the scores of {variable} are not finite in this frame, so no route can be chosen: check the frame, the weights "
+            "and the engines' precision (`edgeflow check`)"
+        )
 
 
 def in_order(plan: Plan, policy: Policy) -> bool:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.ir.bfloat16 import held, to_held
+from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, State, Stitch, Tile
 from edgeflow.ir.route import Choice
@@ -126,6 +127,8 @@ class Executor:
                     self._sample(step, frame)
         self._write_states(frame)
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
+        for spec, output in zip(self.plan.outputs, outputs, strict=True):
+            _check_finite(spec.name, output)
         self._decisions.advance(frame.routes)
         self._memory.wait()
         total = (perf_counter() - start) * 1e3
@@ -327,6 +330,19 @@ class Executor:
         return tuple(
             RegionTrace(p.top, p.left, p.bottom, p.right, {name: choices[name][i] for name in own})
             for i, p in enumerate(patches)
+        )
+
+
+def _check_finite(name: str, output: Array) -> None:
+    """Refuse an output that holds what is no number; pictures in bytes cannot.
+
+    Raises:
+        BackendError: it holds NaN or infinity.
+    """
+    if output.dtype.kind == "f" and not np.isfinite(output).all():
+        raise BackendError(
+            f"the output {name} is not finite in this frame: check the frame, the weights and the engines' precision "
+            "(`edgeflow check`)"
         )
 
 

@@ -316,6 +316,7 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
         "route_mix": mix,
         "support": manifest.provenance.get("support"),
         "compared": manifest.provenance["compared"],
+        "remarks": manifest.provenance["remarks"],
     }
     if json:
         print_json(made)
@@ -333,6 +334,8 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
         print_remarks(manifest.graphs, "  ")
     if found := manifest.provenance.get("support"):
         print_support(found)
+    for remark in manifest.provenance["remarks"]:
+        out.print(remark, soft_wrap=True)
     out.print(_compared(manifest.provenance["compared"], manifest.provenance["seconds"]), soft_wrap=True)
     if mix:
         out.print("routes on the clip: " + ", ".join(f"{r}: {s:.0%}" for r, s in mix.items()), soft_wrap=True)

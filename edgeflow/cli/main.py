@@ -71,6 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         name = f" {error.filename}" if error.filename else ""
         _fail(f"cannot use{name}: {error.strerror or error}; check the path and the space left", debug)
+    except Exception as error:  # ours to mend, but nobody should have to read a traceback
+        _fail(
+            f"{type(error).__name__}: {error} (a fault of edgeflow: --debug shows where, please report it)",
+            debug,
+        )
 
 
 def _fail(message: str, debug: bool) -> None:
