@@ -6,6 +6,7 @@ The flow runs eagerly on a picture of two tiles beside each other: once as it ti
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import lcm
 from typing import Any
 
 from edgeflow.export.golden import to_tensor
@@ -53,7 +54,7 @@ def _remarks(
             f"tiles begin at multiples of {tiling.multiple} pixels as f.tile says, but their segments work on a grid of {grid}: "
             "off it they compute something else than on the whole frame"
         )
-    worst = _difference(model, program, tiling, route)
+    worst = _difference(model, program, tiling, route, grid)
     if worst > VISIBLE:
         yield (
             f"tiles of {tiling.size} pixels with a halo of {tiling.halo} differ from the whole frame by up to "
@@ -62,11 +63,14 @@ def _remarks(
         )
 
 
-def _difference(model: RoutedModule, program: Program, tiling: Tile, route: Mapping[str, Choice]) -> float:
+def _difference(
+    model: RoutedModule, program: Program, tiling: Tile, route: Mapping[str, Choice], grid: int
+) -> float:
     """Largest difference between tiles and the whole frame, of pictures in [0, 1]; 0 where they cannot be compared."""
     if not all(isinstance(spec, Image) for spec in (*program.inputs, *program.outputs)):
         return 0.0
-    step = (tiling.size - 2 * tiling.halo) // tiling.multiple * tiling.multiple
+    unit = lcm(tiling.multiple, grid)
+    step = max((tiling.size - 2 * tiling.halo) // unit, 1) * unit
     shape = (tiling.size, tiling.size + step)  # two tiles that share no more than they must
     frames = [to_tensor(moving_picture(*shape, time)) for time in range(len(program.inputs))]
     try:

@@ -9,12 +9,8 @@
     engines/KEY/       engines that `edgeflow build` made on a device
     plugins/           sources of the TensorRT plugins, where a graph has plugin nodes
 
-Schema versions: 1.0 (2026-11): the first. 1.1 (2026-11): FLOPs, batch sizes and goldens belong to a plan's graphs,
-since variants share a graph that differs in nothing but shapes; a graph's `precision`, `sqnr_db` and
-`note`. 1.2 (2026-11): a target's `versions`, facts and `since`; engines at `fp16`; ports of `bfloat16`; a graph's
-`plugins`, `kernel` and `float_layers`; engines that were built on a device. 1.3 (2026-11):
-`expected` of a stage's graph. 1.4 (2026-11): tiles at multiples. 1.5 (2026-11): a graph's `other` form and `probes`. A reader takes its own minor version and
-older ones of the same major version.
+What each schema version brought stands in docs/bundle.md. A reader takes its own minor version and older ones of the same major
+version.
 """
 
 from __future__ import annotations

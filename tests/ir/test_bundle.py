@@ -82,11 +82,11 @@ def test_a_manifest_of_something_else(bundle, text):
     refused(bundle, r"manifest\.json is not an edgeflow manifest; export the bundle again")
 
 
-@pytest.mark.parametrize("version", [[1, 5], [2, 0], [0, 9]])
+@pytest.mark.parametrize("version", [[1, 6], [2, 0], [0, 9]])
 def test_another_schema(bundle, version):
     rewrite(bundle, lambda data: data.update(schema_version=version))
     number = ".".join(map(str, version))
-    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.4: update edgeflow, or export")
+    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.5: update edgeflow, or export")
 
 
 def test_a_bundle_without_kernels_and_float_layers_is_read(bundle):
@@ -266,3 +266,12 @@ def test_a_bundle_of_the_previous_schema_is_read(bundle):
 
     rewrite(bundle, as_in_1_0)
     assert open_bundle(bundle).manifest.plans == wanted
+
+
+def test_the_documented_history_ends_with_todays_schema():
+    from edgeflow.ir.bundle import SCHEMA
+
+    text = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text()
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| 1.")]
+    assert rows == [f"1.{minor}" for minor in range(SCHEMA[1] + 1)]
+    assert f"Schema {SCHEMA[0]}.{SCHEMA[1]}." in text
