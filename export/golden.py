@@ -6,7 +6,7 @@ With them an engine can be checked on a device that has no torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -46,18 +46,19 @@ class GoldenMaker:
         model: whose segments are run.
         program: its program.
         samples: inputs of two successive calls.
+        checked: variants of segments that were found to be functions of their regions; programs share them.
     """
 
     model: RoutedModule
     program: Program
     samples: Sequence[Sequence[NDArray[Any]]]
+    checked: set[Hashable] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self._memory = Memory()
         self._last, self._now = ([to_tensor(array) for array in call] for call in self.samples[:2])
         self._states: dict[str, torch.Tensor] | None = None
         self._runs: dict[Assignment, dict[str, EagerValue]] = {}
-        self._checked: set[Any] = set()
 
     @torch.no_grad()
     def of(self, variant: Variant) -> Arrays:
@@ -107,13 +108,14 @@ class GoldenMaker:
 
     def _checked_run(self, part: Link, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """What a segment makes; one that is no function of its region alone is refused, each variant once."""
-        if _what(part) in self._checked:
+        what = (_what(part), tuple(tensor.shape for tensor in inputs))
+        if what in self.checked:
             return self._plain_run(part, inputs)
         run = caller(self.model, part)
         made = check_steady(run, self.model, inputs, f"segment {part.call.segment}")
         if part.call.regions != FRAME:
             check_apart(run, inputs, f"segment {part.call.segment}")
-        self._checked.add(_what(part))
+        self.checked.add(what)
         return made
 
     def _plain_run(self, part: Link, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Packer:
         goldens: whether the bundle gets golden vectors.
         weights: of all graphs.
         graphs: that were written, by their ids.
+        checked: variants of segments that were found to be functions of their regions.
     """
 
     folder: Path
@@ -61,6 +62,7 @@ class Packer:
     goldens: bool = True
     weights: WeightFile = field(default_factory=lambda: WeightFile(Path(WEIGHTS).name))
     graphs: dict[str, GraphEntry] = field(default_factory=dict)
+    checked: set[Hashable] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         (self.folder / "graphs").mkdir()
@@ -104,7 +106,7 @@ class Packer:
             ExportError: the model cannot run at one of these sizes.
         """
         file = sizes_file(golden, kind)
-        if (self.folder / file).exists():
+        if not self.goldens or (self.folder / file).exists():
             return
         arrays: Arrays = {}
         with self.watch.part("goldens"):
@@ -175,9 +177,9 @@ def pack_plan(
     flops = call_flops(model, program)
     size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
     calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames)
-    maker = GoldenMaker(model, program, calls)
+    maker = GoldenMaker(model, program, calls, packer.checked)
     others = {
-        shape: GoldenMaker(model, program, sample_calls(program.inputs, shape, 2))
+        shape: GoldenMaker(model, program, sample_calls(program.inputs, shape, 2), packer.checked)
         for shape in _other_sizes(kind)
     }
     steps: list[Any] = []

@@ -128,7 +128,8 @@ class Recording(EagerFlow):
         elif not running:
             made = otherwise
         else:
-            like = run(running[0])
+            # As in tracing, a segment returns one structure on all routes: it is run for that once.
+            like = self._memory.once(("structure", name), (), lambda: run(running[0]))
             parts = [
                 OnDemand(
                     count,

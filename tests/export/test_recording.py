@@ -107,6 +107,8 @@ def test_routes_share_calls_and_tiles_that_nothing_reads_are_not_made():
     for fixed in ({"kind": "a"}, {"kind": "b"}, {"kind": "a"}):
         run = Unread(memory, model, fixed, {})
         model.flow(run, *values)
+        (painted,) = run.calls[1][1]
+        assert painted.tensors[len(painted.tensors) // 2] is not None
     assert {what: n for what, n in model.ran.items() if what[1] == 1} == {("paint", 1): 2, ("sharpen", 1): 1}
 
 
