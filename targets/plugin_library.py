@@ -114,7 +114,7 @@ def _hash_of(library: Path) -> Path:
 
 
 def _check_release(headers: Path, found: str, wanted: str) -> None:
-    if numbers(found)[:3] != numbers(wanted)[:3]:
+    if numbers(found)[:2] != numbers(wanted)[:2]:  # what differs by a patch has the same interface
         raise BackendError(
             f"the headers in {headers} are of TensorRT {found}, {wanted} is installed: give the folder of its own "
             "with --headers, or install libnvinfer-headers-dev of that release"
