@@ -53,7 +53,9 @@ def test_a_dry_run_shows_what_would_be_made_and_makes_nothing(edgeflow, tmp_path
     assert {gap["operator"] for gap in shown["support"]["gaps"]} == PLUGINS
     text = edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out, "--dry-run")
     assert (
-        "very roughly" in text.out and "not measured" in text.out and "TensorRT 10.3, 10.7, 10.16, 11.4" in text.out
+        "very roughly" in text.out
+        and "not measured" in text.out
+        and "TensorRT 10.3, 10.7, 10.16, 11.4" in text.out
     )
 
 
@@ -70,7 +72,9 @@ def test_a_dry_run_says_what_the_export_makes(edgeflow, tmp_path):
     assert dry == json.loads(json.dumps(expect(open_bundle(out), load("cpu"), None).to_json()))
 
 
-def test_a_dry_run_makes_golden_vectors_only_where_engines_are_chosen_by_them(edgeflow, tmp_path, monkeypatch):
+def test_a_dry_run_makes_golden_vectors_only_where_engines_are_chosen_by_them(
+    edgeflow, tmp_path, monkeypatch
+):
     from edgeflow.export.golden import GoldenMaker
 
     made = []
