@@ -99,6 +99,7 @@ class Executor:
         self._states, self._spare = (
             {state.name: self._initial(state) for state in self.plan.states} for _ in range(2)
         )
+        self._memory.wait()  # the next frame writes over what was uploaded
 
     def run(self, inputs: Sequence[Array]) -> Result:
         """Run one frame whose inputs were checked."""

@@ -27,6 +27,7 @@ OLDEST_TENSORRT = (10, 1)
 _HEADER_FOLDERS = ("/usr/include/aarch64-linux-gnu", "/usr/include/x86_64-linux-gnu", "/usr/include")
 _NVCC = "/usr/local/cuda/bin/nvcc"  # where JetPack has it, which is not on the PATH
 _LOG_LINES = 12
+_ROOM = 16 << 20  # bytes, fewer than which a failed compilation is taken to have lacked
 _COMPILERS = 2  # at a time: each takes up to a gigabyte, and small boards have eight
 
 
@@ -114,7 +115,7 @@ def _hash_of(library: Path) -> Path:
 
 
 def _check_release(headers: Path, found: str, wanted: str) -> None:
-    if numbers(found)[:3] != numbers(wanted)[:3]:
+    if numbers(found)[:2] != numbers(wanted)[:2]:  # what differs by a patch has the same interface
         raise BackendError(
             f"the headers in {headers} are of TensorRT {found}, {wanted} is installed: give the folder of its own "
             "with --headers, or install libnvinfer-headers-dev of that release"
@@ -237,6 +238,10 @@ def _compile(
                 command, stdout=output, stderr=subprocess.STDOUT, env=environment, check=False
             )
             if done.returncode:
+                if shutil.disk_usage(folder).free < _ROOM:
+                    raise BackendError(
+                        f"no space is left to compile the plugins in {folder.parent}: free some"
+                    )
                 last = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
                 raise BackendError(
                     f"the plugins do not compile for sm_{architecture} against {headers} (all of it in {log}): "

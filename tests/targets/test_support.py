@@ -19,7 +19,7 @@ def gaps(*operators, target="desktop-gpu"):
 def test_what_every_release_has_leaves_no_gap():
     report = support({"a": [CONV, Operator("Relu")], "b": [CONV]}, load("jetson-orin"))
     assert report.complete and not report.gaps and report.operators == {"Conv": 2, "Relu": 1}
-    assert report.versions == ("10.3", "10.16", "11.4")
+    assert report.versions == ("10.3", "10.7", "10.16", "11.4")
 
 
 @pytest.mark.parametrize(

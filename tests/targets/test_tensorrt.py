@@ -351,6 +351,41 @@ def test_the_command_builds_checks_and_times(machine, bundle, capsys, monkeypatc
     assert json.loads(costs.read_text())["ms"]
 
 
+def test_a_bundle_for_any_size_is_built_and_checked_for_one(machine, bundle, capsys, monkeypatch):
+    """The goldens have a size of their own; it is built too, for the orientation that was asked for alone."""
+    from edgeflow.cli import main
+
+    monkeypatch.setattr("edgeflow.runtime.device.RUNS", 1)
+    path = bundle("Patchwork")
+    with pytest.raises(SystemExit) as stopped:
+        main(["build", str(path), "--size", "56x40", "--json"])
+    said = json.loads(capsys.readouterr().out)
+    assert stopped.value.code == 0 and said["check"]["passed"] and said["check"]["clips"]
+    kinds = set(open_bundle(path).manifest.plans)
+    assert set(said["check"]["not_built"]) == kinds - {clip["frames"] for clip in said["check"]["clips"]}
+    frame = np.zeros((40, 56, 3), np.uint8)
+    number = len(next(iter(open_bundle(path).manifest.plans.values())).inputs)
+    assert Session(path)(*[frame] * number).shape == (40, 56, 3)
+
+
+def test_a_board_of_another_kind_is_refused(machine, bundle):
+    """As `edgeflow sys` says of it."""
+    from edgeflow.targets.tensorrt_fit import check_fits
+
+    opened = open_bundle(bundle())
+    target = {
+        **opened.manifest.target,
+        "name": "jetson-orin",
+        "unified_memory": True,
+        "compute_capability": "8.7",
+    }
+    orin = replace(opened, manifest=replace(opened.manifest, target=target))
+    thor = replace(DEVICE, name="Thor", compute_capability="11.0")
+    check_fits(orin, DEVICE, "10.13.3")
+    with pytest.raises(BackendError, match=r"jetson-orin is for sm_8.7, this is Thor .sm_11.0.: export for"):
+        check_fits(orin, thor, "10.13.3")
+
+
 @pytest.fixture
 def plugin_bundle(tmp_path):
     from plugin_model import Deforming

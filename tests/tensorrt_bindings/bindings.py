@@ -48,7 +48,6 @@ class Release:
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(map(str, paths)),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "LD_LIBRARY_PATH": str(self.folder / "lib"),
             "DOUBLE_NVINFER": str(library),
             "DOUBLE_LOG": str(log),
