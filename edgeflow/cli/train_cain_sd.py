@@ -68,7 +68,10 @@ def cain_sd(
         typer.Option(min=0, help="Price of depth's FLOPs per pixel; higher leaves earlier."),
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if not given.")] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Annotated[
+        str, typer.Option(help="Where to train, as torch names it: cpu, cuda, cuda:1, mps.")
+    ] = "cpu",
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Train CAIN-SD, frame interpolation that picks a scale and a depth for every patch.
@@ -78,8 +81,10 @@ def cain_sd(
     """
     if minutes is not None and steps is not None:
         raise TrainError("a training has one length: give --minutes or --steps, not both")
+    from edgeflow.training.device import use_device
     from edgeflow.training.loop import Length
 
+    use_device(device)
     length = Length(steps, None if steps else minutes or 60.0)
     notes = Console(stderr=True)
     prices: dict[str, Any] = {"lambda_scale": lambda_scale, "lambda_depth": lambda_depth}

@@ -64,7 +64,10 @@ def shortcut_v2v(
         list[str] | None, typer.Option(help="File name of a clip that training must not see. Repeatable.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if not given.")] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    device: Annotated[
+        str, typer.Option(help="Where to train, as torch names it: cpu, cuda, cuda:1, mps.")
+    ] = "cpu",
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
 ) -> None:
     """Train Shortcut-V2V: the block that stands in for most of a video translator between key frames.
@@ -74,8 +77,10 @@ def shortcut_v2v(
     """
     if minutes is not None and steps is not None:
         raise TrainError("a training has one length: give --minutes or --steps, not both")
+    from edgeflow.training.device import use_device
     from edgeflow.training.loop import Length
 
+    use_device(device)
     length = Length(steps, None if steps else minutes or 60.0)
     notes = Console(stderr=True)
     model, job = _prepare(

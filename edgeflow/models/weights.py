@@ -23,7 +23,7 @@ def write_weights(model: nn.Module, path: Path, facts: Mapping[str, str], half: 
         half: store float16, half the size; every weight is rounded to about three digits.
     """
     kind = torch.float16 if half else torch.float32
-    tensors = {name: tensor.to(kind).contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {name: tensor.to(kind).cpu().contiguous() for name, tensor in model.state_dict().items()}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, dict(facts))
     partial.replace(path)

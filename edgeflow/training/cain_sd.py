@@ -25,6 +25,7 @@ from edgeflow.models.cain_sd import CAINSD
 from edgeflow.models.cain_sd.model import GRID
 from edgeflow.models.cain_sd.pwc import FLOW_SCALE
 from edgeflow.ops.warp import warp
+from edgeflow.training.device import fast
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.losses import (
     Resource,
@@ -148,7 +149,7 @@ class Curriculum:
         first, target, last = self.samples.crops(self.recipe.batch)
         scales = self.model.scale.values
         scale = int(self.samples.rng.choice([int(s) for s in scales], p=SCALES_DRAWN))
-        with torch.autocast("cpu", torch.bfloat16):
+        with fast():
             pictures = self.pictures(first, last, scale)
         if scale == 1:
             measured = {"average": (first + last) / 2, "shallowest": pictures[0], "deepest": pictures[-1]}

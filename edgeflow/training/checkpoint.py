@@ -60,10 +60,10 @@ def save_checkpoint(
         rng: that draws the samples; torch's own random state is saved too.
         identity: what the run trains; a checkpoint fits only a run that says the same.
     """
-    tensors = {f"model.{name}": tensor.contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {f"model.{name}": tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
         for key, value in optimiser.state.get(parameter, {}).items():
-            tensors[f"optimiser.{key}.{name}"] = value.contiguous()
+            tensors[f"optimiser.{key}.{name}"] = value.cpu().contiguous()
     tensors["random"] = torch.get_rng_state()
     facts = json.dumps(
         {"position": asdict(position), "rng": rng.bit_generator.state, "identity": dict(identity)}
@@ -93,7 +93,8 @@ class Checkpoint:
             for key in ("step", "exp_avg", "exp_avg_sq"):
                 found = self.tensors.get(f"optimiser.{key}.{name}")
                 if found is not None and id(parameter) in owned:
-                    optimiser.state[parameter][key] = found
+                    held = "cpu" if key == "step" else parameter.device  # as Adam keeps them
+                    optimiser.state[parameter][key] = found.to(held)
 
     def restore_random(self, rng: np.random.Generator) -> None:
         """Set the sampler's and torch's random states."""
@@ -113,7 +114,7 @@ def load_checkpoint(path: Path, identity: Mapping[str, str]) -> Checkpoint:
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).cpu() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise TrainError(f"cannot read checkpoint {path} ({error}): delete it to train anew") from error
     if metadata.get("sha256") != _digest(tensors, metadata.get("facts", "")):

@@ -155,5 +155,5 @@ class Pairs:
 
 def _pictures(triplets: Sequence[NDArray[np.unsignedinteger[Any]]], white: int) -> torch.Tensor:
     """Triplets of (3, height, width, 3) with `white` as 1: (3, triplets, 3, height, width) float32."""
-    drawn = torch.from_numpy(np.stack(triplets, 1)).float()
+    drawn = torch.from_numpy(np.stack(triplets, 1)).to(torch.get_default_device()).float()
     return drawn.div_(white).permute(0, 1, 4, 2, 3)

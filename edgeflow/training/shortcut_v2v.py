@@ -14,6 +14,7 @@ from torch import nn
 
 from edgeflow.models.shortcut_v2v import ShortcutV2V
 from edgeflow.training.adversarial import PatchDiscriminator, to_fool, to_tell
+from edgeflow.training.device import fast
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.losses import l1
 from edgeflow.training.perceptual import Features, distance, rotation
@@ -94,7 +95,7 @@ class Curriculum(nn.Module):
     def paint(self) -> Loss:
         """The teacher: each frame from itself, through its first modules (`tiny`: the edges)."""
         model, frames = self.model, self.samples.draw(2 * self.recipe.batch, 1)[0]
-        with _fast():
+        with fast():
             painted = model.decode(model.middle(model.encode(frames)))
             perceptual = distance(self.features, painted, frames)
         output = l1(painted.float(), frames)
@@ -104,13 +105,13 @@ class Curriculum(nn.Module):
         """The block and its critics, Eq. 9; gradients of one never reach the other."""
         model = self.model
         key, frame = self.samples.draw(self.recipe.batch, model.interval - 1)
-        with torch.no_grad(), _fast():
+        with torch.no_grad(), fast():
             a_ref, a = model.encode(key).float(), model.encode(frame).float()
             f_ref, f = model.middle(a_ref).float(), model.middle(a).float()
             before, wanted = model.decode(f_ref).float(), model.decode(f).float()
         alignment = model.block.align(a, a_ref, f_ref)
         guess = model.block.expand(model.block.blend(*alignment))
-        with _fast():
+        with fast():
             picture = model.decode(guess)
             perceptual = distance(self.features, picture, wanted)
         picture = picture.float()
@@ -127,8 +128,3 @@ class Curriculum(nn.Module):
         total = torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()
         stale = l1(f_ref, f)
         return Loss(total + critics, {**parts, "critics": critics, "stale": stale})
-
-
-def _fast() -> torch.autocast:
-    """Convolutions in bfloat16."""
-    return torch.autocast("cpu", torch.bfloat16)
