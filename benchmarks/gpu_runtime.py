@@ -190,7 +190,6 @@ def _leak(cudart: Cudart, work: ctypes.CDLL) -> dict[str, int]:
             cudart.free_event(event)
         cudart.free_graph(graph)
         del array
-        cudart.free_stream(memory.stream)
         del memory
         if turn in (ROUNDS // 10, ROUNDS - 1):
             gc.collect()
