@@ -132,14 +132,10 @@ def check(
             missing[kind] = error
             continue
         backend = session.backend
-        assert session.executor is not None
-        for key, loaded in session.executor.loaded.items():
-            if key not in graphs:
-                progress(loaded.graph.graph)
-                graphs[key] = check_engine(bundle, loaded, backend.memory, dims_of(size))
+        _check_engines(bundle, session, size, graphs, progress)
         progress(f"{kind} clip")
         exact = _run_all(session, plan, golden)
-        del session, loaded  # a small device holds the engines of one session
+        del session  # a small device holds the engines of one session
         progress(f"{kind} frames of other sizes")
         graphs |= {found.graph: found for found in check_sizes(bundle, kind, backend)}
         rounded = _run_all(Session(bundle, library=library, threads=threads, prove=False), plan, golden)
@@ -156,6 +152,21 @@ def check(
         tuple(clips),
         tuple(missing),
     )
+
+
+def _check_engines(
+    bundle: Bundle,
+    session: Session,
+    size: tuple[int, int],
+    graphs: dict[str, GraphCheck],
+    progress: Callable[[str], None],
+) -> None:
+    """Check a session's engines that were not checked yet."""
+    assert session.executor is not None
+    for key, loaded in session.executor.loaded.items():
+        if key not in graphs:
+            progress(loaded.graph.graph)
+            graphs[key] = check_engine(bundle, loaded, session.backend.memory, dims_of(size))
 
 
 def golden_clip(bundle: Bundle, kind: str) -> dict[str, Array]:

@@ -28,6 +28,8 @@ def test_the_wheel_is_whole_and_installs(tmp_path):
         "edgeflow/runtime/session.py",
         "edgeflow/export/passes/polyphase_resize.py",
         "edgeflow/targets/cpu.toml",
+        "edgeflow/targets/jetpacks.csv",
+        "edgeflow/targets/tensorrt_rules/grid_sample.toml",
         "edgeflow/targets/tensorrt_plugins/CMakeLists.txt",
         "edgeflow/targets/tensorrt_plugins/plugin_base.h",
         "edgeflow/targets/tensorrt_plugins/deform_conv2d_plugin.cpp",
