@@ -19,6 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import `rout
 
 _cache = tempfile.TemporaryDirectory(prefix="edgeflow-tests-")  # never the user's own
 os.environ["EDGEFLOW_CACHE"] = _cache.name
+# Models of tests are so small that torch's threads wait for one another longer than they work.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # in processes that tests start
+torch.set_num_threads(1)
 
 settings.register_profile(
     "edgeflow", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
