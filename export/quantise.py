@@ -79,7 +79,7 @@ def quantise(
         elif not layers_of(graph):
             entry = replace(entry, note="has no layer to quantise")
         else:
-            rows = [*seen[name].rows, *_at_start(bundle, name, seen[name])]
+            rows = [*seen[name].rows, *_golden_rows(bundle, name)]
             graph, entry, found = _engine(name, graph, entry, seen[name], rows, batches[name], judge)
             errors |= {name: found} if found else {}
         moved = weights.externalise(graph)
@@ -212,19 +212,19 @@ def _built(source: Ranged, kept: Collection[str], seen: Seen, scheme: Scheme, ba
     return _Built(graph, sqnr, tuple(layer for layer in layers if layer in kept))
 
 
-def _at_start(bundle: Bundle, name: str, seen: Seen) -> list[tuple[Array, ...]]:
-    """For a graph that reads a state: its golden inputs, where states hold what a stream begins with.
+def _golden_rows(bundle: Bundle, name: str) -> list[tuple[Array, ...]]:
+    """A graph's golden inputs, whose ranges count as well.
 
-    A clip begins once, so that the regions drawn from it may all be of later frames, whose states
-    lie in another range.
+    They are of any region, not of those alone that the model sends here: other policies send others, and later frames may.
+    They hold what a stream's states begin with. And they are what engines are compared with, here and on other processors.
     """
-    states = {state.name for plan in bundle.manifest.plans.values() for state in plan.states}
-    if not states & {port.value for port in seen.inputs}:
-        return []
     stages = (stage for plan in bundle.manifest.plans.values() for stage in plan.stages)
-    place = next(graph.golden for stage in stages for graph in stage.graphs if graph.graph == name)
-    with np.load(bundle.path / place) as golden:
-        return [tuple(golden[f"in.{port.value}"].astype(port.dtype) for port in seen.inputs)]
+    graphs = {graph.golden: graph for stage in stages for graph in stage.graphs if graph.graph == name}
+    rows = []
+    for place, graph in graphs.items():
+        with np.load(bundle.path / place) as golden:
+            rows.append(tuple(golden[f"in.{port.value}"].astype(port.dtype) for port in graph.inputs))
+    return rows
 
 
 def _sqnr(graph: onnx.ModelProto, seen: Seen, backend: Backend) -> float:

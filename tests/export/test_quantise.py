@@ -20,11 +20,11 @@ from edgeflow.export.calibrate import watch
 from edgeflow.export.compile import compile_model
 from edgeflow.export.plugin_bodies import runnable
 from edgeflow.export.sample import moving_picture
-from edgeflow.flow import Image, RoutedModule, Tensor
+from edgeflow.flow import Axis, Image, RoutedModule, Tensor
 from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.sqnr import sqnr_db
-from edgeflow.runtime import Session, open_bundle
+from edgeflow.runtime import Fixed, Session, open_bundle
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
 
@@ -276,3 +276,49 @@ def test_tensorrt_gets_symmetric_int8_beside_half(export_tiny, int8_clip):
         report = check(copy, library="onnxruntime")
     assert all(graph.passed for graph in report.graphs)
     assert all(clip.flips == 0 and clip.psnr_db > 35 for clip in report.clips)
+
+
+class Sides(RoutedModule):
+    """Dim tiles take level 1 and bright ones level 2; each has a convolution of its own."""
+
+    inputs = (Image("frame", 32, 64),)
+    outputs = (Image("picture"),)
+    level = Axis(1, 2)
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.paints = nn.ModuleList([nn.Conv2d(3, 3, 3, 1, 1), nn.Conv2d(3, 3, 3, 1, 1)])
+        for paint in self.paints:
+            nn.init.uniform_(paint.weight, 0.0, 0.07)
+
+    def flow(self, f, frame):
+        scores = f.call(self.look, frame)
+        tiles = f.tile(frame, size=20, halo=2)
+        route = f.route(tiles, level=scores)
+        return f.stitch(f.call(self.draw, tiles, level=route.level))
+
+    def look(self, frame: torch.Tensor) -> torch.Tensor:
+        grey = frame.mean(1, keepdim=True)
+        return torch.cat([0.5 - grey, grey - 0.5], 1)
+
+    def draw(self, tiles: torch.Tensor, level: int) -> torch.Tensor:
+        return self.paints[level - 1](tiles)
+
+
+def test_an_engine_holds_for_regions_that_the_model_sends_elsewhere(tmp_path):
+    """Other policies send them, and golden vectors are of any region."""
+    draw = np.random.default_rng(0)
+    frames = [draw.integers(30, 60, (32, 64, 3), dtype=np.uint8) for _ in range(4)]
+    for frame in frames:
+        frame[:, :28] += 180  # no dim tile sees a bright pixel in its halo
+    path = tmp_path / "sides.edgeflow"
+    compile_model(Sides().eval(), INT8, path, reference={}, strategy="chained", frames=frames)
+    dim, bright = (
+        Session(path, policy=Fixed(level=level), exact=True).run(frames[0]).outputs[0] for level in (1, 2)
+    )
+    exact = tmp_path / "exact.edgeflow"
+    compile_model(Sides().eval(), load("cpu"), exact, reference={}, strategy="chained", frames=frames)
+    for level, made in ((1, dim), (2, bright)):
+        wanted = Session(exact, policy=Fixed(level=level), exact=True).run(frames[0]).outputs[0]
+        assert 25 < sqnr_db([(made, wanted)]) < 80
