@@ -80,7 +80,9 @@ def drive(release: Release, bundle: Path, folder: Path) -> Iterator[Step]:
     yield _step("build", lambda: edgeflow(*build))
     _keep_plugins(folder, copy)
     yield _step("check", lambda: edgeflow("check", str(copy)))
-    yield _step("run", lambda: edgeflow("run", str(copy), str(clip), "-o", str(folder / f"{bundle.stem}.mp4")))
+    yield _step(
+        "run", lambda: edgeflow("run", str(copy), str(clip), "-o", str(folder / f"{bundle.stem}.mp4"))
+    )
     trace, report = folder / "trace.json", folder / "profile.json"
     profile = [
         "profile",
