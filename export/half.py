@@ -141,7 +141,8 @@ def to_half(
     _name_constants(graph)
     exact = {id(node) for node in graph.nodes if single or node.op in SINGLE_OPS} | _exact_chains(graph)
     if precision == "bf16":
-        exact |= {id(node) for node in graph.nodes if node.op in SINGLE_AT_BF16} | _of_images(graph)
+        exact |= {id(node) for node in graph.nodes if node.op in SINGLE_AT_BF16}
+        exact |= _of_images(graph) | _to_images(graph)
     typed = _Typed(graph)
     for tensor in graph.inputs:
         if tensor.name in halves:
@@ -207,6 +208,20 @@ def _of_images(graph: gs.Graph) -> set[int]:
             if id(node) not in found and (node.op not in HEAVY_OPS or _filters_planes(node)):
                 found.add(id(node))
                 ahead.extend(node.outputs)
+    return found
+
+
+def _to_images(graph: gs.Graph) -> set[int]:
+    """Nodes between heavy operators and a cast to uint8, by identity: TensorRT casts that from float32 and float16 alone."""
+    found: set[int] = set()
+    ahead = [
+        node.inputs[0] for node in graph.nodes if node.op == "Cast" and node.outputs[0].dtype == np.uint8
+    ]
+    while ahead:
+        for node in ahead.pop().inputs:
+            if id(node) not in found and node.op not in HEAVY_OPS:
+                found.add(id(node))
+                ahead.extend(node.inputs)
     return found
 
 

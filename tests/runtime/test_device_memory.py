@@ -50,7 +50,7 @@ def test_what_goes_up_comes_down(memory, random):
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=12), st.booleans())
 def test_rows_are_copied_as_on_the_host(rows, integrated):
     cudart = HostCudart(Streams(), integrated=integrated)
-    memory, host = DeviceMemory(cudart, 77), HostMemory()
+    memory, host = DeviceMemory(cudart, cudart.stream()), HostMemory()
     source = np.arange(7 * 4, dtype=np.float32).reshape(7, 2, 2)
     target, wanted = memory.empty((len(rows), 2, 2), np.float32), np.empty((len(rows), 2, 2), np.float32)
     memory.copy_rows(memory.upload(source), np.array(rows), target)
@@ -71,7 +71,8 @@ def test_rows_are_copied_as_on_the_host(rows, integrated):
     st.data(),
 )
 def test_tiles_are_cut_and_pasted_as_on_the_host(height, width, units, halo, multiple, data):
-    memory, host = DeviceMemory(HostCudart(Streams()), 77), HostMemory()
+    cudart = HostCudart(Streams())
+    memory, host = DeviceMemory(cudart, cudart.stream()), HostMemory()
     size = 4 * units
     halo = min(halo, (size - multiple) // 2)
     grid = TileGrid(height, width, size, halo, multiple)

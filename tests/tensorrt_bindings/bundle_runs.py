@@ -49,21 +49,22 @@ def frames(bundle: Bundle) -> list[tuple[NDArray[np.uint8], ...]]:
 
 
 def same(bundle: Bundle) -> Iterator[str]:
-    """Frames with random routes equal those of the same graphs in the library that the doubles compute by, bit for bit."""
-    library = "openvino" if bundle.manifest.target["precision"] == "bf16" else "onnxruntime"
+    """Frames with random routes equal ONNX Runtime's of the same graphs, bit for bit."""
+    if bundle.manifest.target["precision"] == "bf16":
+        return  # no library computes these graphs on a processor as the doubles do: their goldens must do
     calls = frames(bundle)
     for share in (0.05, 1.0):
         ours = [Session(bundle, policy=Random(share)).run(*call).outputs[0] for call in calls[:1]]
         session = Session(bundle, policy=Random(share))
         ours = [session.run(*call).outputs[0] for call in calls]
         with runnable(bundle) as plain:
-            other = Session(plain, library=library, policy=Random(share), threads=1, prove=False)
+            other = Session(plain, library="onnxruntime", policy=Random(share), threads=1, prove=False)
             theirs = [other.run(*call).outputs[0] for call in calls]
         worst = max(
             int(np.abs(a.astype(int) - b.astype(int)).max()) for a, b in zip(ours, theirs, strict=True)
         )
-        if worst > (0 if library == "onnxruntime" else 1):
-            yield f"frames with {share:.0%} of the routes changed differ by {worst} levels from {library}'s"
+        if worst:
+            yield f"frames with {share:.0%} of the routes changed differ by {worst} levels from ONNX Runtime's"
 
 
 def kept(bundle: Bundle) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Plans and engines of the doubles: a plan holds its graph, an engine computes it by ONNX Runtime, bfloat16 by OpenVINO."""
+"""Plans and engines of the doubles: a plan holds its graph, an engine computes it by ONNX Runtime, bfloat16 in float32."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Engine:
             kinds = {tensor.data_type for tensor in self.model.graph.initializer} | set(
                 self.elements.values()
             )
-            self.session = _OpenVino(self) if BFLOAT16 in kinds else _onnx_runtime(self.model)
+            self.session = _Widened(self) if BFLOAT16 in kinds else _onnx_runtime(self.model)
         made: list[Any] = self.session.run(names, feeds)
         return made
 
@@ -82,41 +82,41 @@ def _onnx_runtime(model: onnx.ModelProto) -> Any:
         model = with_bodies(model)
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
+    options.add_session_config_entry("session.x64quantprecision", "1")  # as edgeflow's own sessions at int8
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-class _OpenVino:
-    """Runs a graph that holds bfloat16, which ONNX Runtime does not on a processor."""
+class _Widened:
+    """Computes in float32 a graph that holds bfloat16, which ONNX Runtime does not on a processor; its edges stay bfloat16."""
 
     def __init__(self, engine: Engine) -> None:
-        import openvino as ov
-
-        from edgeflow.export.plugin_bodies import with_bodies
-
-        model = engine.model
-        if any(node.domain == "edgeflow" for node in model.graph.node):
-            model = with_bodies(model)
-        hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-        core = ov.Core()
-        self._request = core.compile_model(
-            core.read_model(model.SerializeToString()), "CPU", hints
-        ).create_infer_request()
-        self._engine, self._tensor = engine, ov.Tensor
+        model = onnx.ModelProto()
+        model.CopyFrom(engine.model)
+        del model.graph.value_info[:]
+        for info in (*model.graph.input, *model.graph.output):
+            if info.type.tensor_type.elem_type == BFLOAT16:
+                info.type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+        for tensor in model.graph.initializer:
+            if tensor.data_type == BFLOAT16:
+                values = onnx.numpy_helper.to_array(tensor).astype(np.float32)
+                tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+        for node in model.graph.node:
+            for attribute in node.attribute:
+                if node.op_type == "Cast" and attribute.name == "to" and attribute.i == BFLOAT16:
+                    attribute.i = onnx.TensorProto.FLOAT
+        self._session, self._elements = _onnx_runtime(model), engine.elements
 
     def run(self, names: list[str], feeds: dict[str, Any]) -> list[Any]:
         """See `Engine.infer`."""
-        graph = self._engine.model.graph
-        for info, port in zip(graph.input, self._request.model_inputs, strict=True):
-            array = feeds[info.name]
-            self._request.set_tensor(port, self._tensor(array, array.shape, port.element_type))
-        self._request.infer()
-        made = {
-            info.name: self._request.get_tensor(port)
-            .data.view(NUMPY[self._engine.elements[info.name]])
-            .copy()
-            for info, port in zip(graph.output, self._request.model_outputs, strict=True)
+        from edgeflow.ir.bfloat16 import from_held, to_held
+
+        held = {name for name, element in self._elements.items() if element == BFLOAT16}
+        wide = {
+            name: from_held(array, "bfloat16") if name in held else array for name, array in feeds.items()
         }
-        return [made[name] for name in names]
+        made = self._session.run(names, wide)
+        pairs = zip(names, made, strict=True)
+        return [to_held(array, "bfloat16") if name in held else array for name, array in pairs]
 
 
 def layers_of(engine: Engine, version: str) -> str:
