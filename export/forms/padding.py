@@ -1,0 +1,64 @@
+"""Padding that wraps around as a concatenation, and padding by less than nothing as a cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_aten = torch.ops.aten
+
+
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
+    """`F.pad` of any mode."""
+    if mode == "circular":
+        return circular(input, pad)
+    if all(side >= 0 for side in pad):
+        return NotImplemented
+    around = [max(side, 0) for side in pad]
+    return cut(F.pad(input, around, mode, value), pad)
+
+
+def circular(input: Tensor, pad: Sequence[int]) -> Tensor:
+    """What lies at one end goes before the other."""
+    made = cut(input, pad)
+    for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
+        dim = -1 - axis
+        size = made.shape[dim]
+        parts = [made.narrow(dim, size - before, before)] if before > 0 else []
+        parts.append(made)
+        parts += [made.narrow(dim, 0, after)] if after > 0 else []
+        made = torch.cat(parts, dim) if len(parts) > 1 else made
+    return made
+
+
+def cut(input: Tensor, pad: Sequence[int]) -> Tensor:
+    """Without what sides below nothing take away."""
+    for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
+        start, less = max(-before, 0), max(-before, 0) + max(-after, 0)
+        if less:
+            input = input.narrow(-1 - axis, start, input.shape[-1 - axis] - less)
+    return input
+
+
+def _edges(mode: str) -> Callable[..., Any]:
+    def padded(input: Tensor, padding: Sequence[int]) -> Any:
+        return pad(input, padding, mode)
+
+    return padded
+
+
+FORMS = {
+    _aten.pad.default: pad,
+    _aten._pad_circular.default: circular,
+    _aten.replication_pad1d.default: _edges("replicate"),
+    _aten.replication_pad2d.default: _edges("replicate"),
+    _aten.replication_pad3d.default: _edges("replicate"),
+    _aten.reflection_pad1d.default: _edges("reflect"),
+    _aten.reflection_pad2d.default: _edges("reflect"),
+    _aten.reflection_pad3d.default: _edges("reflect"),
+}
+"""By operator."""

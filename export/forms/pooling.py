@@ -1,0 +1,161 @@
+"""Pooling in ceil mode or with a divisor: the padding is laid around the input, and windows are counted here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgeflow.export.forms.sizes import spread
+
+_aten = torch.ops.aten
+_AVERAGES = {1: _aten.avg_pool1d.default, 2: _aten.avg_pool2d.default, 3: _aten.avg_pool3d.default}
+_MAXIMA = {
+    1: _aten.max_pool1d.default,
+    2: _aten.max_pool2d.default,
+    3: _aten.max_pool3d.default,
+}
+_PLACED = {2: _aten.max_pool2d_with_indices.default, 3: _aten.max_pool3d_with_indices.default}
+
+
+def _average(axes: int) -> Callable[..., Any]:
+    def average(
+        input: Tensor,
+        kernel_size: Sequence[int],
+        stride: Sequence[int] = (),
+        padding: Sequence[int] = (0,),
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Any:
+        kernel, pads = spread(kernel_size, axes), spread(padding, axes)
+        strides = spread(stride, axes) if stride else kernel
+        if divisor_override is None and not ceil_mode:
+            return NotImplemented
+        sizes = input.shape[-axes:]
+        outs = [
+            windows(size, k, s, p, 1, ceil_mode)
+            for size, k, s, p in zip(sizes, kernel, strides, pads, strict=True)
+        ]
+        padded = F.pad(input, _around(sizes, outs, kernel, strides, pads, [1] * axes))
+        means = _AVERAGES[axes](padded, kernel, strides)
+        area = 1
+        for k in kernel:
+            area *= k
+        if divisor_override is not None:
+            return means * (area / divisor_override)
+        for axis in range(axes):
+            counted = _counts(
+                sizes[axis], outs[axis], kernel[axis], strides[axis], pads[axis], count_include_pad, input
+            )
+            means = means * (kernel[axis] / counted).reshape(-1, *[1] * (axes - 1 - axis))
+        return means
+
+    return average
+
+
+def _maximum(axes: int) -> Callable[..., Any]:
+    def maximum(
+        input: Tensor,
+        kernel_size: Sequence[int],
+        stride: Sequence[int] = (),
+        padding: Sequence[int] = (0,),
+        dilation: Sequence[int] = (1,),
+        ceil_mode: bool = False,
+    ) -> Any:
+        if not ceil_mode:
+            return NotImplemented
+        settings = _settings(axes, kernel_size, stride, padding, dilation)
+        kernel, strides, _, dilations = settings
+        return _MAXIMA[axes](_lowest_around(input, settings), kernel, strides, [0] * axes, dilations)
+
+    return maximum
+
+
+def _placed_maximum(axes: int) -> Callable[..., Any]:
+    def maximum(
+        input: Tensor,
+        kernel_size: Sequence[int],
+        stride: Sequence[int] = (),
+        padding: Sequence[int] = (0,),
+        dilation: Sequence[int] = (1,),
+        ceil_mode: bool = False,
+    ) -> Any:
+        if not ceil_mode:
+            return NotImplemented
+        settings = _settings(axes, kernel_size, stride, padding, dilation)
+        kernel, strides, pads, dilations = settings
+        padded = _lowest_around(input, settings)
+        made, places = _PLACED[axes](padded, kernel, strides, [0] * axes, dilations)
+        flat, factor = torch.zeros_like(places), 1
+        for axis in reversed(range(axes)):
+            size = padded.shape[axis - axes]
+            flat = flat + (places % size - pads[axis]) * factor
+            places = places // size
+            factor = factor * input.shape[axis - axes]
+        return made, flat
+
+    return maximum
+
+
+def windows(size: int, kernel: int, stride: int, pad: int, dilation: int, ceil_mode: bool) -> int:
+    """How many windows torch lays along an axis: in ceil mode the last one starts in the input or before it."""
+    reach = size + 2 * pad - dilation * (kernel - 1) - 1
+    if not ceil_mode:
+        return reach // stride + 1
+    count = (reach + stride - 1) // stride + 1
+    return count - 1 if (count - 1) * stride >= size + pad else count
+
+
+def _settings(axes: int, *settings: Sequence[int]) -> tuple[list[int], list[int], list[int], list[int]]:
+    """Kernel, stride, padding and dilation per axis."""
+    kernel, stride, padding, dilation = settings
+    return (
+        spread(kernel, axes),
+        spread(stride, axes) if stride else spread(kernel, axes),
+        spread(padding, axes),
+        spread(dilation, axes),
+    )
+
+
+def _lowest_around(input: Tensor, settings: tuple[list[int], list[int], list[int], list[int]]) -> Tensor:
+    kernel, strides, pads, dilations = settings
+    sizes = input.shape[-len(kernel) :]
+    outs = [windows(*each, True) for each in zip(sizes, kernel, strides, pads, dilations, strict=True)]
+    return F.pad(input, _around(sizes, outs, kernel, strides, pads, dilations), value=float("-inf"))
+
+
+def _around(
+    sizes: Sequence[int],
+    outs: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    pads: Sequence[int],
+    dilations: Sequence[int],
+) -> list[int]:
+    """What `F.pad` lays around the input so that every window lies inside, last axis first."""
+    around: list[int] = []
+    for size, out, k, s, p, d in reversed(list(zip(sizes, outs, kernel, strides, pads, dilations, strict=True))):
+        end = (out - 1) * s + d * (k - 1) + 1
+        around += [p, max(end - size - p, 0)]
+    return around
+
+
+def _counts(
+    size: int, out: int, kernel: int, stride: int, pad: int, padding_counts: bool, like: Tensor
+) -> Tensor:
+    """Of every window along an axis, how many of its places are counted."""
+    first = torch.arange(out, dtype=like.dtype, device=like.device) * stride - pad
+    last = (first + kernel).clamp(max=size + pad)
+    return last - first if padding_counts else last.clamp(max=size) - first.clamp(min=0)
+
+
+FORMS = {
+    **{overload: _average(axes) for axes, overload in _AVERAGES.items()},
+    **{overload: _maximum(axes) for axes, overload in _MAXIMA.items()},
+    **{overload: _placed_maximum(axes) for axes, overload in _PLACED.items()},
+}
+"""By operator."""
