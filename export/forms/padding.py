@@ -16,10 +16,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     """`F.pad` of any mode."""
     if mode == "circular":
         return circular(input, pad)
-    if all(side >= 0 for side in pad):
+    if all(laid(side) is side for side in pad):
         return NotImplemented
-    around = [max(side, 0) for side in pad]
-    return cut(F.pad(input, around, mode, value), pad)
+    return cut(F.pad(input, [laid(side) for side in pad], mode, value), pad)
 
 
 def circular(input: Tensor, pad: Sequence[int]) -> Tensor:
@@ -28,9 +27,10 @@ def circular(input: Tensor, pad: Sequence[int]) -> Tensor:
     for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
         dim = -1 - axis
         size = made.shape[dim]
-        parts = [made.narrow(dim, size - before, before)] if before > 0 else []
-        parts.append(made)
-        parts += [made.narrow(dim, 0, after)] if after > 0 else []
+        first, last = laid(before), laid(after)
+        parts = [made] if isinstance(first, int) and first == 0 else [made.narrow(dim, size - first, first), made]
+        if not isinstance(last, int) or last > 0:
+            parts.append(made.narrow(dim, 0, last))
         made = torch.cat(parts, dim) if len(parts) > 1 else made
     return made
 
@@ -38,10 +38,15 @@ def circular(input: Tensor, pad: Sequence[int]) -> Tensor:
 def cut(input: Tensor, pad: Sequence[int]) -> Tensor:
     """Without what sides below nothing take away."""
     for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
-        start, less = max(-before, 0), max(-before, 0) + max(-after, 0)
-        if less:
-            input = input.narrow(-1 - axis, start, input.shape[-1 - axis] - less)
+        start, end = laid(before) - before, laid(after) - after
+        if isinstance(start + end, int) and start + end > 0:
+            input = input.narrow(-1 - axis, start, input.shape[-1 - axis] - start - end)
     return input
+
+
+def laid(side: int) -> int:
+    """What is laid at a side. Only a number takes away: what follows a free size is at least nothing."""
+    return max(side, 0) if isinstance(side, int) else side
 
 
 def _edges(mode: str) -> Callable[..., Any]:

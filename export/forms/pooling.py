@@ -40,8 +40,8 @@ def _average(axes: int) -> Callable[..., Any]:
             windows(size, k, s, p, 1, ceil_mode)
             for size, k, s, p in zip(sizes, kernel, strides, pads, strict=True)
         ]
-        padded = F.pad(input, _around(sizes, outs, kernel, strides, pads, [1] * axes))
-        means = _AVERAGES[axes](padded, kernel, strides)
+        padded = F.pad(input, _around(pads, strides))
+        means = _first(_AVERAGES[axes](padded, kernel, strides), outs)
         area = 1
         for k in kernel:
             area *= k
@@ -69,8 +69,9 @@ def _maximum(axes: int) -> Callable[..., Any]:
         if not ceil_mode:
             return NotImplemented
         settings = _settings(axes, kernel_size, stride, padding, dilation)
-        kernel, strides, _, dilations = settings
-        return _MAXIMA[axes](_lowest_around(input, settings), kernel, strides, [0] * axes, dilations)
+        kernel, strides, pads, dilations = settings
+        padded = F.pad(input, _around(pads, strides), value=float("-inf"))
+        return _first(_MAXIMA[axes](padded, kernel, strides, [0] * axes, dilations), _outs(input, settings))
 
     return maximum
 
@@ -88,8 +89,10 @@ def _placed_maximum(axes: int) -> Callable[..., Any]:
             return NotImplemented
         settings = _settings(axes, kernel_size, stride, padding, dilation)
         kernel, strides, pads, dilations = settings
-        padded = _lowest_around(input, settings)
+        padded = F.pad(input, _around(pads, strides), value=float("-inf"))
         made, places = _PLACED[axes](padded, kernel, strides, [0] * axes, dilations)
+        outs = _outs(input, settings)
+        made, places = _first(made, outs), _first(places, outs)
         flat, factor = torch.zeros_like(places), 1
         for axis in reversed(range(axes)):
             size = padded.shape[axis - axes]
@@ -121,27 +124,25 @@ def _settings(axes: int, *settings: Sequence[int]) -> tuple[list[int], list[int]
     )
 
 
-def _lowest_around(input: Tensor, settings: tuple[list[int], list[int], list[int], list[int]]) -> Tensor:
-    kernel, strides, pads, dilations = settings
-    sizes = input.shape[-len(kernel) :]
-    outs = [windows(*each, True) for each in zip(sizes, kernel, strides, pads, dilations, strict=True)]
-    return F.pad(input, _around(sizes, outs, kernel, strides, pads, dilations), value=float("-inf"))
+def _outs(input: Tensor, settings: tuple[list[int], list[int], list[int], list[int]]) -> list[int]:
+    sizes = input.shape[-len(settings[0]) :]
+    return [windows(*each, True) for each in zip(sizes, *settings, strict=True)]
 
 
-def _around(
-    sizes: Sequence[int],
-    outs: Sequence[int],
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    pads: Sequence[int],
-    dilations: Sequence[int],
-) -> list[int]:
+def _around(pads: Sequence[int], strides: Sequence[int]) -> list[int]:
     """What `F.pad` lays around the input so that every window lies inside, last axis first."""
-    around: list[int] = []
-    for size, out, k, s, p, d in reversed(list(zip(sizes, outs, kernel, strides, pads, dilations, strict=True))):
-        end = (out - 1) * s + d * (k - 1) + 1
-        around += [p, max(end - size - p, 0)]
-    return around
+    return [
+        side for p, s in reversed(list(zip(pads, strides, strict=True))) for side in (p, p + s - 1)
+    ]
+
+
+def _first(made: Tensor, outs: Sequence[int]) -> Tensor:
+    """Without windows that start beyond the input."""
+    for axis, out in enumerate(outs):
+        dim = axis - len(outs)
+        if not isinstance(out, int) or out < made.shape[dim]:
+            made = made.narrow(dim, 0, out)
+    return made
 
 
 def _counts(

@@ -6,18 +6,16 @@ from collections.abc import Sequence
 
 import torch
 
-from edgeflow.ir.errors import ExportError
-
 
 def known(size: int | torch.SymInt, operator: str, cure: str) -> int:
     """A size that does not follow the frame's or the number of tiles.
 
     Raises:
-        ExportError: it does; names the operator and what to do.
+        ValueError: it does; names the operator and what to do.
     """
     if isinstance(size, int):
         return size
-    raise ExportError(f"{operator} along a dimension of free size has no ONNX form: {cure}")
+    raise ValueError(f"{operator} along a dimension of free size has no ONNX form: {cure}")
 
 
 def spread(values: Sequence[int], axes: int) -> list[int]:

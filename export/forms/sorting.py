@@ -11,15 +11,21 @@ _aten = torch.ops.aten
 
 
 def sort(input: Tensor, dim: int = -1, descending: bool = False) -> Any:
-    """All of a dimension in order, equal ones as they lay."""
+    """All of a dimension in order; where equal ones lay is told in any order, as torch does."""
     if input.dim() == 0:
         return input.clone(), torch.zeros_like(input, dtype=torch.int64)
     return torch.topk(input, input.shape[dim], dim, descending, True)
 
 
 def sort_stable(input: Tensor, *, stable: bool | None, dim: int = -1, descending: bool = False) -> Any:
-    """As `sort`, which keeps equal ones as they lay in any case."""
-    return sort(input, dim, descending)
+    """Equal values as they lay: their places are sorted once more within every run of them."""
+    values, places = sort(input, dim, descending)
+    if not stable or input.dim() == 0:
+        return values, places
+    size = input.shape[dim]
+    fresh = values.narrow(dim, 1, size - 1) != values.narrow(dim, 0, size - 1)
+    run = torch.cat([torch.zeros_like(places.narrow(dim, 0, 1)), fresh.to(torch.int64).cumsum(dim)], dim)
+    return values, torch.topk(run * size + places, size, dim, False, True)[0] % size
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False) -> Any:
@@ -28,8 +34,8 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False) -> Any:
 
 
 def argsort_stable(input: Tensor, *, stable: bool, dim: int = -1, descending: bool = False) -> Any:
-    """As `argsort`."""
-    return argsort(input, dim, descending)
+    """Where the sorted values lay, equal ones as they did."""
+    return sort_stable(input, stable=stable, dim=dim, descending=descending)[1]
 
 
 def msort(input: Tensor) -> Any:

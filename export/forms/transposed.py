@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgeflow.export.forms.padding import cut
+from edgeflow.export.forms.padding import cut, laid
 from edgeflow.export.forms.sizes import spread
 
 _aten = torch.ops.aten
@@ -43,7 +43,7 @@ def _transposed(axes: int) -> Callable[..., Any]:
             input, weight, None, strides, [0] * axes, [0] * axes, groups, dilations
         )
         around = [side for pair in reversed(sides) for side in pair]
-        made = cut(F.pad(whole, [max(side, 0) for side in around]), around)
+        made = cut(F.pad(whole, [laid(side) for side in around]), around)
         return made if bias is None else made + bias.reshape(-1, *[1] * axes)
 
     return transposed
