@@ -176,6 +176,7 @@ def to_onnx(
             else:
                 check_free(captured, dynamic, portrait, where)
                 formed = with_forms(captured)
+                check_free(formed, dynamic, portrait, where)
                 settings = f"{axes} {names} {deform_conv} {OPSET}"
                 weights = {name: weight(formed, name) for name in weight_names(formed)}
                 key = fingerprint(formed, settings)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _aten = torch.ops.aten
+_slice = _aten.slice.Tensor
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Any:
@@ -26,11 +27,10 @@ def circular(input: Tensor, pad: Sequence[int]) -> Tensor:
     made = cut(input, pad)
     for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
         dim = -1 - axis
-        size = made.shape[dim]
         first, last = laid(before), laid(after)
-        parts = [made] if isinstance(first, int) and first == 0 else [made.narrow(dim, size - first, first), made]
+        parts = [made] if isinstance(first, int) and first == 0 else [_slice(made, dim, -first), made]
         if not isinstance(last, int) or last > 0:
-            parts.append(made.narrow(dim, 0, last))
+            parts.append(_slice(made, dim, 0, last))
         made = torch.cat(parts, dim) if len(parts) > 1 else made
     return made
 
@@ -40,7 +40,7 @@ def cut(input: Tensor, pad: Sequence[int]) -> Tensor:
     for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True)):
         start, end = laid(before) - before, laid(after) - after
         if isinstance(start + end, int) and start + end > 0:
-            input = input.narrow(-1 - axis, start, input.shape[-1 - axis] - start - end)
+            input = _slice(input, -1 - axis, start, -end if end else None)
     return input
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from edgeflow.export.forms.sizes import spread
@@ -40,7 +39,7 @@ def _average(axes: int) -> Callable[..., Any]:
             windows(size, k, s, p, 1, ceil_mode)
             for size, k, s, p in zip(sizes, kernel, strides, pads, strict=True)
         ]
-        padded = F.pad(input, _around(pads, strides))
+        padded = _aten.constant_pad_nd.default(input, _around(pads, strides))
         means = _first(_AVERAGES[axes](padded, kernel, strides), outs)
         area = 1
         for k in kernel:
@@ -70,7 +69,7 @@ def _maximum(axes: int) -> Callable[..., Any]:
             return NotImplemented
         settings = _settings(axes, kernel_size, stride, padding, dilation)
         kernel, strides, pads, dilations = settings
-        padded = F.pad(input, _around(pads, strides), value=float("-inf"))
+        padded = _aten.constant_pad_nd.default(input, _around(pads, strides), float("-inf"))
         return _first(_MAXIMA[axes](padded, kernel, strides, [0] * axes, dilations), _outs(input, settings))
 
     return maximum
@@ -89,17 +88,10 @@ def _placed_maximum(axes: int) -> Callable[..., Any]:
             return NotImplemented
         settings = _settings(axes, kernel_size, stride, padding, dilation)
         kernel, strides, pads, dilations = settings
-        padded = F.pad(input, _around(pads, strides), value=float("-inf"))
+        padded = _aten.constant_pad_nd.default(input, _around(pads, strides), float("-inf"))
         made, places = _PLACED[axes](padded, kernel, strides, [0] * axes, dilations)
         outs = _outs(input, settings)
-        made, places = _first(made, outs), _first(places, outs)
-        flat, factor = torch.zeros_like(places), 1
-        for axis in reversed(range(axes)):
-            size = padded.shape[axis - axes]
-            flat = flat + (places % size - pads[axis]) * factor
-            places = places // size
-            factor = factor * input.shape[axis - axes]
-        return made, flat
+        return _first(made, outs), _unpadded(input, pads, strides)[_first(places, outs)]
 
     return maximum
 
@@ -130,10 +122,19 @@ def _outs(input: Tensor, settings: tuple[list[int], list[int], list[int], list[i
 
 
 def _around(pads: Sequence[int], strides: Sequence[int]) -> list[int]:
-    """What `F.pad` lays around the input so that every window lies inside, last axis first."""
+    """what is laid around the input so that every window lies inside, last axis first."""
     return [
         side for p, s in reversed(list(zip(pads, strides, strict=True))) for side in (p, p + s - 1)
     ]
+
+
+def _unpadded(input: Tensor, pads: Sequence[int], strides: Sequence[int]) -> Tensor:
+    """Of every place of a padded plane, counted row by row, its place in the plane itself; int64."""
+    table = torch.zeros(1, dtype=torch.int64, device=input.device)
+    for size, pad, stride in zip(input.shape[-len(pads) :], pads, strides, strict=True):
+        along = torch.arange(size + 2 * pad + stride - 1, device=input.device) - pad
+        table = (table[:, None] * size + along).reshape(-1)
+    return table
 
 
 def _first(made: Tensor, outs: Sequence[int]) -> Tensor:

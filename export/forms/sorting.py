@@ -25,7 +25,8 @@ def sort_stable(input: Tensor, *, stable: bool | None, dim: int = -1, descending
     size = input.shape[dim]
     fresh = values.narrow(dim, 1, size - 1) != values.narrow(dim, 0, size - 1)
     run = torch.cat([torch.zeros_like(places.narrow(dim, 0, 1)), fresh.to(torch.int64).cumsum(dim)], dim)
-    return values, torch.topk(run * size + places, size, dim, False, True)[0] % size
+    ordered = torch.topk(run * size + places, size, dim, False, True)[0]
+    return values, ordered - run * size  # runs rise, so their order stays
 
 
 def argsort(input: Tensor, dim: int = -1, descending: bool = False) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from edgeflow.export.forms.padding import cut, laid
@@ -43,7 +42,7 @@ def _transposed(axes: int) -> Callable[..., Any]:
             input, weight, None, strides, [0] * axes, [0] * axes, groups, dilations
         )
         around = [side for pair in reversed(sides) for side in pair]
-        made = cut(F.pad(whole, [laid(side) for side in around]), around)
+        made = cut(_aten.constant_pad_nd.default(whole, [laid(side) for side in around]), around)
         return made if bias is None else made + bias.reshape(-1, *[1] * axes)
 
     return transposed
