@@ -35,7 +35,7 @@ def _maximum(axes: int) -> Callable[..., Any]:
         for axis, (size, out) in enumerate(zip(sizes, outs, strict=True)):
             rows = _rows(size, out, input)
             dim = lead + 2 * axis
-            cut = cut.index_select(dim, rows.reshape(-1)).unflatten(dim, rows.shape)
+            cut = torch.unflatten(cut.index_select(dim, rows.reshape(-1)), dim, rows.shape)
             place = rows if place is None else place[..., None, None] * size + rows
         order = [*range(lead), *(lead + 2 * i for i in range(axes)), *(lead + 2 * i + 1 for i in range(axes))]
         cut = cut.permute(order).flatten(-axes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 _aten = torch.ops.aten
@@ -29,7 +28,7 @@ def attention(
     operands = [x.reshape(1, -1, *x.shape[-2:]) for x in (query, key, value)]
     if attn_mask is not None and attn_mask.dim() > 2:
         attn_mask = attn_mask.expand(*lead, *attn_mask.shape[-2:]).reshape(1, -1, *attn_mask.shape[-2:])
-    made = F.scaled_dot_product_attention(
+    made = _aten.scaled_dot_product_attention.default(
         *operands, attn_mask, 0.0, is_causal, scale=scale, enable_gqa=enable_gqa
     )
     return made.reshape(*lead, *made.shape[-2:])
