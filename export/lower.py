@@ -13,6 +13,7 @@ from torch.onnx._internal.exporter import _flags
 from torch.onnx._internal.exporter._capture_strategies import TorchExportNonStrictStrategy
 
 from edgeflow.export.fingerprint import fingerprint, weight, weight_names
+from edgeflow.export.forms import with_forms
 from edgeflow.export.free_sizes import check_free
 from edgeflow.export.graph_cache import GraphCache
 from edgeflow.export.link import EXACT
@@ -191,20 +192,23 @@ def to_onnx(
     try:
         with quiet(), torchlib_once(), torch.no_grad():
             captured = _captured(module, tensors, dynamic)
-            if captured is not None:
-                check_free(captured, dynamic, portrait, where)
-            key = fingerprint(captured, f"{axes} {names} {deform_conv} {OPSET}") if captured else None
-            if captured is None or key is None:
+            if captured is None:
                 made = _exported(module, tensors, dynamic, inputs, names, table)
                 check_free(made.exported_program, dynamic, portrait, where)
                 model = made.model_proto
             else:
-                weights = {name: weight(captured, name) for name in weight_names(captured)}
+                check_free(captured, dynamic, portrait, where)
+                formed = with_forms(captured)
+                check_free(formed, dynamic, portrait, where)
+                settings = f"{axes} {names} {deform_conv} {OPSET}"
+                weights = {name: weight(formed, name) for name in weight_names(formed)}
                 _refuse_heavy(weights, where)
-                bare = cache.get(key)
+                key = fingerprint(formed, settings)
+                bare = cache.get(key) if key is not None else None
                 if bare is None:
-                    bare = skeleton(captured, inputs, axes, names, table, OPSET)
-                    cache.put(key, bare)
+                    bare = skeleton(formed, inputs, axes, names, table, OPSET)
+                    if key is not None:
+                        cache.put(key, bare)
                 model = filled(bare, len(inputs), weights)
     except ExportError:
         raise

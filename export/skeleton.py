@@ -56,6 +56,9 @@ def skeleton(
     assert made is not None
     graph = made.model.graph
     made.rename_axes(_axis_names(graph.inputs, axes))
+    _own_outputs(graph)
+    for value, name in (*zip(graph.inputs, inputs, strict=False), *zip(graph.outputs, outputs, strict=True)):
+        value.name = name
     for name in weights:
         if name in graph.initializers:
             value = graph.initializers.pop(name)
@@ -84,6 +87,19 @@ def filled(bare: bytes, inputs: int, weights: dict[str, torch.Tensor]) -> onnx.M
     program = torch.onnx.ONNXProgram(model, None)
     program.optimize()
     return program.model_proto
+
+
+def _own_outputs(graph: onnx_ir.Graph) -> None:
+    """Make every output a value of its own, so that it can have its own name.
+
+    It is not where a segment hands on what it was given, or one value twice.
+    """
+    for index, value in enumerate(graph.outputs):
+        if value.is_graph_input() or any(value is other for other in list(graph.outputs)[:index]):
+            copied = onnx_ir.node("Identity", [value])
+            copied.outputs[0].type, copied.outputs[0].shape = value.type, value.shape
+            graph.append(copied)
+            graph.outputs[index] = copied.outputs[0]
 
 
 def _axis_names(
