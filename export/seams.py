@@ -12,8 +12,8 @@ from typing import Any
 from edgeflow.export.golden import to_tensor
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow.eager import Eager, EagerFlow, EagerValue
+from edgeflow.flow.grids import found_grids
 from edgeflow.flow.module import RoutedModule
-from edgeflow.flow.trace import found_grids
 from edgeflow.ir.errors import EdgeflowError
 from edgeflow.ir.program import FRAME, Image, Program, Tile
 from edgeflow.ir.route import Choice

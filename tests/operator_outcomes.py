@@ -65,7 +65,9 @@ def outcomes(
         wanted = segment(*[t.clone() for t in tensors])
     names = [f"out.{i}" for i in range(len(wanted))]
     try:
-        lowered = to_onnx(segment, [t.clone() for t in tensors], dynamic or [{} for _ in tensors], names, "segment")
+        lowered = to_onnx(
+            segment, [t.clone() for t in tensors], dynamic or [{} for _ in tensors], names, "segment"
+        )
     except EdgeflowError as error:
         return dict.fromkeys(libraries, Outcome(REFUSED, str(error)))
     except Exception as error:

@@ -17,7 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, find_segment
-from edgeflow.flow.trace import FREE_SIZES, TraceFlow
+from edgeflow.flow.trace import FREE_SIZES
+from edgeflow.flow.tracing import TraceFlow
 from edgeflow.flow.train import condition_mask
 from edgeflow.ir.program import FRAME, Call
 from edgeflow.ir.route import Assignment, Choice, Condition, Variable, assignments, describe

@@ -127,7 +127,7 @@ def tile_multiple(model: RoutedModule, regions: str, size: tuple[int, int]) -> i
 
     What cannot be traced is refused when it is exported, with a reason: here it may begin anywhere.
     """
-    from edgeflow.flow.trace import found_grids
+    from edgeflow.flow.grids import found_grids
 
     try:
         return found_grids(model, {"height": size[0], "width": size[1]}).get(regions, 1)

@@ -123,9 +123,7 @@ def _outs(input: Tensor, settings: tuple[list[int], list[int], list[int], list[i
 
 def _around(pads: Sequence[int], strides: Sequence[int]) -> list[int]:
     """What is laid around the input so that every window lies inside, last axis first."""
-    return [
-        side for p, s in reversed(list(zip(pads, strides, strict=True))) for side in (p, p + s - 1)
-    ]
+    return [side for p, s in reversed(list(zip(pads, strides, strict=True))) for side in (p, p + s - 1)]
 
 
 def _unpadded(input: Tensor, pads: Sequence[int], strides: Sequence[int]) -> Tensor:

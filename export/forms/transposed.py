@@ -38,9 +38,7 @@ def _transposed(axes: int) -> Callable[..., Any]:
         sides = [(-p, e - p) for p, e in zip(pads, ends, strict=True)]
         if all(p <= r and e < s for p, r, e, s in zip(pads, reach, ends, strides, strict=True)):
             return NotImplemented
-        whole = _TRANSPOSED[axes](
-            input, weight, None, strides, [0] * axes, [0] * axes, groups, dilations
-        )
+        whole = _TRANSPOSED[axes](input, weight, None, strides, [0] * axes, [0] * axes, groups, dilations)
         around = [side for pair in reversed(sides) for side in pair]
         made = cut(_aten.constant_pad_nd.default(whole, [laid(side) for side in around]), around)
         return made if bias is None else made + bias.reshape(-1, *[1] * axes)

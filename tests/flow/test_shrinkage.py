@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from edgeflow.flow import Axis, Eager, Image, RoutedModule, trace
-from edgeflow.flow.trace import found_grids
+from edgeflow.flow.grids import found_grids
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import Tile
 

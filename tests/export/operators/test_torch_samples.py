@@ -16,8 +16,30 @@ pytest.importorskip("expecttest", reason="torch's operator samples need it")
 from torch.testing._internal.common_methods_invocations import op_db
 
 RANDOM = (
-    *("random", "bernoulli", "multinomial", "normal", "uniform", "cauchy", "exponential", "geometric", "dropout"),
-    *("rand", "empty", "jiterator", "resize_", "set_", "item", "tolist", "allclose", "equal", "nonzero", "unique"),
+    *(
+        "random",
+        "bernoulli",
+        "multinomial",
+        "normal",
+        "uniform",
+        "cauchy",
+        "exponential",
+        "geometric",
+        "dropout",
+    ),
+    *(
+        "rand",
+        "empty",
+        "jiterator",
+        "resize_",
+        "set_",
+        "item",
+        "tolist",
+        "allclose",
+        "equal",
+        "nonzero",
+        "unique",
+    ),
     *("histogram", "multi_head"),
 )
 """Parts of names of operators whose values nobody can compare, or whose result is no tensor of a known shape."""
