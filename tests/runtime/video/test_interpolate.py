@@ -67,7 +67,10 @@ def test_frames_rate_and_order(clip, out, moving, decode, averaging, times):
 
 @pytest.mark.parametrize("times", [2, 4])
 def test_pairs_in_flight_together_come_out_in_order(clip, out, moving, decode, averaging, times):
-    """The first pair of every two waits for the second to begin, so one at a time would never end."""
+    """The first pair of every two waits for the second to begin, so one at a time would never end.
+
+    Compared without loss: x264 on several threads does not always make the same bytes of the same frames.
+    """
     meeting = threading.Barrier(2)
 
     class Overlapping(averaging):
@@ -76,9 +79,9 @@ def test_pairs_in_flight_together_come_out_in_order(clip, out, moving, decode, a
             return super().run(frame0, frame1)
 
     path = clip("a.mp4", moving(9))
-    report = interpolate_video(Overlapping(in_flight=2), path, out / "b.mp4", times=times)
-    alone = interpolate_video(averaging(), path, out / "c.mp4", times=times)
-    for got, wanted in zip(decode(out / "b.mp4"), decode(out / "c.mp4"), strict=True):
+    report = interpolate_video(Overlapping(in_flight=2), path, out / "b.y4m", times=times)
+    alone = interpolate_video(averaging(), path, out / "c.y4m", times=times)
+    for got, wanted in zip(decode(out / "b.y4m"), decode(out / "c.y4m"), strict=True):
         assert (got == wanted).all()
     assert report.routes == alone.routes and report.frames_written == 9 * times
 
@@ -86,10 +89,10 @@ def test_pairs_in_flight_together_come_out_in_order(clip, out, moving, decode, a
 def test_pairs_in_flight_are_finished_before_a_cut(clip, out, moving, decode, averaging):
     path = clip("a.mp4", moving(4, seed=1) + moving(4, seed=2))
     session = averaging(in_flight=2)
-    report = interpolate_video(session, path, out / "b.mp4")
-    interpolate_video(averaging(), path, out / "c.mp4")
+    report = interpolate_video(session, path, out / "b.y4m")
+    interpolate_video(averaging(), path, out / "c.y4m")
     assert (report.cuts, session.resets, session.runs) == (1, 1, 6)
-    assert all((a == b).all() for a, b in zip(decode(out / "b.mp4"), decode(out / "c.mp4"), strict=True))
+    assert all((a == b).all() for a, b in zip(decode(out / "b.y4m"), decode(out / "c.y4m"), strict=True))
 
 
 def test_report_counts_routes_and_times(clip, out, moving, averaging):
