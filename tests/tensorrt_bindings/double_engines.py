@@ -82,7 +82,6 @@ def _onnx_runtime(model: onnx.ModelProto) -> Any:
         model = with_bodies(model)
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
-    options.add_session_config_entry("session.x64quantprecision", "1")  # as edgeflow's own sessions at int8
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
