@@ -17,8 +17,8 @@ from edgeflow.targets.cudart import ANYWHERE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cu
 CAPTURED_AFTER = 3
 """Runs of an engine on the same addresses after which the next is recorded as a CUDA graph.
 
-On an H200 recording, making, first launching and freeing a graph of 20 to 400 kernels costs what 2.1 to 2.5 launches of it
-save over enqueueing the kernels (benchmarks/on_gpu.py).
+On an H200 recording, making, first launching and freeing a graph of 20 to 400 kernels costs what 2.4 to 3.1 launches of it
+save over enqueueing the kernels (benchmarks/results/on_gpu.json).
 """
 
 
