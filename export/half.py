@@ -212,11 +212,10 @@ def _of_images(graph: gs.Graph) -> set[int]:
 
 
 def _to_images(graph: gs.Graph) -> set[int]:
-    """Nodes between heavy operators and a cast to uint8, by identity: TensorRT casts that from float32 and float16 alone."""
-    found: set[int] = set()
-    ahead = [
-        node.inputs[0] for node in graph.nodes if node.op == "Cast" and node.outputs[0].dtype == np.uint8
-    ]
+    """Casts to uint8, and nodes between heavy operators and one, by identity: TensorRT has no such cast from bfloat16."""
+    casts = [node for node in graph.nodes if node.op == "Cast" and node.outputs[0].dtype == np.uint8]
+    found = {id(node) for node in casts}
+    ahead = [node.inputs[0] for node in casts]
     while ahead:
         for node in ahead.pop().inputs:
             if id(node) not in found and node.op not in HEAVY_OPS:
