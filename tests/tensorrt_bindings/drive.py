@@ -77,9 +77,10 @@ def drive(release: Release, bundle: Path, folder: Path) -> Iterator[Step]:
         return
     _share_plugins(folder, copy)
     yield Step("killed", _kill_a_build(release, log, build, copy))
-    yield _step("build", lambda: edgeflow(*build))
+    verdict = _verdict_elsewhere(bundle)
+    yield _step("build", lambda: edgeflow(*build), verdict)
     _keep_plugins(folder, copy)
-    yield _step("check", lambda: edgeflow("check", str(copy)))
+    yield _step("check", lambda: edgeflow("check", str(copy)), verdict)
     yield _step(
         "run", lambda: edgeflow("run", str(copy), str(clip), "-o", str(folder / f"{bundle.stem}.mp4"))
     )
@@ -151,9 +152,17 @@ def _spans(report: Path) -> str:
     return "" if share > 0.3 else f"engines take {share:.0%} of a frame whose engines compute on the host"
 
 
-def _step(name: str, run: Callable[[], subprocess.CompletedProcess[str]]) -> Step:
+def _verdict_elsewhere(bundle: Path) -> int:
+    """What `edgeflow check` says of an int8 bundle on ONNX Runtime: the doubles' numbers are no better than its."""
+    if bundle.stem.split("-")[1] != "int8":
+        return 0
+    command = [sys.executable, *EDGEFLOW, "check", str(bundle), "--library", "onnxruntime"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode
+
+
+def _step(name: str, run: Callable[[], subprocess.CompletedProcess[str]], expected: int = 0) -> Step:
     done = run()
-    return Step(name, "" if done.returncode == 0 else f"rc {done.returncode}: {_last(done)}")
+    return Step(name, "" if done.returncode == expected else f"rc {done.returncode}: {_last(done)}")
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:
