@@ -198,6 +198,7 @@ def to_onnx(
                 model = made.model_proto
             else:
                 check_free(captured, dynamic, portrait, where)
+                _refuse_empty(captured, where)
                 formed = with_forms(captured)
                 check_free(formed, dynamic, portrait, where)
                 settings = f"{axes} {names} {deform_conv} {OPSET}"
@@ -228,6 +229,18 @@ def _captured(
     """A module as torch.onnx captures it first; None if that fails, and it has to try other ways."""
     capture = _flags.set_onnx_exporting_flag(TorchExportNonStrictStrategy(verbose=False))
     return capture(module, tuple(tensors), {}, (tuple(dynamic),)).exported_program
+
+
+def _refuse_empty(captured: torch.export.ExportedProgram, where: str) -> None:
+    """Libraries disagree on values without elements.
+
+    Raises:
+        ExportError: an output has none.
+    """
+    for result in captured.graph.output_node().args[0]:
+        value = result.meta.get("val") if isinstance(result, torch.fx.Node) else None
+        if isinstance(value, torch.Tensor) and any(isinstance(n, int) and n == 0 for n in value.shape):
+            raise ExportError(f"{where}: makes a value of shape {tuple(value.shape)}, without elements: leave it out")
 
 
 def _exported(
@@ -268,7 +281,10 @@ def _reason(error: BaseException) -> str:
     if "Unsupported attribute type" in text and "SymbolicTensor" in text:
         return "a setting of an operator follows the number of tiles or a size (such as groups=x.shape[0]): make it a number"
     lines = [line.strip() for line in seen[-1].splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    reason = lines[0] if lines else type(error).__name__
+    if match := re.search(r"call_function\[target=torch\.ops\.([\w.]+)\]", text):
+        return f"the operator {match[1]} has no ONNX form here ({reason}); rewrite it in standard operators"
+    return reason
 
 
 def _clean(model: onnx.ModelProto) -> onnx.ModelProto:

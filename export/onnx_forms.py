@@ -9,6 +9,7 @@ from typing import Any
 import onnxscript
 import torch
 
+from edgeflow.export.forms import scattering
 from edgeflow.export.plugin_forms import PLUGIN_FORMS
 from edgeflow.ir.errors import ExportError
 from edgeflow.ops import adabd as _adabd  # noqa: F401  registers its operator
@@ -31,6 +32,7 @@ def translations(form: str) -> dict[Callable[..., Any], Callable[..., Any]]:
         raise ExportError(f"unknown form of deformable convolution {form!r}: use {' or '.join(DEFORM_CONV)}")
     op = onnxscript.opset19
     table: dict[Callable[..., Any], Callable[..., Any]] = {}
+    table[torch.ops.aten.scatter.src] = partial(scattering.scatter_onnx, op)
     for name in PLUGIN_FORMS if form == "plugin" else FORMS:
         table[overload(name)] = partial(_form(name, form), op)
     if hasattr(torch.ops.torchvision, "deform_conv2d"):  # once torchvision was imported

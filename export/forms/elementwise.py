@@ -35,10 +35,17 @@ def _of_all(reduce: Callable[..., Tensor]) -> Callable[..., Any]:
     return reduced
 
 
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The least and the greatest, of a dimension or of all."""
+    dims = list(range(input.dim())) if dim is None else [dim]
+    return input.amin(dims, keepdim), input.amax(dims, keepdim)
+
+
 FORMS = {
     _aten.hypot.default: hypot,
     _aten.fmax.default: _but_nan(torch.maximum),
     _aten.fmin.default: _but_nan(torch.minimum),
+    _aten.aminmax.default: aminmax,
     _aten.amax.default: _of_all(torch.amax),
     _aten.amin.default: _of_all(torch.amin),
 }
