@@ -15,7 +15,7 @@ def _average(axes: int) -> Callable[..., Any]:
     def average(input: Tensor, output_size: Sequence[int]) -> Any:
         outs, sizes = list(output_size), input.shape[-axes:]
         pairs = list(zip(sizes, outs, strict=True))
-        if all(isinstance(size, int) and size % out == 0 for size, out in pairs):
+        if axes < 3 and all(isinstance(size, int) and size % out == 0 for size, out in pairs):
             return NotImplemented
         made = input
         for axis, (size, out) in enumerate(pairs):

@@ -19,6 +19,7 @@ from edgeflow.export.passes import (
     polyphase_resize,
     select_bytes,
     unshuffle_conv,
+    untie_weights,
 )
 from edgeflow.ir.errors import ExportError
 
@@ -30,6 +31,7 @@ PASSES: dict[str, Callable[[gs.Graph], int]] = {
     "select-bytes": select_bytes.rewrite,
     "align-channels": align_channels.rewrite,
     "cast-at-edges": cast_at_edges.rewrite,
+    "untie-weights": untie_weights.rewrite,
 }
 """By the name that a target's description gives."""
 
