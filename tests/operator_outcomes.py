@@ -103,18 +103,18 @@ def difference(wanted: Sequence[torch.Tensor], made: Sequence[Any]) -> str:
     """How outputs differ; empty if they do not, beyond rounding."""
     if len(wanted) != len(made):
         return f"{len(made)} outputs for {len(wanted)}"
-    for want, got in zip(wanted, made, strict=True):
+    for index, (want, got) in enumerate(zip(wanted, made, strict=True)):
         want = torch.view_as_real(want) if want.is_complex() else want  # a graph carries pairs
         if tuple(want.shape) != tuple(got.shape):
-            return f"shape {tuple(got.shape)} for {tuple(want.shape)}"
+            return f"out.{index}: shape {tuple(got.shape)} for {tuple(want.shape)}"
         w, g = want.numpy().astype(np.float64), np.asarray(got).astype(np.float64)
         if (np.isnan(w) != np.isnan(g)).any() or (np.isinf(w) != np.isinf(g)).any():
-            return "another place of NaN or infinity"
+            return f"out.{index}: another place of NaN or infinity"
         fine = np.isfinite(w)
         if fine.any():
             off = float(np.abs(w[fine] - g[fine]).max() / max(1e-6, np.abs(w[fine]).max()))
             if off > FAR:
-                return f"off by {off:.2g} of the largest value"
+                return f"out.{index}: off by {off:.2g} of the largest value"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Operators in their forms: the same numbers in torch, and by both libraries, at odd sizes and at free ones."""
+"""Operators in their forms, by both libraries against torch, at odd sizes and at free ones; settings at random."""
 
 from __future__ import annotations
 
@@ -85,21 +85,6 @@ CASES: dict[str, dict[str, Callable[[torch.Tensor], Any]]] = {
         "maximum of bags": lambda x: F.embedding_bag(INDICES, x[0, 0], torch.tensor([0, 3]), mode="max"),
     },
 }
-EACH = [(group, name) for group, cases in CASES.items() for name in cases]
-
-
-@pytest.mark.parametrize(("group", "name"), EACH)
-def test_a_form_is_the_operator_in_torch(group, name):
-    segment = Segment(CASES[group][name])
-    with torch.no_grad():
-        wanted = segment(X)
-        program = torch.export.export(segment, (X,), strict=False)
-        formed = with_forms(program)
-        made = formed.module()(X)
-    assert formed is not program
-    ties = name == "sort"  # torch says nothing of the order of equal ones
-    for want, got in list(zip(wanted, made, strict=True))[: 1 if ties else None]:
-        assert torch.allclose(want.double(), got.double(), atol=1e-5, rtol=1e-5, equal_nan=True)
 
 
 @pytest.mark.parametrize("group", CASES)
@@ -157,7 +142,8 @@ def test_maxima_of_any_windows(size, kernel, stride, pad, dilation):
     arguments = ([kernel, 3], [stride, 2], [pad, 1], [dilation, 2], True)
     made, places = FORMS[aten.max_pool2d_with_indices.default](x, *arguments)
     wanted, there = aten.max_pool2d_with_indices.default(x, *arguments)
-    assert torch.equal(made, wanted) and torch.equal(places, there)
+    seen = wanted.isfinite()  # a window whose taps all lie in the padding has no place
+    assert torch.equal(made, wanted) and torch.equal(places[seen], there[seen])
 
 
 @settings(max_examples=200)
