@@ -45,7 +45,6 @@ CASES: dict[str, dict[str, Callable[[torch.Tensor], Any]]] = {
     "padding and resizing": {
         "around": lambda x: F.pad(x, (2, 3, 1, 4), mode="circular"),
         "around, less than nothing": lambda x: F.pad(x, (-2, 3, 1, -4), mode="circular"),
-        "edges, less than nothing": lambda x: F.pad(x, (-2, 3, 1, -4), mode="replicate"),
         "mirrored, less than nothing": lambda x: F.pad(x, (-2, 3, 1, -4), mode="reflect"),
         "linear": lambda x: F.interpolate(x, (5, 40), mode="bilinear", antialias=True),
         "cubic": lambda x: F.interpolate(x, (5, 7), mode="bicubic", antialias=True),
@@ -105,7 +104,6 @@ def test_forms_leave_free_sizes_free():
             F.adaptive_avg_pool2d(x, (8, 8)),
             *F.adaptive_max_pool2d(x, (8, 5), return_indices=True),
             F.pad(x, (2, 3, 1, 4), mode="circular"),
-            F.pad(x, (-2, 3, 1, -4), mode="replicate"),
             F.interpolate(x, (32, 24), mode="bilinear", antialias=True),
             F.interpolate(x, scale_factor=0.3, mode="bicubic", antialias=True),
             F.conv_transpose2d(x, KERNEL, None, 1, 3, 1, 1, 2),
@@ -122,7 +120,7 @@ def test_forms_leave_free_sizes_free():
 sides, some = st.integers(1, 12), st.integers(1, 4)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(size=sides, kernel=some, stride=some, pad=st.integers(0, 2), counted=st.booleans(), ceil=st.booleans())
 def test_averages_of_any_windows(size, kernel, stride, pad, counted, ceil):
     assume(pad <= kernel // 2 and size + 2 * pad >= kernel)
@@ -134,7 +132,7 @@ def test_averages_of_any_windows(size, kernel, stride, pad, counted, ceil):
             assert torch.allclose(made, aten.avg_pool2d.default(x, *arguments), atol=1e-5)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(size=sides, kernel=some, stride=some, pad=st.integers(0, 2), dilation=st.integers(1, 3))
 def test_maxima_of_any_windows(size, kernel, stride, pad, dilation):
     assume(pad <= kernel // 2 and size + 2 * pad >= dilation * (kernel - 1) + 1)
@@ -146,7 +144,7 @@ def test_maxima_of_any_windows(size, kernel, stride, pad, dilation):
     assert torch.equal(made, wanted) and torch.equal(places[seen], there[seen])
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(size=sides, out=sides)
 def test_adaptive_windows_of_any_sizes(size, out):
     x = torch.randn(1, 2, size, 7)
@@ -157,7 +155,7 @@ def test_adaptive_windows_of_any_sizes(size, out):
     assert torch.equal(made, wanted) and torch.equal(places, there)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(size=st.integers(2, 40), out=st.integers(1, 40), mode=st.sampled_from(["bilinear", "bicubic"]))
 def test_resizing_to_any_size(size, out, mode):
     x = torch.randn(1, 2, size, 9)
@@ -166,7 +164,7 @@ def test_resizing_to_any_size(size, out, mode):
     assert torch.allclose(made, wanted, atol=1e-4)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     stride=st.integers(1, 3),
     dilation=st.integers(1, 3),
