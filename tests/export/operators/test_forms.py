@@ -45,6 +45,7 @@ CASES: dict[str, dict[str, Callable[[torch.Tensor], Any]]] = {
     "padding and resizing": {
         "around": lambda x: F.pad(x, (2, 3, 1, 4), mode="circular"),
         "around, less than nothing": lambda x: F.pad(x, (-2, 3, 1, -4), mode="circular"),
+        "edges, less than nothing": lambda x: F.pad(x, (-2, 3, 1, -4), mode="replicate"),
         "mirrored, less than nothing": lambda x: F.pad(x, (-2, 3, 1, -4), mode="reflect"),
         "linear": lambda x: F.interpolate(x, (5, 40), mode="bilinear", antialias=True),
         "cubic": lambda x: F.interpolate(x, (5, 7), mode="bicubic", antialias=True),
