@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import gcd
+from typing import Any
 
 import sympy
 import torch
@@ -58,7 +59,7 @@ Size = tuple[int, int]
 
 def check_free(
     captured: torch.export.ExportedProgram | None,
-    dynamic: Sequence[Mapping[int, object]],
+    dynamic: Sequence[Mapping[int, Any]],
     portrait: bool,
     where: str,
 ) -> None:
@@ -75,14 +76,16 @@ def check_free(
     """
     if captured is None:
         raise ExportError(f"{where}: nobody can say which frame sizes it holds for: {_CURE}")
-    names = dict(_symbols(captured, dynamic, where))
-    for symbol, name in names.items():
-        ranges = captured.range_constraints.get(symbol)
+    asked = dict(_symbols(captured, dynamic, where))
+    names = {symbol: dim.__name__ for symbol, dim in asked.items()}
+    for symbol, dim in asked.items():
+        ranges, name = captured.range_constraints.get(symbol), dim.__name__
         if ranges is None:
             continue
         if name == BATCH:
-            _check_batch(int(ranges.lower), int(ranges.upper), where)
-        elif ranges.upper < LARGEST or ranges.lower > SMALLEST:
+            if ranges.lower > 2 or ranges.upper < dim.max:
+                raise _few_regions(f"{ranges.lower} to {ranges.upper}", where)
+        elif ranges.upper < min(dim.max, LARGEST) or ranges.lower > max(dim.min, SMALLEST):
             raise ExportError(
                 f"{where}: was traced for a frame's {name} from {ranges.lower} to {ranges.upper} pixels, and computes "
                 f"something else beyond: {_CURE}"
@@ -97,19 +100,19 @@ _CURE = "fix the frame's size with --size WIDTHxHEIGHT, or make the segment work
 
 
 def _symbols(
-    captured: torch.export.ExportedProgram, dynamic: Sequence[Mapping[int, object]], where: str
-) -> Iterator[tuple[sympy.Symbol, str]]:
-    """The symbols that stand for free dimensions, with their names; a dimension that is none was frozen."""
+    captured: torch.export.ExportedProgram, dynamic: Sequence[Mapping[int, Any]], where: str
+) -> Iterator[tuple[sympy.Symbol, Any]]:
+    """The symbols that stand for free dimensions, with what was asked of them; a dimension that is none was frozen."""
     user = [spec.arg.name for spec in captured.graph_signature.input_specs if spec.kind.name == "USER_INPUT"]
     nodes = {node.name: node for node in captured.graph.nodes if node.op == "placeholder"}
     for node, dims in zip((nodes[name] for name in user), dynamic, strict=True):
         for position, dim in dims.items():
-            found, name = node.meta["val"].shape[position], str(getattr(dim, "__name__", dim))
+            found, name = node.meta["val"].shape[position], dim.__name__
             expression = getattr(getattr(found, "node", None), "expr", None)
             if isinstance(expression, sympy.Symbol):
-                yield expression, name
+                yield expression, dim
             elif name == BATCH:
-                _check_batch(int(found), int(found), where)
+                raise _few_regions(str(found), where)
             elif isinstance(found, int):
                 raise ExportError(
                     f"{where}: makes the frame's {name} a Python number (it became {found} for all frames): {_CURE}"
@@ -118,12 +121,11 @@ def _symbols(
                 raise ExportError(f"{where}: takes frames whose {name} is {expression} only: {_CURE}")
 
 
-def _check_batch(lower: int, upper: int, where: str) -> None:
-    if lower > 2 or upper < 4096:
-        raise ExportError(
-            f"{where}: holds for {lower} regions at a time only ({upper} at most), but tiles run in batches of any number: "
-            "keep the first dimension free (x.shape[0] or -1 in view and reshape, no groups counted by it)"
-        )
+def _few_regions(count: str, where: str) -> ExportError:
+    return ExportError(
+        f"{where}: holds for {count} regions at a time only, but tiles run in batches of any number: "
+        "keep the first dimension free (x.shape[0] or -1 in view and reshape, no groups counted by it)"
+    )
 
 
 def _assertions(

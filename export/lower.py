@@ -240,7 +240,9 @@ def _refuse_empty(captured: torch.export.ExportedProgram, where: str) -> None:
     for result in captured.graph.output_node().args[0]:
         value = result.meta.get("val") if isinstance(result, torch.fx.Node) else None
         if isinstance(value, torch.Tensor) and any(isinstance(n, int) and n == 0 for n in value.shape):
-            raise ExportError(f"{where}: makes a value of shape {tuple(value.shape)}, without elements: leave it out")
+            raise ExportError(
+                f"{where}: makes a value of shape {tuple(value.shape)}, without elements: leave it out"
+            )
 
 
 def _exported(

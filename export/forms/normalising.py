@@ -76,9 +76,7 @@ def native(
     return functional(input, weight, bias, running_mean, running_var, training, momentum, eps)[:3]
 
 
-def _scaled(
-    input: Tensor, mean: Tensor, scale: Tensor, weight: Tensor | None, bias: Tensor | None
-) -> Tensor:
+def _scaled(input: Tensor, mean: Tensor, scale: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     made = (input - _along(mean, input)) * _along(scale, input)
     if weight is not None:
         made = made * _along(weight, input)
