@@ -104,7 +104,7 @@ def difference(wanted: Sequence[torch.Tensor], made: Sequence[Any]) -> str:
     if len(wanted) != len(made):
         return f"{len(made)} outputs for {len(wanted)}"
     for index, (want, got) in enumerate(zip(wanted, made, strict=True)):
-        want = torch.view_as_real(want) if want.is_complex() else want  # a graph carries pairs
+        want = torch.view_as_real(want.resolve_conj()) if want.is_complex() else want  # a graph carries pairs
         want = want.float() if want.dtype == torch.bfloat16 else want  # which numpy lacks
         if tuple(want.shape) != tuple(got.shape):
             return f"out.{index}: shape {tuple(got.shape)} for {tuple(want.shape)}"
