@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx
 
+from edgeflow.export.passes.untie_weights import UNTIED
 from edgeflow.export.plan import Link, Variant
 from edgeflow.ir.plan import EXACT as EXACT
 
@@ -24,7 +25,7 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
 
     Returns:
         A model whose inputs and outputs bear the names of program values. Initialisers are
-        named by their content, so equal weights have equal names in every graph.
+        named by their content, so equal weights have equal names in every graph, but for those that were untied.
     """
     nodes: list[onnx.NodeProto] = []
     initialisers: dict[str, onnx.TensorProto] = {}
@@ -75,7 +76,7 @@ def _outputs(variant: Variant, images: set[str]) -> list[tuple[str, str]]:
 
 def _content_name(tensor: onnx.TensorProto) -> str:
     digest = hashlib.sha256(f"{tensor.data_type}{list(tensor.dims)}".encode() + tensor.raw_data)
-    return f"w_{digest.hexdigest()[:20]}"
+    return f"w_{digest.hexdigest()[:20]}{UNTIED if tensor.name.endswith(UNTIED) else ''}"
 
 
 def _renamed(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from edgeflow.export.kernels import KernelDraft
+from edgeflow.export.passes.untie_weights import UNTIED
 from edgeflow.ir.bundle import Constant, Kernel
 
 EXTERNAL_BYTES = 1024
@@ -34,10 +35,13 @@ class WeightFile:
     _places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def externalise(self, model: onnx.ModelProto) -> int:
-        """Move a model's large initialisers to this file; returns their bytes."""
+        """Move a model's large initialisers to this file; returns their bytes.
+
+        Untied copies stay where they are: at one place in this file they would be one constant again.
+        """
         moved = 0
         for tensor in model.graph.initializer:
-            if len(tensor.raw_data) >= EXTERNAL_BYTES:
+            if len(tensor.raw_data) >= EXTERNAL_BYTES and not tensor.name.endswith(UNTIED):
                 moved += len(tensor.raw_data)
                 offset, length = self._place(tensor.raw_data)
                 tensor.ClearField("raw_data")

@@ -71,7 +71,9 @@ CASES: dict[str, dict[str, Callable[[torch.Tensor], Any]]] = {
         "fmax": lambda x: torch.fmax(x.sqrt(), x.flip(0).sqrt()),
         "fmin": lambda x: torch.fmin(x.sqrt(), x.flip(0).sqrt()),
         "attention without heads": lambda x: F.scaled_dot_product_attention(x[0], x[0], x[1]),
-        "causal attention": lambda x: F.scaled_dot_product_attention(x[0, 0], x[0, 0], x[1, 0], is_causal=True),
+        "causal attention": lambda x: F.scaled_dot_product_attention(
+            x[0, 0], x[0, 0], x[1, 0], is_causal=True
+        ),
         "statistics of the batch": lambda x: F.batch_norm(
             x, torch.zeros(3), torch.ones(3), BIAS[:3], BIAS[1:], training=True
         ),
@@ -120,7 +122,9 @@ FREE = {
 def test_forms_leave_free_sizes_free(group):
     dims = {2: torch.export.Dim("height", min=2, max=16384), 3: torch.export.Dim("width", min=2, max=16384)}
     others = [[torch.randn(1, 3, h, w)] for h, w in ((67, 131), (64, 200), (75, 75))]
-    for library, outcome in outcomes(Segment(FREE[group]), [torch.randn(1, 3, 96, 160)], [dims], others).items():
+    for library, outcome in outcomes(
+        Segment(FREE[group]), [torch.randn(1, 3, 96, 160)], [dims], others
+    ).items():
         assert outcome.kind == RIGHT, f"{library}: {outcome.why}"
 
 
@@ -203,9 +207,21 @@ def test_what_stays_as_it_is_costs_nothing():
             {2: torch.export.Dim("height", min=2, max=16384)},
             "segment: cannot be exported: cumprod along a dimension of free size has no ONNX form: give the",
         ),
-        (lambda x: x[:, :0], {}, "segment: makes a value of shape (2, 0, 13, 18), without elements: leave it out"),
-        (lambda x: F.cross_entropy(x, x.softmax(1)), {}, "cross_entropy of probabilities has no ONNX form: write"),
-        (lambda x: x.mode(1)[0], {}, "the operator aten.mode has no ONNX form; rewrite it in standard operators"),
+        (
+            lambda x: x[:, :0],
+            {},
+            "segment: makes a value of shape (2, 0, 13, 18), without elements: leave it out",
+        ),
+        (
+            lambda x: F.cross_entropy(x, x.softmax(1)),
+            {},
+            "cross_entropy of probabilities has no ONNX form: write",
+        ),
+        (
+            lambda x: x.mode(1)[0],
+            {},
+            "the operator aten.mode has no ONNX form; rewrite it in standard operators",
+        ),
     ],
 )
 def test_what_has_no_form_is_refused_in_words(function, dims, message):
