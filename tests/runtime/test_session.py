@@ -201,7 +201,8 @@ def test_a_bundle_of_fixed_sizes_serves_these(tmp_path, small_bundle):
     for size in sizes:
         compare(Session(path, exact=True), Eager(model), [[moving_picture(*size, 0)]])
     with pytest.raises(
-        InputError, match="this bundle is for 60x40, 40x60 frames, got 50x50: export it with --size"
+        InputError,
+        match="this bundle is for 60x40, 40x60 frames, got 50x50: resize the frames, or export a bundle for theirs",
     ):
         Session(path)(picture(50, 50, 3))
 
