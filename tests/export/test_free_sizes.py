@@ -29,6 +29,11 @@ def exported(function, portrait=False, batch=None):
     return to_onnx(Segment(function), [example], [sides], ["out.0"], "segment look", portrait=portrait)
 
 
+def free_sides(graph):
+    """Names of the free dimensions of a graph's input."""
+    return [dim.dim_param for dim in graph.graph.input[0].type.tensor_type.shape.dim if dim.dim_param]
+
+
 def halves(x):
     return F.interpolate(F.max_pool2d(x, 2), scale_factor=2) + x
 
@@ -70,13 +75,15 @@ TAKEN = {
 @pytest.mark.parametrize("name", TAKEN)
 @pytest.mark.parametrize("portrait", [False, True])
 def test_what_follows_the_size_is_exported(name, portrait):
-    exported(TAKEN[name], portrait)
+    assert free_sides(exported(TAKEN[name], portrait)) == ["height", "width"]
 
 
 def test_a_model_may_turn_portrait_frames():
     """Landscape and portrait frames are traced apart."""
-    exported(lambda x: x.transpose(2, 3) + 0.0 if x.shape[2] > x.shape[3] else x)
-    exported(lambda x: x.transpose(2, 3) + 0.0 if x.shape[2] > x.shape[3] else x, portrait=True)
+    for portrait in (False, True):
+        graph = exported(lambda x: x.transpose(2, 3) + 0.0 if x.shape[2] > x.shape[3] else x, portrait)
+        assert free_sides(graph) == ["height", "width"]
+        assert ("Transpose" in {node.op_type for node in graph.graph.node}) == portrait
 
 
 @pytest.mark.parametrize("batch", [2, 3])
