@@ -24,6 +24,7 @@ from edgeflow.export.lowering.graphs import Lowering, Progress
 from edgeflow.export.lowering.known_bad import with_other_forms
 from edgeflow.export.pack.bundle import Packer, pack_plan
 from edgeflow.export.pack.seams import seam_remarks
+from edgeflow.export.passes import check_passes
 from edgeflow.export.planning.mix import Mix
 from edgeflow.export.planning.planner import Planner
 from edgeflow.export.precision.pays import bf16_where_it_pays
@@ -41,6 +42,7 @@ from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.files import folder_written_whole
 from edgeflow.ir.layer_errors import FILE as LAYERS
 from edgeflow.ir.layer_errors import LayerError, layers_to_json
+from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.plan_routes import dearest_route
 from edgeflow.ir.program import Program
@@ -106,6 +108,7 @@ def compile_model(
     """
     output = Path(output)
     check_replaceable(output, overwrite)
+    check_passes(target.rewrites)
     quantise = _quantiser(frames) if target.precision == "int8" else None
     model = model.eval()
     programs = trace_all(model, sizes)
@@ -120,7 +123,7 @@ def compile_model(
         partial,
         model_digest(model),
         target.rewrites,
-        target.deform_conv,
+        target.operators,
         progress,
         watch,
         cache=GraphCache(cache_folder("graphs")),
@@ -191,7 +194,7 @@ def _finish(
         typed = at_half(Bundle(packer.folder, packer.manifest), target.half)
         plans, packer.graphs, packer.weights = typed
         packer.finish(plans, reference, target, provenance)
-    if target.library == "tensorrt":
+    if library(target.library).vetted:
         packer.graphs = with_other_forms(packer.folder, packer.graphs)
         packer.finish(plans, reference, target, provenance)
         support = supported(Bundle(packer.folder, packer.manifest), target).to_json()

@@ -12,12 +12,10 @@ import onnx
 
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError, ExportError, PrecisionError
+from edgeflow.ir.libraries import library as described
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.check import CheckReport, ClipCheck, check
 from edgeflow.runtime.checking.engines import GraphCheck
-
-BUILT = ("tensorrt", "torch-tensorrt")
-"""Libraries whose engines are built, and compared, on the device."""
 
 _PLAIN = {
     "Conv",
@@ -46,7 +44,7 @@ def judge(bundle: Bundle) -> dict[str, Any]:
         ExportError: the library refuses a graph, or computes something else; names segments and operators.
     """
     library = bundle.manifest.target["library"]
-    if library in BUILT:
+    if described(library).builds == "engines":
         return {
             "compared": False,
             "why": f"{library} builds engines on the device: `edgeflow build` compares them",

@@ -22,7 +22,7 @@ from edgeflow.runtime.device import device_of
 from edgeflow.runtime.stream.decisions import in_order
 from edgeflow.runtime.stream.execute import Executor
 from edgeflow.runtime.stream.loading import load_graphs, twins
-from edgeflow.runtime.stream.policy import Argmax, Policy
+from edgeflow.runtime.stream.policy import Own, Policy
 from edgeflow.runtime.stream.rows import Array
 from edgeflow.runtime.stream.trace import Result
 
@@ -66,7 +66,7 @@ class Session:
         name = library or self.bundle.manifest.target["library"]
         self.backend: Backend = open_backend(name, threads, lanes=in_flight)
         self.device = device_of(self.bundle, self.backend)
-        self._policy = policy or Argmax()
+        self._policy = policy or Own()
         self._exact, self._prove = exact, prove
         self._executors: tuple[Executor, ...] = ()
         self._idle: SimpleQueue[Executor] = SimpleQueue()

@@ -21,6 +21,7 @@ from edgeflow.cli.remarks import print_remarks
 from edgeflow.cli.supported import print_support
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputError
+from edgeflow.ir.libraries import library
 from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import Target, load
 
@@ -35,7 +36,7 @@ MEASURED = ("int8", "bf16")
 """Precisions whose engines are chosen by what they make of golden vectors."""
 
 
-class DeformConv(str, Enum):
+class Operators(str, Enum):
     """Forms of operators that have plugins."""
 
     native = "native"
@@ -104,11 +105,11 @@ def export(
             "and int8 is calibrated with it."
         ),
     ] = None,
-    deform_conv: Annotated[
-        DeformConv | None,
+    operators: Annotated[
+        Operators | None,
         typer.Option(
-            help="How deformable convolution and AdaBD leave: native (ONNX's operator), standard (older operators "
-            "alone), or plugin (edgeflow's TensorRT plugins, for the cost volume too). The target's own if not given."
+            help="How edgeflow's own operators (deformable convolution, AdaBD, cost volume) leave: native (around ONNX's "
+            "DeformConv), standard (older operators alone), or plugin (TensorRT plugins). The target's own if not given."
         ),
     ] = None,
     dry_run: Annotated[
@@ -139,7 +140,7 @@ def export(
 
     Example: edgeflow export cain-sd --preset small --target cpu -o cain.edgeflow
     """
-    wanted = _target(target, precision, deform_conv)
+    wanted = _target(target, precision, operators)
     sizes = [parse_size(text) for text in size or []]
     if not output.absolute().parent.is_dir():
         raise BundleError(
@@ -184,14 +185,14 @@ def export(
     _report(compiled, perf_counter() - start, _route_mix(output, frames), json)
 
 
-def _target(name: str, precision: str | None, deform_conv: DeformConv | None) -> Target:
+def _target(name: str, precision: str | None, operators: Operators | None) -> Target:
     """The target with what the options change of it."""
     wanted = load(name)
     if precision:
         wanted = wanted.at(precision)
-    if deform_conv:
-        wanted = wanted.with_deform_conv(deform_conv.value)
-    if wanted.library == "torch-tensorrt":
+    if operators:
+        wanted = wanted.with_operators(operators.value)
+    if not library(wanted.library).backend:
         raise ExportError(
             f"target {wanted.name} stays in PyTorch and has no bundle: run the model by "
             "edgeflow.export.torch_tensorrt.TorchTensorRt(model, folder), or export for desktop-gpu"

@@ -11,10 +11,10 @@ import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.ir.bundle import open_bundle
-from edgeflow.ir.errors import InputError
+from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.route import Axis, Choice
-from edgeflow.ir.rules import DriftAbove, HostRule, KeyFrameInterval
+from edgeflow.ir.rules import Rule, parse_rule
 from edgeflow.runtime import Fixed, Rules, Session
 from edgeflow.runtime.session import declared_size, fitting_size
 from edgeflow.runtime.stream.policy import Policy
@@ -43,8 +43,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="AXIS=RULE",
-            help="Decide an axis by another rule: interval:N, its first value every N frames, or drift:T:N, when "
-            "the model's measure exceeds T and at least every N frames. For example mode=drift:0.3:12. Repeatable.",
+            help="Decide an axis by another rule, for example mode=interval:5, its first value every 5 frames, or "
+            "mode=drift:0.3:12, when the model's measure exceeds 0.3 and at least every 12 frames. Repeatable.",
         ),
     ] = None,
     library: Annotated[
@@ -77,7 +77,7 @@ def run(
     plans = opened.manifest.plans
     plan = next(iter(plans.values()))
     convert = _conversion(plan, bundle, times)
-    steered = _policy(fix or [], policy or [], {v.name.split(".")[0]: v.axis for v in plan.variables})
+    steered = _policy(fix or [], policy or [], {v.axis_name: v.axis for v in plan.variables})
     session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
     with progress_bar() as bar:
         task = bar.add_task("run", total=None)
@@ -164,24 +164,17 @@ def _policy(fixes: list[str], rules: list[str], axes: dict[str, Axis]) -> Policy
     return Rules(**dict(_parse_rule(text, axes) for text in rules)) if rules else None
 
 
-def _parse_rule(text: str, axes: dict[str, Axis]) -> tuple[str, HostRule]:
+def _parse_rule(text: str, axes: dict[str, Axis]) -> tuple[str, Rule]:
     """`mode=drift:0.3:12` as an axis and a rule."""
     axis, _, rule = text.partition("=")
-    name, *numbers = rule.split(":")
     if axis not in axes:
         raise InputError(
             f"--policy {text}: give AXIS=RULE with an axis of the bundle: {', '.join(axes) or 'none'}"
         )
     try:
-        if name == "interval":
-            (interval,) = numbers
-            return axis, KeyFrameInterval(int(interval))
-        if name == "drift":
-            threshold, longest = numbers
-            return axis, DriftAbove(float(threshold), int(longest))
-    except ValueError as error:
-        raise InputError(f"--policy {text}: cannot be read ({error})") from error
-    raise InputError(f"--policy {text}: the rules are interval:N and drift:T:N")
+        return axis, parse_rule(rule)
+    except FlowError as error:
+        raise InputError(f"--policy {text}: {error}") from error
 
 
 def _parse_fix(text: str, axes: dict[str, Axis]) -> tuple[str, Choice]:

@@ -20,3 +20,4 @@ from edgeflow.ir.rules import DriftAbove as DriftAbove
 from edgeflow.ir.rules import FirstNonZero as FirstNonZero
 from edgeflow.ir.rules import KeyFrameInterval as KeyFrameInterval
 from edgeflow.ir.rules import Nearest as Nearest
+from edgeflow.ir.rules import Table as Table

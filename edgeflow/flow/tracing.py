@@ -298,14 +298,14 @@ class TraceFlow(Flow):
     def _route(self, regions: TraceValue, variable: Variable, rule: ScoreRule, scores: TraceValue) -> None:
         own, read = regions.value.regions, scores.value
         pooled = read.regions == FRAME and own != FRAME
-        wanted = len(variable.axis.values)
+        wanted = rule.width(variable.axis)
         for _, shape in read.shapes:
             maps = pooled and (len(shape) != 3 or shape[0] != wanted)
-            flat = not pooled and rule.kind != "confidence-below" and shape != (wanted,)
+            flat = not pooled and wanted is not None and shape != (wanted,)
             if maps or flat:
                 made = "(n, height, width) a frame" if pooled else "a region"
                 raise FlowError(
-                    f"the axis {variable.name} has {wanted} values, so its scores are {wanted} numbers {made}, "
+                    f"the axis {variable.name} has {len(variable.axis.values)} values, so its scores are {wanted} numbers {made}, "
                     f"(n, {wanted}{', h, w' if pooled else ''}); got {read}"
                 )
         self._add(own, Decision(variable, rule, read.name, pooled))

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.route import ALWAYS, Assignment, Axis, Choice, Condition, Variable, describe
-from edgeflow.ir.rules import Rule, rule_from_json, rule_to_json
+from edgeflow.ir.rules import Rule, rule_from_json
 from edgeflow.ir.tiles import TileGrid
 
 Shape: TypeAlias = tuple[int | str, ...]
@@ -334,7 +334,7 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
     return {
         "variable": decision.variable.name,
         "axis": list(decision.variable.axis.values),
-        "rule": rule_to_json(decision.rule),
+        "rule": decision.rule.to_json(),
         "scores": decision.scores,
         "pooled": decision.pooled,
     }

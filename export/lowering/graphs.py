@@ -39,7 +39,7 @@ class Lowering:
     folder: Path
     digest: str
     rewrites: tuple[str, ...]
-    deform_conv: str
+    operators: str
     progress: Progress
     watch: Stopwatch
     cache: GraphCache = field(default_factory=GraphCache)
@@ -77,7 +77,7 @@ class Lowering:
         file = self._file(key)
         if file.is_file():
             return onnx.load(file)
-        made = lower(self.model, program, part, self.rewrites, self.deform_conv, self.cache)
+        made = lower(self.model, program, part, self.rewrites, self.operators, self.cache)
         write_atomically(file, made.SerializeToString())
         return made
 
@@ -111,7 +111,7 @@ class Lowering:
         return done
 
     def _key(self, program: Program, part: Link) -> str:
-        return link_key(program, part, f"{self.rewrites}{self.deform_conv}{self.digest}")
+        return link_key(program, part, f"{self.rewrites}{self.operators}{self.digest}")
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.onnx"

@@ -75,14 +75,14 @@ def lower(
     program: Program,
     link: Link,
     rewrites: Sequence[str] = (),
-    deform_conv: str = "native",
+    operators: str = "native",
     cache: GraphCache | None = None,
 ) -> onnx.ModelProto:
     """The ONNX graph of one segment variant, after the named rewrite passes.
 
     Inputs are `in.0`, ...; outputs `out.0`, ... and, for images, `out.0.exact` before rounding.
-    Values per tile have a symbolic batch; free dimensions of the frame stay symbolic. `deform_conv` is the
-    form of operators that have plugins, one of `edgeflow.targets.DEFORM_CONV`; `cache` holds graphs that were
+    Values per tile have a symbolic batch; free dimensions of the frame stay symbolic. `operators` is the
+    form of operators that have plugins, one of `edgeflow.targets.OPERATOR_FORMS`; `cache` holds graphs that were
     exported before, without their weights.
 
     Raises:
@@ -105,7 +105,7 @@ def lower(
     names = [f"out.{i}" for i in order] + [f"out.{i}{EXACT}" for i, v in enumerate(outs) if v.image]
     where = f"segment {call.segment}" + (f" ({describe(link.variant)})" if link.variant else "")
     portrait = program.frame == "portrait"
-    exported = to_onnx(module, tensors, dynamic, names, where, deform_conv, cache, portrait)
+    exported = to_onnx(module, tensors, dynamic, names, where, operators, cache, portrait)
     try:
         lowered = _clean(run_passes(exported, rewrites, where))
     except ExportError:
@@ -166,7 +166,7 @@ def to_onnx(
     dynamic: Sequence[dict[int, Any]],
     names: Sequence[str],
     where: str,
-    deform_conv: str = "native",
+    operators: str = "native",
     cache: GraphCache | None = None,
     portrait: bool = False,
 ) -> onnx.ModelProto:
@@ -178,14 +178,14 @@ def to_onnx(
         dynamic: per input its symbolic dimensions.
         names: of the outputs.
         where: what is exported, for messages.
-        deform_conv: form of operators that have plugins.
+        operators: form of operators that have plugins.
         cache: of graphs that were exported before with other weights.
         portrait: frames of free size are higher than wide; else they are not.
 
     Raises:
         ExportError: an operator has no ONNX form, or another opset came out.
     """
-    table = translations(deform_conv)
+    table = translations(operators)
     inputs = [f"in.{i}" for i in range(len(tensors))]
     axes = [{i: dim.__name__ for i, dim in dims.items()} for dims in dynamic]
     cache = GraphCache() if cache is None else cache
@@ -201,7 +201,7 @@ def to_onnx(
                 _refuse_empty(captured, where)
                 formed = with_forms(captured)
                 check_free(formed, dynamic, portrait, where)
-                settings = f"{axes} {names} {deform_conv} {OPSET}"
+                settings = f"{axes} {names} {operators} {OPSET}"
                 weights = {name: weight(formed, name) for name in weight_names(formed)}
                 _refuse_heavy(weights, where)
                 key = fingerprint(formed, settings)

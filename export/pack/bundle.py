@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from edgeflow.export.drafts import PlanDraft, StageDraft, Variant
 from edgeflow.export.lowering.link import EXACT, link
 from edgeflow.export.lowering.share import share
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.pack.golden import Arrays, GoldenMaker, golden_clip
 from edgeflow.export.planning.planner import Planner, call_flops, port_of
-from edgeflow.export.plugins.kernels import KernelDraft
-from edgeflow.export.plugins.nodes import PLUGIN_OPS
+from edgeflow.export.plugins.nodes import PLUGINS
 from edgeflow.export.sample import sample_calls
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import WeightFile
@@ -81,7 +81,7 @@ class Packer:
             file = f"graphs/{name}.onnx"
             (self.folder / file).write_bytes(data)
             types = {node.op_type for node in graph.graph.node}
-            plugins = tuple(sorted(types & set(PLUGIN_OPS)))
+            plugins = tuple(sorted(types & set(PLUGINS)))
             placed = self.weights.add_kernel(kernel) if kernel else None
             entry = GraphEntry(file, segments, len(graph.graph.node), moved, plugins=plugins, kernel=placed)
             self.graphs[name] = entry

@@ -6,6 +6,7 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.program import FRAME, Call, Program, Route, Tile
 from edgeflow.ir.route import Assignment, assignment
-from edgeflow.ir.rules import KeyFrameInterval
 
 CLIP_FRAMES = 6
 """Calls of a clip whose routes are taken to stand for all."""
@@ -115,12 +115,8 @@ def _shares(program: Program) -> dict[str, list[float]]:
     shares = {}
     for step in program.operations:
         for decision in step.decisions if isinstance(step, Route) else ():
-            count = len(decision.variable.axis.values)
-            even = [(i + 1) / count for i in range(count - 1)]
-            rule = decision.rule
-            shares[decision.variable.name] = (
-                [1 / rule.interval] if isinstance(rule, KeyFrameInterval) else even
-            )
+            each = decision.rule.shares(decision.variable.axis)
+            shares[decision.variable.name] = list(accumulate(each))[:-1]
     return shares
 
 

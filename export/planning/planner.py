@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from edgeflow.export.drafts import Link, PlanDraft, StageDraft, Variant, plan
 from edgeflow.export.lowering.graphs import Lowering
 from edgeflow.export.lowering.trials import faster_form
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.planning.cuts import Pricing, choose, counts
 from edgeflow.export.planning.mix import Mix, of_clip, region_counts, uniform
 from edgeflow.export.planning.prices import Pricer
-from edgeflow.export.plugins.kernels import KernelDraft, kernel_of
+from edgeflow.export.plugins.kernels import kernel_of
 from edgeflow.flow import cost
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.costs import Costs, Device
 from edgeflow.ir.errors import BackendError
+from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Port, StageGraph
 from edgeflow.ir.program import Call, Program, Value
 from edgeflow.ir.route import Assignment
@@ -120,7 +122,7 @@ class Planner:
 
     def _kernel_of(self, links: tuple[Link, ...]) -> KernelDraft | None:
         """Kernels run on processors, in single precision."""
-        return kernel_of(self.model, links) if self.target.library in ("onnxruntime", "openvino") else None
+        return kernel_of(self.model, links) if library(self.target.library).on_processor else None
 
     def _pricer(self, program: Program) -> Pricer:
         if program.frame not in self._pricers:

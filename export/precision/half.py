@@ -24,7 +24,7 @@ import onnx
 import onnx.version_converter
 import onnx_graphsurgeon as gs
 
-from edgeflow.export.plugins.nodes import ADABD, DEFORM_CONV, PLUGIN_OPS
+from edgeflow.export.plugins.nodes import PLUGINS
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Keep, Route, Sample
 
@@ -57,24 +57,22 @@ SINGLE_OPS = frozenset(
     ]
 )
 """Computed in single precision wherever they stand."""
-HEAVY_OPS = frozenset(("Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", *PLUGIN_OPS))
+HEAVY_OPS = frozenset(("Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", *PLUGINS))
 """Where a chain that must be exact begins: what these make was rounded to half, and accumulated in single."""
 EXACT_INPUTS: Mapping[str, tuple[int, ...]] = {
     "GridSample": (1,),
     "DeformConv": (2,),
-    DEFORM_CONV: (2,),
-    ADABD: (2,),
     "Round": (0,),
+    **{node: plugin.exact_inputs for node, plugin in PLUGINS.items()},
 }
 """Inputs whose makers, back to a heavy operator, compute in single precision."""
 SINGLE_INPUTS: Mapping[str, tuple[int, ...]] = {
     "Resize": (1, 2),
-    DEFORM_CONV: (2, 4),
-    ADABD: (2, 3),
+    **{node: plugin.single_inputs for node, plugin in PLUGINS.items()},
 }
 """Inputs that stay single precision though their operator computes in half."""
 
-SINGLE_AT_BF16 = frozenset(("ConvTranspose", "Mish", "NonMaxSuppression", "RoiAlign", *PLUGIN_OPS))
+SINGLE_AT_BF16 = frozenset(("ConvTranspose", "Mish", "NonMaxSuppression", "RoiAlign", *PLUGINS))
 """Operators that TensorRT takes at float16 and not at bfloat16 (its parser's operator list; transposed convolutions by
 `targets/tensorrt_rules/conv_transpose.toml`), and our plugins."""
 BF16_OPSET = 22

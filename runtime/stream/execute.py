@@ -16,7 +16,7 @@ from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.plan_routes import dearest_route, route_flops, working_stages
 from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, State, Stitch, Tile
 from edgeflow.ir.route import Choice
-from edgeflow.ir.rules import evenly
+from edgeflow.ir.sampling import evenly
 from edgeflow.ir.tiles import Region, TileGrid
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.stream.batching import cover
@@ -130,7 +130,7 @@ class Executor:
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
         for spec, output in zip(self.plan.outputs, outputs, strict=True):
             _check_finite(spec.name, output)
-        self._decisions.advance(frame.routes)
+        self._decisions.advance(self._in_place(frame))
         self._memory.wait()
         total = (perf_counter() - start) * 1e3
         return Result(outputs, self._trace(frame, total))
@@ -313,12 +313,19 @@ class Executor:
 
     def _choices(self, frame: _Frame) -> dict[str, list[Choice]]:
         """Per variable the value of every region, in the order of the regions themselves."""
-        choices: dict[str, list[Choice]] = {}
-        for name, chosen in frame.routes.items():
-            order = frame.order.get(self._decisions.owners[name])
-            natural = chosen if order is None else chosen[np.argsort(order)]
-            choices[name] = [self._decisions.axes[name].values[i] for i in natural.tolist()]
-        return choices
+        axes = self._decisions.axes
+        return {
+            name: [axes[name].values[i] for i in chosen.tolist()]
+            for name, chosen in self._in_place(frame).items()
+        }
+
+    def _in_place(self, frame: _Frame) -> dict[str, NDArray[np.intp]]:
+        """What every region took, in the order of the regions themselves: steps keep them in route order."""
+        orders = {name: frame.order.get(self._decisions.owners[name]) for name in frame.routes}
+        return {
+            name: chosen if (order := orders[name]) is None else chosen[np.argsort(order)]
+            for name, chosen in frame.routes.items()
+        }
 
     def _regions(self, choices: Mapping[str, list[Choice]]) -> tuple[RegionTrace, ...]:
         """The patches of the first tiling with their routes; the whole frame if there is none."""

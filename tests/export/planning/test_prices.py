@@ -46,7 +46,7 @@ def priced(request, tmp_path_factory):
     program, target = trace(model), load("cpu")
     folder = tmp_path_factory.mktemp("lowered")
     lowering = Lowering(
-        model, folder, "", (), target.deform_conv, lambda what, done, total: None, Stopwatch()
+        model, folder, "", (), target.operators, lambda what, done, total: None, Stopwatch()
     )
 
     def pricer(roofline):

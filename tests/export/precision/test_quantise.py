@@ -186,7 +186,7 @@ def test_plugin_nodes_are_quantised_around_as_their_standard_form_is(tmp_path):
     frames = [moving_picture(16, 24, time) for time in range(4)]
     made = {}
     for form in ("plugin", "standard"):
-        target = load("jetson-orin").at("int8").with_deform_conv(form)
+        target = load("jetson-orin").at("int8").with_operators(form)
         written = compile_model(model, target, tmp_path / form, reference={}, frames=frames)
         with runnable(open_bundle(written.path)) as copy:
             assert all(graph.passed for graph in check(copy, library="onnxruntime").graphs)
