@@ -194,9 +194,10 @@ def golden_clip(model: RoutedModule, calls: Sequence[Sequence[NDArray[Any]]]) ->
 
 
 def to_tensor(array: NDArray[Any]) -> torch.Tensor:
-    """What the model sees of a run-time input: images (h, w, 3) uint8 -> (1, 3, h, w) in [0, 1]."""
+    """What the model sees of a run-time input: bytes ([t,] h, w, 3) -> (1, [t,] 3, h, w) in [0, 1]."""
     if array.dtype == np.uint8:
-        return torch.from_numpy(array.copy()).permute(2, 0, 1).float().unsqueeze(0) / 255
+        order = (2, 0, 1) if array.ndim == 3 else (0, 3, 1, 2)
+        return torch.from_numpy(array.copy()).permute(order).float().unsqueeze(0) / 255
     return torch.from_numpy(array.copy()).unsqueeze(0)
 
 
@@ -210,4 +211,5 @@ def _region(value: EagerValue, variant: Variant) -> torch.Tensor:
 
 
 def _to_image(tensor: torch.Tensor) -> NDArray[np.uint8]:
-    return (tensor.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    order = (0, 2, 3, 1) if tensor.ndim == 4 else (0, 1, 3, 4, 2)
+    return (tensor.clamp(0, 1) * 255).round().to(torch.uint8).permute(order).numpy()
