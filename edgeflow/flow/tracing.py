@@ -101,7 +101,9 @@ class TraceFlow(Flow):
             )
         for spec, value in zip(outputs, results, strict=True):
             if isinstance(spec, Clip):
-                raise FlowError(f"the output {spec.name} is declared a Clip, which is an input: declare a Tensor")
+                raise FlowError(
+                    f"the output {spec.name} is declared a Clip, which is an input: declare a Tensor"
+                )
             if value.regions != FRAME or len(value.shapes) != 1:
                 raise FlowError(f"the output {spec.name} is not one tensor per frame: stitch tiles first")
             (_, shape), *_ = value.shapes
