@@ -134,7 +134,7 @@ def compile_model(
     with watch.part("plan"):
         drafts = {kind: planner.draft(program, strategy) for kind, program in programs.items()}
     with folder_written_whole(output) as folder, watch.part("write"):
-        packer = Packer(folder, watch, goldens)
+        packer = Packer(folder, next(iter(programs.values())).task, watch, goldens)
         plans = {
             kind: pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
         }

@@ -21,6 +21,7 @@ from edgeflow.cli.remarks import print_remarks
 from edgeflow.cli.supported import print_support
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputError
+from edgeflow.ir.film import calls_of
 from edgeflow.ir.libraries import library
 from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import Target, load
@@ -28,9 +29,10 @@ from edgeflow.targets import Target, load
 if TYPE_CHECKING:
     from edgeflow.flow.module import RoutedModule
 
-MIX_FRAMES = 16
-"""Frames of the clip whose routes are counted."""
-
+MIX_CALLS = 16
+"""Calls of the clip whose routes are counted."""
+MOST_FRAMES = 128
+"""Frames of the clip that are read, however many a call takes."""
 
 MEASURED = ("int8", "bf16")
 """Precisions whose engines are chosen by what they make of golden vectors."""
@@ -154,7 +156,7 @@ def export(
     built = find_model(model, preset, variant)
     own_size = built.size if not sizes else None
     resize = (lambda height, width: own_size) if own_size else None
-    frames = first_frames(clip, MIX_FRAMES + 1, resize) if clip else []
+    frames = first_frames(clip, _frames_wanted(built), resize) if clip else []
     used = _load_weights(built, model, preset, variant, weights)
     reference = {"reference": model, "class": type(built).__name__, "weights": used}
     if ":" not in model:
@@ -220,6 +222,13 @@ def _place(output: Path, dry_run: bool) -> Iterator[Path]:
         yield Path(folder) / output.name
 
 
+def _frames_wanted(model: RoutedModule) -> int:
+    """How many frames of a clip the export reads: enough for `MIX_CALLS` calls and one frame more."""
+    from edgeflow.flow.module import task_of
+
+    return max(MIX_CALLS + 1, min(task_of(model).frames_of(MIX_CALLS), MOST_FRAMES))
+
+
 def _compiler() -> Any:
     try:
         from edgeflow.export.compile import compile_model
@@ -258,9 +267,8 @@ def _route_mix(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
     routes: Counter[str] = Counter()
     try:
         session = Session(bundle)
-        count = len(next(iter(session.bundle.manifest.plans.values())).inputs)
-        for first in range(len(frames) - count + 1):
-            for region in session.run(*frames[first : first + count]).trace.regions:
+        for call in calls_of(session.bundle.manifest.task, frames):
+            for region in session.run(*call).trace.regions:
                 routes[" ".join(f"{k}={v}" for k, v in region.route.items())] += 1
     except (BackendError, InputError) as error:
         err.print(f"edgeflow: routes were not counted: {error}")

@@ -13,9 +13,10 @@ from edgeflow.ir.tiles import TileGrid
 
 
 def to_tensor(array: NDArray[Any]) -> torch.Tensor:
-    """What the model sees of a run-time input: images (h, w, 3) uint8 -> (1, 3, h, w) in [0, 1]."""
+    """What the model sees of a run-time input: bytes ([t,] h, w, 3) -> (1, [t,] 3, h, w) in [0, 1]."""
     if array.dtype == np.uint8:
-        return torch.from_numpy(array.copy()).permute(2, 0, 1).float().unsqueeze(0) / 255
+        order = (2, 0, 1) if array.ndim == 3 else (0, 3, 1, 2)
+        return torch.from_numpy(array.copy()).permute(order).float().unsqueeze(0) / 255
     return torch.from_numpy(array.copy()).unsqueeze(0)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from edgeflow.ir.errors import BundleError
+from edgeflow.ir.interface import interface_from_json, interface_to_json
 from edgeflow.ir.program import (
     Interface,
     Keep,
@@ -25,8 +26,6 @@ from edgeflow.ir.program import (
     Value,
     decision_from_json,
     decision_to_json,
-    interface_from_json,
-    interface_to_json,
 )
 from edgeflow.ir.route import Assignment, Choice, Condition, Variable
 

@@ -26,6 +26,7 @@ from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, find_segment
 from edgeflow.flow.quiet import quiet
 from edgeflow.ir.errors import ExportError
+from edgeflow.ir.interface import held_shape
 from edgeflow.ir.program import FRAME, Program
 from edgeflow.ir.route import Choice, describe
 
@@ -41,7 +42,7 @@ class SegmentModule(nn.Module):
     """A segment with its axis values fixed and images converted at its edges.
 
     Image inputs come as (n, h, w, 3) uint8 and reach the segment as (n, 3, h, w) float in
-    [0, 1]; an image output leaves as both.
+    [0, 1], clips with their frames in second place; an image output leaves as both.
     """
 
     def __init__(
@@ -54,10 +55,7 @@ class SegmentModule(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Decode, call, encode."""
-        tensors = [
-            x.permute(0, 3, 1, 2).float() / 255 if decode else x
-            for x, decode in zip(inputs, self._decode, strict=True)
-        ]
+        tensors = [decoded(x) if decode else x for x, decode in zip(inputs, self._decode, strict=True)]
         segment = getattr(self.owner, self._method) if self._method else self.owner
         made = leaves(segment(*tensors, **self._keywords))
         encoded = [
@@ -68,6 +66,12 @@ class SegmentModule(nn.Module):
         exact = [x for x, encode in zip(made, self._encode, strict=True) if encode]
         plain = [x for x, encode in zip(made, self._encode, strict=True) if not encode]
         return (*plain, *encoded, *exact)
+
+
+def decoded(pictures: torch.Tensor) -> torch.Tensor:
+    """Bytes (n, h, w, 3), or a clip's (n, t, h, w, 3), as float in [0, 1] with channels before height."""
+    order = (0, 3, 1, 2) if pictures.ndim == 4 else (0, 1, 4, 2, 3)
+    return pictures.permute(order).float() / 255
 
 
 def lower(
@@ -149,7 +153,7 @@ def _example(
     """An example tensor and its symbolic dimensions."""
     dims: list[int | str] = [batch, *shape]
     if image:
-        dims = [batch, *shape[1:], shape[0]]
+        dims = [batch, *held_shape(shape)]
     sizes = {"height": 160, "width": 96} if frame == "portrait" else {"height": 96, "width": 160}
     dynamic: dict[int, Any] = {
         i: torch.export.Dim(d, min=2, max=16384) for i, d in enumerate(dims) if isinstance(d, str)

@@ -32,6 +32,7 @@ from edgeflow.ir.golden import sizes_file
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import FRAME, Program, reads, writes
 from edgeflow.ir.route import Assignment
+from edgeflow.ir.task import Task
 from edgeflow.targets import Target
 from edgeflow.targets.plugin_library import SOURCES
 
@@ -50,6 +51,7 @@ class Packer:
 
     Attributes:
         folder: of the bundle.
+        task: of the model.
         watch: of what is written.
         goldens: whether the bundle gets golden vectors.
         weights: of all graphs.
@@ -58,6 +60,7 @@ class Packer:
     """
 
     folder: Path
+    task: Task
     watch: Stopwatch
     goldens: bool = True
     weights: WeightFile = field(default_factory=lambda: WeightFile(Path(WEIGHTS).name))
@@ -148,7 +151,9 @@ class Packer:
             path.relative_to(self.folder).as_posix(): FileEntry(path.stat().st_size, sha256_of(path))
             for path in found
         }
-        self.manifest = Manifest(reference, plans, self.graphs, target.to_json(), provenance, files)
+        self.manifest = Manifest(
+            reference, plans, self.graphs, target.to_json(), provenance, files, self.task
+        )
         self._write_manifest()
 
     def note(self, key: str, fact: Any) -> None:
@@ -176,10 +181,12 @@ def pack_plan(
     model = planner.model
     flops = call_flops(model, program)
     size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
-    calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames)
+    calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames, program.task)
     maker = GoldenMaker(model, program, calls, packer.checked)
     others = {
-        shape: GoldenMaker(model, program, sample_calls(program.inputs, shape, 2), packer.checked)
+        shape: GoldenMaker(
+            model, program, sample_calls(program.inputs, shape, 2, task=program.task), packer.checked
+        )
         for shape in _other_sizes(kind)
     }
     steps: list[Any] = []

@@ -22,6 +22,8 @@ from edgeflow.flow import cost
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.costs import Costs, Device
 from edgeflow.ir.errors import BackendError
+from edgeflow.ir.film import calls_of
+from edgeflow.ir.interface import held_shape
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Port, StageGraph
 from edgeflow.ir.program import Call, Program, Value
@@ -157,19 +159,20 @@ class Planner:
 
     def _suits(self, program: Program) -> bool:
         """Whether the clip is what the program reads: enough frames, large enough, turned its way."""
-        if len(self.frames) < len(program.inputs) or not all(spec.image for spec in program.inputs):
+        if not program.task.offsets or not any(True for _ in calls_of(program.task, self.frames)):
             return False
         height, width = self.frames[0].shape[:2]
         turned = {"landscape": width >= height, "portrait": height > width}.get(program.frame, True)
-        sizes = [spec.shape[1:] for spec in program.inputs]
+        sizes = [spec.shape[-2:] for spec in program.inputs]
         fixed = [(h, w) for h, w in sizes if isinstance(h, int) and isinstance(w, int)]
         return turned and all(h <= height and w <= width for h, w in fixed)
 
     def _size(self, program: Program) -> tuple[int, int]:
         """(height, width) to plan for: as given, as the clip's, or 720p."""
         for bound in program.inputs:
-            if bound.image and isinstance(bound.shape[1], int) and isinstance(bound.shape[2], int):
-                return bound.shape[1], bound.shape[2]
+            height, width = bound.shape[-2:] if bound.image else ("", "")
+            if isinstance(height, int) and isinstance(width, int):
+                return height, width
         size = self.frames[0].shape[:2] if self.frames else PLANNED_SIZE
         long, short = max(size), min(size)
         return (long, short) if program.frame == "portrait" else (short, long)
@@ -195,8 +198,8 @@ def call_flops(model: RoutedModule, program: Program) -> dict[tuple[str, Assignm
 
 
 def port_of(value: Value, name: str, route: dict[str, Any]) -> Port:
-    """How a value is held at run time, under a name in a graph: images as uint8 (height, width, 3)."""
+    """How a value is held at run time, under a name in a graph: images as uint8, channels last."""
     shape = value.shape(route)
     if value.image:
-        return Port(name, name, (*shape[1:], shape[0]), "uint8")
+        return Port(name, name, held_shape(shape), "uint8")
     return Port(name, name, shape, "float32")

@@ -167,7 +167,7 @@ def compare(
     if len(calls) <= WARMUP:
         raise InputError(f"the clip has {len(calls)} calls, {WARMUP} of them warm up: give it more frames")
     backends = open_backend(library, threads), open_backend(library, threads, timed=True)
-    height, width = calls[0][0].shape[:2]
+    height, width = calls[0][0].shape[-3:-1]
     routed, *full = _load(bundle, static, calls[0], (height, width), backends)
     for number, call in enumerate(calls):
         progress(f"frame {number + 1} of {len(calls)}")

@@ -251,7 +251,7 @@ def test_quantising_needs_no_session_before_it(tmp_path):
 
 def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
     for name in ("quantise", "qdq"):
-        monkeypatch.delitem(sys.modules, f"edgeflow.export.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"edgeflow.export.precision.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks a module that cannot be imported
     with pytest.raises(ExportError, match=r"int8 needs onnxruntime: pip install 'edgeflow\[onnxruntime\]'"):
         compile_model(
