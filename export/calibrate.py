@@ -120,7 +120,7 @@ def watch(
             wanted = {g.graph for stage in plan.stages for g in stage.graphs} & set(graphs) - set(found)
             if wanted:
                 progress(f"calibrate {kind}")
-                found |= _watch_plan(copy, _calls(plan, kind, frames), wanted)
+                found |= _watch_plan(copy, calls_of(plan, kind, frames), wanted)
     return found
 
 
@@ -160,7 +160,7 @@ def _watch_plan(bundle: Bundle, calls: Sequence[Sequence[Array]], graphs: set[st
     }
 
 
-def _calls(plan: Plan, kind: str, frames: Sequence[NDArray[np.uint8]]) -> list[list[Array]]:
+def calls_of(plan: Plan, kind: str, frames: Sequence[NDArray[np.uint8]]) -> list[list[Array]]:
     """Successive calls of a plan on a clip, turned where the plan is for frames of the other orientation."""
     for spec in plan.inputs:
         if not isinstance(spec, Image):
