@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from edgeflow.ir.route import Assignment, Axis, Variable, assignments
 from edgeflow.runtime import Argmax, Fixed, Session, Trace
 from edgeflow.runtime.backends import open_backend
-from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.session import select_plan
+from edgeflow.runtime.stream.policy import Policy
 
 
 class Steering(Policy):

@@ -15,8 +15,8 @@ from records import record, save
 from subject import TARGETS, bundle_folder, exported
 
 from edgeflow.cli.clips import first_frames
-from edgeflow.export.golden import to_tensor
 from edgeflow.flow import Eager
+from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.models.cain_sd import build
 from edgeflow.models.cain_sd.weights import load_weights, pretrained

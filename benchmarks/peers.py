@@ -37,8 +37,8 @@ from records import record, save
 from steered import steered
 from subject import TARGETS, Pictures, bundle_folder, exported, mix_of, parsed_size, pictures_of, subject
 
-from edgeflow.export.golden import to_tensor
 from edgeflow.flow import Eager
+from edgeflow.flow.tensors import to_tensor
 from edgeflow.models.cain_sd import CAINSD, WholeFrame
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.targets import load

@@ -33,9 +33,9 @@ from saving import compare, full_models
 from steered import steered
 from subject import TARGETS, Pictures, bundle_folder, exported, mix_of, parsed_size, pictures_of, subject
 
-from edgeflow.export.golden import to_tensor
+from edgeflow.flow.tensors import to_tensor
 from edgeflow.models.cain_sd import CAINSD
-from edgeflow.runtime.policy import Policy
+from edgeflow.runtime.stream.policy import Policy
 from edgeflow.targets import load
 
 KEY = ("family", "preset", "mix", "backend", "precision", "plan", "clip", "size", "threads", "in_flight")

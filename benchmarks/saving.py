@@ -19,7 +19,7 @@ from edgeflow.ir.tiles import TileGrid
 from edgeflow.models.cain_sd import CAINSD, WholeFrame
 from edgeflow.models.cain_sd.model import GRID
 from edgeflow.runtime import Result, Session, Trace
-from edgeflow.runtime.policy import Policy
+from edgeflow.runtime.stream.policy import Policy
 from edgeflow.targets import Target
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeflow.flow import Eager, RoutedModule
 from edgeflow.flow.eager import EagerFlow
-from edgeflow.runtime.policy import Argmax, Policy
+from edgeflow.runtime.stream.policy import Argmax, Policy
 
 
 def steered(model: RoutedModule, policy: Policy | None, watching: type[EagerFlow] = EagerFlow) -> Eager:

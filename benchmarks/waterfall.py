@@ -19,7 +19,7 @@ from subject import TARGETS, bundle_folder, exported, parsed_size, pictures_of, 
 
 from edgeflow.models.cain_sd import WholeFrame
 from edgeflow.runtime import open_bundle
-from edgeflow.runtime.realisation import compare
+from edgeflow.runtime.measure.realisation import compare
 from edgeflow.targets import load
 
 KEY = ("family", "preset", "build", "backend", "clip", "size", "threads")

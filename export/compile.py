@@ -17,20 +17,20 @@ import torch
 from numpy.typing import NDArray
 
 import edgeflow
-from edgeflow.export.digest import model_digest
 from edgeflow.export.gate import judge
-from edgeflow.export.graph_cache import GraphCache
-from edgeflow.export.known_bad import with_other_forms
-from edgeflow.export.lowering import Lowering, Progress
-from edgeflow.export.mix import Mix
-from edgeflow.export.packing import Packer, pack_plan
-from edgeflow.export.pays import bf16_where_it_pays
-from edgeflow.export.planner import Planner
-from edgeflow.export.precision import at_bf16
-from edgeflow.export.seams import seam_remarks
+from edgeflow.export.lowering.digest import model_digest
+from edgeflow.export.lowering.graph_cache import GraphCache
+from edgeflow.export.lowering.graphs import Lowering, Progress
+from edgeflow.export.lowering.known_bad import with_other_forms
+from edgeflow.export.pack.bundle import Packer, pack_plan
+from edgeflow.export.pack.seams import seam_remarks
+from edgeflow.export.planning.mix import Mix
+from edgeflow.export.planning.planner import Planner
+from edgeflow.export.precision.pays import bf16_where_it_pays
+from edgeflow.export.precision.rules import at_bf16
+from edgeflow.export.precision.typed import at_half
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.support import supported
-from edgeflow.export.typed import at_half
 from edgeflow.export.weights import WeightFile
 from edgeflow.flow import trace
 from edgeflow.flow.module import RoutedModule
@@ -42,10 +42,10 @@ from edgeflow.ir.files import folder_written_whole
 from edgeflow.ir.layer_errors import FILE as LAYERS
 from edgeflow.ir.layer_errors import LayerError, layers_to_json
 from edgeflow.ir.plan import Plan
+from edgeflow.ir.plan_routes import dearest_route
 from edgeflow.ir.program import Program
 from edgeflow.ir.replacing import check_replaceable
-from edgeflow.runtime.instructions import instruction_sets
-from edgeflow.runtime.static import dearest_route
+from edgeflow.runtime.machine import instruction_sets
 from edgeflow.targets import Target
 
 
@@ -201,7 +201,7 @@ def _finish(
 def _add_bf16_errors(packer: Packer) -> None:
     """What layers lose at bfloat16, where ONNX Runtime is here to find it."""
     with suppress(ImportError):
-        from edgeflow.export.layer_errors import bf16_errors
+        from edgeflow.export.precision.layer_errors import bf16_errors
 
         bundle = Bundle(packer.folder, replace(packer.manifest, graphs=packer.graphs))
         packer.add_text(LAYERS, layers_to_json(bf16_errors(bundle)))
@@ -220,7 +220,7 @@ def _quantiser(frames: Sequence[NDArray[np.uint8]]) -> Quantise:
             "int8 is calibrated with frames of the kind the bundle will see: give a video with --clip"
         )
     try:
-        from edgeflow.export.quantise import quantise
+        from edgeflow.export.precision.quantise import quantise
     except ImportError as error:
         raise ExportError(f"int8 needs {error.name}: pip install 'edgeflow[onnxruntime]'") from error
     return lambda bundle, progress: quantise(bundle, frames, progress)

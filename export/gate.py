@@ -11,12 +11,12 @@ from typing import Any
 
 import onnx
 
-from edgeflow.export.plugin_bodies import runnable
+from edgeflow.export.plugins.bodies import runnable
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError, ExportError, PrecisionError
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.check import CheckReport, ClipCheck, check
-from edgeflow.runtime.engine_check import GraphCheck
+from edgeflow.runtime.checking.engines import GraphCheck
 
 BUILT = ("tensorrt", "torch-tensorrt")
 """Libraries whose engines are built, and compared, on the device."""

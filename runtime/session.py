@@ -17,14 +17,14 @@ from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Image, Interface
 from edgeflow.runtime.backends import Backend, open_backend
-from edgeflow.runtime.decisions import in_order
+from edgeflow.runtime.checking.other_processor import prove_here
 from edgeflow.runtime.device import device_of
-from edgeflow.runtime.execute import Executor
-from edgeflow.runtime.loading import load_graphs, twins
-from edgeflow.runtime.other_processor import prove_here
-from edgeflow.runtime.policy import Argmax, Policy
-from edgeflow.runtime.rows import Array
-from edgeflow.runtime.trace import Result
+from edgeflow.runtime.stream.decisions import in_order
+from edgeflow.runtime.stream.execute import Executor
+from edgeflow.runtime.stream.loading import load_graphs, twins
+from edgeflow.runtime.stream.policy import Argmax, Policy
+from edgeflow.runtime.stream.rows import Array
+from edgeflow.runtime.stream.trace import Result
 
 
 class Session:

@@ -19,13 +19,12 @@ from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import INSTALL, open_backend
 from edgeflow.runtime.check import check, golden_clip
-from edgeflow.runtime.device import cpu_name
-from edgeflow.runtime.engine_check import golden_size
-from edgeflow.runtime.instructions import in_words, instruction_sets
+from edgeflow.runtime.checking.engines import golden_size
 from edgeflow.runtime.keep import keep_models
-from edgeflow.runtime.loading import dims_of
-from edgeflow.runtime.profile import profile
+from edgeflow.runtime.machine import cpu_name, in_words, instruction_sets
+from edgeflow.runtime.measure.profile import profile
 from edgeflow.runtime.session import select_plan
+from edgeflow.runtime.stream.loading import dims_of
 from edgeflow.targets import nvidia, plugin_library, tensorrt_bundle, tensorrt_fit
 
 
@@ -137,7 +136,7 @@ def _build_tensorrt(bundle: Bundle, asked: _Asked, progress: Callable[[str, int,
         shutil.rmtree(folder, ignore_errors=True)
     library = _plugins(bundle, device, version, folder, asked.headers)
     site = tensorrt_bundle.Site(device, version, library)
-    from edgeflow.runtime.tensorrt_probe import probe
+    from edgeflow.runtime.backends.tensorrt_probe import probe
 
     progress("probe", 0, 1)
     probed = probe(bundle, site)

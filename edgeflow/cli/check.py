@@ -17,7 +17,7 @@ from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.layer_errors import LayerError, load_layers
 from edgeflow.runtime.check import CheckReport
 from edgeflow.runtime.check import check as check_bundle
-from edgeflow.runtime.instructions import in_words
+from edgeflow.runtime.machine import in_words
 
 
 def check(
@@ -57,7 +57,7 @@ def _with_bodies(bundle: Bundle, library: str | None) -> AbstractContextManager[
     plugins = {name for entry in bundle.manifest.graphs.values() for name in entry.plugins}
     if plugins:
         with suppress(ImportError):
-            from edgeflow.export.plugin_bodies import RUN_BY, runnable
+            from edgeflow.export.plugins.bodies import RUN_BY, runnable
 
             if plugins <= RUN_BY.get(library or "", frozenset()):
                 return runnable(bundle)

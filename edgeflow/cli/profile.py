@@ -16,12 +16,12 @@ from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, InputError
 from edgeflow.ir.files import write_atomically
-from edgeflow.runtime.instructions import in_words
-from edgeflow.runtime.profile import PAUSE_S, ClipProfile, ProfileReport
-from edgeflow.runtime.profile import profile as profile_bundle
+from edgeflow.runtime.machine import in_words
+from edgeflow.runtime.measure.profile import PAUSE_S, ClipProfile, ProfileReport
+from edgeflow.runtime.measure.profile import profile as profile_bundle
+from edgeflow.runtime.measure.timeline import timeline
+from edgeflow.runtime.measure.waterfall import Waterfall
 from edgeflow.runtime.session import fitting_size
-from edgeflow.runtime.timeline import timeline
-from edgeflow.runtime.waterfall import Waterfall
 
 
 def profile(

@@ -16,8 +16,8 @@ from edgeflow.ir.plan import Plan
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import DriftAbove, HostRule, KeyFrameInterval
 from edgeflow.runtime import Fixed, Rules, Session
-from edgeflow.runtime.policy import Policy
 from edgeflow.runtime.session import declared_size, fitting_size
+from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.destination import check_destination
 
 if TYPE_CHECKING:

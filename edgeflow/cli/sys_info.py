@@ -13,8 +13,8 @@ from edgeflow import __version__
 from edgeflow.cli.console import out, print_json
 from edgeflow.ir.errors import BackendError
 from edgeflow.runtime.backends import INSTALL
-from edgeflow.runtime.instructions import in_words
-from edgeflow.runtime.profile import machine
+from edgeflow.runtime.machine import in_words
+from edgeflow.runtime.measure.profile import machine
 from edgeflow.targets import Target, load, names, numbers
 from edgeflow.targets.nvidia import Nvidia, find
 from edgeflow.targets.tensorrt_fit import other_device

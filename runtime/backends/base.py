@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from edgeflow.ir.plan import Port
-from edgeflow.runtime.memory import Memory
+from edgeflow.runtime.backends.memory import Memory
 
 Array: TypeAlias = Any
 """An array of the backend's memory; numpy's where that is the host's."""

@@ -75,7 +75,7 @@ def test_a_dry_run_says_what_the_export_makes(edgeflow, tmp_path):
 def test_a_dry_run_makes_golden_vectors_only_where_engines_are_chosen_by_them(
     edgeflow, tmp_path, monkeypatch
 ):
-    from edgeflow.export.golden import GoldenMaker
+    from edgeflow.export.pack.golden import GoldenMaker
 
     made = []
     of = GoldenMaker.of

@@ -43,7 +43,7 @@ def compiled(function, folder, target="cpu", **options):
 
 def tampered(monkeypatch):
     """An exporter that gets a number wrong, as one that misreads an operator does."""
-    from edgeflow.export import packing
+    from edgeflow.export.pack import bundle as packing
 
     add = packing.Packer.add_graph
 
@@ -180,7 +180,7 @@ def test_pooling_into_windows_of_the_frames_size_is_right_at_every_size(tmp_path
 
 def test_what_is_wrong_at_another_size_is_refused(tmp_path, monkeypatch):
     """As if the exporter had frozen the size of its own example frame."""
-    from edgeflow.export import packing
+    from edgeflow.export.pack import bundle as packing
 
     made = packing.GoldenMaker.of
 
