@@ -154,6 +154,20 @@ def check(
     )
 
 
+def check_frames(bundle: Bundle, kind: str, library: str) -> ClipCheck:
+    """Compare whole frames alone, of one plan, with what the eager flow said at export, at fp32.
+
+    Raises:
+        BackendError: the engine library is missing or refuses a graph.
+    """
+    plan, golden = bundle.manifest.plans[kind], golden_clip(bundle, kind)
+    exact, rounded = (
+        _run_all(Session(bundle, library=library, exact=exact, prove=False), plan, golden)
+        for exact in (True, False)
+    )
+    return _check_clip(kind, plan, golden, exact, rounded, GATES[bundle.manifest.target["precision"]])
+
+
 def _check_engines(
     bundle: Bundle,
     session: Session,

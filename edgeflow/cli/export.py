@@ -282,9 +282,10 @@ def _compared(verdict: dict[str, Any], seconds: dict[str, float]) -> str:
         return f"not compared with the model: {verdict['why']}"
     moves = verdict["moves_by"]
     own = f"; the model itself moves by {moves:.0e} when its inputs change in the last digit" if moves else ""
+    device = f"; `edgeflow build` compares {verdict['instead_of']}'s own" if "instead_of" in verdict else ""
     return (
         f"compared with the model on {verdict['library']} {verdict['version']} in {seconds['compare']:.0f} s: engines within "
-        f"{verdict['largest_error']:.0e}, frames at {verdict['psnr_db']:.0f} dB{own}"
+        f"{verdict['largest_error']:.0e}, frames at {verdict['psnr_db']:.0f} dB{own}{device}"
     )
 
 

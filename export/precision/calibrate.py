@@ -15,9 +15,8 @@ from edgeflow.export.sample import film_calls
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.interface import Interface
-from edgeflow.ir.plan import Plan, Port
+from edgeflow.ir.plan import Port
 from edgeflow.ir.route import Axis, Choice, Variable
-from edgeflow.ir.task import Task
 from edgeflow.runtime import Session
 from edgeflow.runtime.backends import Engine, OperatorTime
 from edgeflow.runtime.stream.policy import Policy
@@ -121,8 +120,7 @@ def watch(
             wanted = {g.graph for stage in plan.stages for g in stage.graphs} & set(graphs) - set(found)
             if wanted:
                 progress(f"calibrate {kind}")
-                calls = _calls(plan, bundle.manifest.task, kind, frames)
-                found |= _watch_plan(copy, calls, wanted)
+                found |= _watch_plan(copy, calls_on(bundle, kind, frames), wanted)
     return found
 
 
@@ -162,10 +160,13 @@ def _watch_plan(bundle: Bundle, calls: Sequence[Sequence[Array]], graphs: set[st
     }
 
 
-def _calls(
-    plan: Plan, task: Task, kind: str, frames: Sequence[NDArray[np.uint8]]
-) -> Sequence[Sequence[Array]]:
-    """Successive calls of a plan on a clip, turned where the plan is for frames of the other orientation."""
+def calls_on(bundle: Bundle, kind: str, frames: Sequence[NDArray[np.uint8]]) -> Sequence[Sequence[Array]]:
+    """Successive calls of a plan on a clip, turned where the plan is for frames of the other orientation.
+
+    Raises:
+        ExportError: the clip is too small or too short, or an input is no image.
+    """
+    plan, task = bundle.manifest.plans[kind], bundle.manifest.task
     for spec in plan.inputs:
         if not spec.image:
             raise ExportError(

@@ -1,12 +1,14 @@
 """Quantises a bundle's engines to int8, each with the ranges of what it itself sees on a clip.
 
 An engine whose outputs lose too much keeps the layers that cost most in float, as few as will do; one that no such
-choice saves stays in float whole, and so does one that is not faster at int8 here, in the target's library.
+choice saves stays in float whole, and so does one that is not faster at int8 here, in the target's library. Where whole
+frames miss their gate nevertheless, every engine is asked for as much more than it reached, until they hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import shutil
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +23,7 @@ from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.plugins.bodies import with_bodies
 from edgeflow.export.precision.calibrate import Array, Seen, watch
 from edgeflow.export.precision.float_layers import least_float, worst_first
+from edgeflow.export.precision.int8_frames import missing_db
 from edgeflow.export.precision.layer_errors import ROWS, errors_of
 from edgeflow.export.precision.pays import int8_gain, note_on
 from edgeflow.export.precision.qdq import Ranged, Rows, Scheme, layers_of, quantised, ranged, scheme_of
@@ -37,13 +40,19 @@ from edgeflow.runtime.stream.loading import sizes_of
 LayerErrors: TypeAlias = dict[str, tuple[LayerError, ...]]
 """What the layers of each graph at int8 lose."""
 
+Quantised: TypeAlias = tuple[dict[str, GraphEntry], WeightFile, LayerErrors]
+"""Entries of all graphs, their weights, and what the layers of those at int8 lose."""
+
 MINIMUM_SQNR_DB = 20.0
-"""Of each output of an int8 engine against the float one on the calibration inputs."""
+"""Of each output of an int8 engine against the float one on the calibration inputs; more where whole frames miss their gate."""
+
+LEAST_STEP_DB = 1.0
+"""By which engines must become better at least, where whole frames miss their gate."""
 
 
 def quantise(
     bundle: Bundle, frames: Sequence[NDArray[np.uint8]], progress: Callable[[str, int, int], None]
-) -> tuple[dict[str, GraphEntry], WeightFile, LayerErrors]:
+) -> Quantised:
     """Replace the graph files of an fp32 bundle by quantised ones, where those are good enough.
 
     Graphs keep their ids, so that reports of a model's bundles can be laid side by side.
@@ -60,18 +69,47 @@ def quantise(
         ExportError: the clip does not suit the model.
         BackendError: the target's library is not installed.
     """
+    total = len(bundle.manifest.graphs)
+    graphs = set(bundle.manifest.graphs) - deciding(bundle.manifest.plans)
+    seen = watch(bundle, frames, graphs, lambda what: progress(what, 0, total))
+    judge = _Judge.of(bundle.manifest.target["library"])
+    least_db = dict.fromkeys(bundle.manifest.graphs, MINIMUM_SQNR_DB)
+    with TemporaryDirectory(prefix="edgeflow-") as folder:
+        path = Path(shutil.copytree(bundle.path, Path(folder) / bundle.path.name))
+        while True:
+            entries, weights, errors = _at_int8(bundle, path, seen, judge, least_db, progress)
+            progress("compare whole frames", total, total)
+            trial = Bundle(path, replace(bundle.manifest, graphs=entries))
+            missing = missing_db(bundle, trial, frames, judge.scheme.judge)
+            reached = {name: e.sqnr_db or 0.0 for name, e in entries.items() if e.precision == "int8"}
+            if missing <= 0 or not reached:
+                break
+            least_db |= {name: sqnr_db + max(missing, LEAST_STEP_DB) for name, sqnr_db in reached.items()}
+        for entry in entries.values():
+            shutil.copyfile(path / entry.file, bundle.path / entry.file)
+    return entries, weights, errors
+
+
+def _at_int8(
+    bundle: Bundle,
+    into: Path,
+    seen: Mapping[str, Seen],
+    judge: _Judge,
+    least_db: Mapping[str, float],
+    progress: Callable[[str, int, int], None],
+) -> Quantised:
+    """Write the quantised graphs of an fp32 bundle, and their weights, over those of a copy.
+
+    `least_db` is asked of each output of each engine, against the float one on the calibration inputs.
+    """
     manifest = bundle.manifest
     kept = deciding(manifest.plans)
-    total = len(manifest.graphs)
-    seen = watch(bundle, frames, set(manifest.graphs) - kept, lambda what: progress(what, 0, total))
-    judge = _Judge.of(manifest.target["library"])
     batches = {g.graph: max(g.batches) for p in manifest.plans.values() for s in p.stages for g in s.graphs}
     weights = WeightFile(Path(WEIGHTS).name)
     entries: dict[str, GraphEntry] = {}
     errors: LayerErrors = {}
     for name, entry in manifest.graphs.items():
-        path = bundle.path / entry.file
-        graph = onnx.load(path)
+        graph = onnx.load(bundle.path / entry.file)
         if note := fp32_note(entry, name in kept):
             entry = replace(entry, note=note)
         elif name not in seen:
@@ -80,19 +118,17 @@ def quantise(
             entry = replace(entry, note="has no layer to quantise")
         else:
             rows = [*seen[name].rows, *_golden_rows(bundle, name)]
-            graph, entry, found = _engine(name, graph, entry, seen[name], rows, batches[name], judge)
+            asked = replace(judge, least_db=least_db[name])
+            graph, entry, found = _engine(name, graph, entry, seen[name], rows, batches[name], asked)
             errors |= {name: found} if found else {}
         moved = weights.externalise(graph)
         if entry.kernel:
-            entry = replace(
-                entry,
-                kernel=weights.add_kernel(
-                    KernelDraft(entry.kernel.name, entry.kernel.read(bundle.path / WEIGHTS))
-                ),
-            )
-        path.write_bytes(graph.SerializeToString(deterministic=True))
+            draft = KernelDraft(entry.kernel.name, entry.kernel.read(bundle.path / WEIGHTS))
+            entry = replace(entry, kernel=weights.add_kernel(draft))
+        (into / entry.file).write_bytes(graph.SerializeToString(deterministic=True))
         entries[name] = replace(entry, nodes=len(graph.graph.node), weight_bytes=moved)
-        progress(f"quantise {name}", len(entries), total)
+        progress(f"quantise {name}", len(entries), len(manifest.graphs))
+    weights.write(into / WEIGHTS)
     return entries, weights, errors
 
 
@@ -104,11 +140,13 @@ class _Judge:
         scheme: what activations become.
         backend: an engine library that is here.
         times: it is the target's, so that it says what is faster.
+        least_db: of each output of an engine, against the float one on the calibration inputs.
     """
 
     scheme: Scheme
     backend: Backend
     times: bool
+    least_db: float = MINIMUM_SQNR_DB
 
     @staticmethod
     def of(library: str) -> _Judge:
@@ -154,11 +192,14 @@ def _best(source: Ranged, entry: GraphEntry, seen: Seen, judge: _Judge) -> tuple
     """The engine with as few float layers as pass the gate, if one does; and the graph's entry."""
     try:
         whole = _built(source, (), seen, judge.scheme, judge.backend)
-        passes = whole.sqnr_db >= MINIMUM_SQNR_DB
-        built = whole if passes else _with_float_layers(source, seen, judge.scheme, judge.backend)
+        passes = whole.sqnr_db >= judge.least_db
+        built = whole if passes else _with_float_layers(source, seen, judge)
     except BackendError as error:
         return None, replace(entry, note=str(error))
-    missed = f"would reach {whole.sqnr_db:.1f} dB of signal to error, {MINIMUM_SQNR_DB:.0f} dB are asked for"
+    why = " for whole frames to hold" if judge.least_db > MINIMUM_SQNR_DB else ""
+    missed = (
+        f"would reach {whole.sqnr_db:.1f} dB of signal to error, {judge.least_db:.0f} dB are asked for{why}"
+    )
     if built is None:
         return None, replace(entry, sqnr_db=whole.sqnr_db, note=f"int8 {missed}")
     notes = [] if passes else [f"int8 in every layer {missed}"]
@@ -187,17 +228,17 @@ def _sized(seen: Seen) -> tuple[list[Port], list[Port]]:
     return inputs, outputs
 
 
-def _with_float_layers(source: Ranged, seen: Seen, scheme: Scheme, backend: Backend) -> _Built | None:
+def _with_float_layers(source: Ranged, seen: Seen, judge: _Judge) -> _Built | None:
     """An engine that passes the gate with some layers in float; none if only all of them would do."""
 
     def attempt(kept: Sequence[str]) -> _Built | None:
         try:
-            built = _built(source, kept, seen, scheme, backend)
+            built = _built(source, kept, seen, judge.scheme, judge.backend)
         except BackendError:  # no layer is left that the library runs at int8
             return None
-        return built if built.sqnr_db >= MINIMUM_SQNR_DB else None
+        return built if built.sqnr_db >= judge.least_db else None
 
-    return least_float(worst_first(source, seen, scheme), attempt)
+    return least_float(worst_first(source, seen, judge.scheme), attempt)
 
 
 def _built(source: Ranged, kept: Collection[str], seen: Seen, scheme: Scheme, backend: Backend) -> _Built:
