@@ -48,9 +48,11 @@ def priced(request, tmp_path_factory):
     lowering = Lowering(
         model, folder, "", (), target.operators, lambda what, done, total: None, Stopwatch()
     )
+    lowered = lowering.lower([program])
 
     def pricer(roofline):
-        return Planner(model, lowering, replace(target, roofline=roofline), (), None)._pricer(program)
+        planner = Planner(model, lowered, replace(target, roofline=roofline), (), None, None, Stopwatch())
+        return planner.pricer(program, {}, set())
 
     alone, fused = [], []
     for run in runs(program):
