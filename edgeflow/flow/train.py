@@ -181,6 +181,9 @@ class _TrainFlow(Flow):
         return TrainValue(regions, {(): kept}, state)
 
     def _keep(self, state: str, value: TrainValue, condition: Condition) -> None:
+        if not condition.variables:
+            self.kept |= {state: value.tensor} if condition.op == "true" else {}
+            return
         old = self.kept.get(state)
         before = self._state_of(state, value.regions).tensor if old is None else old
         mask = _spread(self._mask(condition, value.regions), value.tensor)
