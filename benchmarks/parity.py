@@ -15,7 +15,7 @@ from subject import TARGETS, bundle_folder, exported
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.flow import Eager
-from edgeflow.flow.module import task_of
+from edgeflow.flow.tasks import task_of
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.film import calls_of

@@ -37,7 +37,7 @@ from steered import steered
 from subject import TARGETS, Pictures, bundle_folder, exported, mix_of, parsed_size, pictures_of, subject
 
 from edgeflow.flow import Eager
-from edgeflow.flow.module import task_of
+from edgeflow.flow.tasks import task_of
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.film import calls_of
 from edgeflow.models.cain_sd import CAINSD, WholeFrame

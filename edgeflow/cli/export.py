@@ -224,7 +224,7 @@ def _place(output: Path, dry_run: bool) -> Iterator[Path]:
 
 def _frames_wanted(model: RoutedModule) -> int:
     """How many frames of a clip the export reads: enough for `MIX_CALLS` calls and one frame more."""
-    from edgeflow.flow.module import task_of
+    from edgeflow.flow.tasks import task_of
 
     return max(MIX_CALLS + 1, min(task_of(model).frames_of(MIX_CALLS), MOST_FRAMES))
 

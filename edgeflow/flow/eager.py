@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
-from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.grids import found_grids
 from edgeflow.flow.opaque import Opaque
 from edgeflow.flow.tensors import blend_tiles, cut_tile, paste_tile
 from edgeflow.ir.errors import FlowError
@@ -20,6 +20,9 @@ from edgeflow.ir.route import Choice, Condition, Variable
 from edgeflow.ir.rules import HostRule, Rule, ScoreRule, StreamContext
 from edgeflow.ir.sampling import evenly
 from edgeflow.ir.tiles import TileGrid, pool_map
+
+if TYPE_CHECKING:
+    from edgeflow.flow.module import RoutedModule
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,6 @@ def tile_multiple(model: RoutedModule, regions: str, size: tuple[int, int]) -> i
 
     What cannot be traced is refused when it is exported, with a reason: here it may begin anywhere.
     """
-    from edgeflow.flow.grids import found_grids
-
     try:
         return found_grids(model, {"height": size[0], "width": size[1]}).get(regions, 1)
     except FlowError:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgeflow.flow.module import RoutedModule, segment_name
+from edgeflow.flow.segments import segment_name
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import FRAME
 from edgeflow.ir.route import ALWAYS, NEVER, Choice, Condition, Variable, as_condition
 from edgeflow.ir.rules import Argmax, HostRule, Rule, ScoreRule
+
+if TYPE_CHECKING:
+    from edgeflow.flow.module import RoutedModule
 
 NOTHING: Any = object()
 """Stands for the value of a region where a call did not run and gave no other value."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
-from edgeflow.flow.module import RoutedModule, task_of
 from edgeflow.flow.opaque import Opaque
 from edgeflow.flow.pictures import check_images, mark_images, scaled
 from edgeflow.flow.quiet import quiet
 from edgeflow.flow.shrinkage import Sizes, TensorSizes
+from edgeflow.flow.tasks import task_of
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import (
     FRAME,
@@ -47,6 +47,9 @@ from edgeflow.ir.route import (
     assignments,
 )
 from edgeflow.ir.rules import HostRule, Length, ScoreRule
+
+if TYPE_CHECKING:
+    from edgeflow.flow.module import RoutedModule
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from edgeflow.export.lowering.graph_cache import GraphCache
 from edgeflow.export.lowering.segment import lower
 from edgeflow.export.lowering.workers import do_in_processes, processes_for
 from edgeflow.export.stopwatch import Stopwatch
-from edgeflow.flow.module import RoutedModule, find_segment
+from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.segments import find_segment
 from edgeflow.ir.files import write_atomically
 from edgeflow.ir.program import FRAME, Program
 
