@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgeflow.export.golden import Arrays, GoldenMaker, golden_clip
 from edgeflow.export.kernels import KernelDraft
-from edgeflow.export.link import EXACT, link
+from edgeflow.export.link import EXACT, MEANS, link
 from edgeflow.export.plan import PlanDraft, StageDraft, Variant
 from edgeflow.export.planner import Planner, call_flops, port_of
 from edgeflow.export.plugin_forms import PLUGIN_OPS
@@ -284,8 +284,19 @@ def _stage_graph(
         for port in outputs
         if port.dtype == "uint8"
     )
+    means = tuple(replace(port, tensor=f"{port.tensor}{MEANS}", shape=port.shape[-1:], dtype="float32") for port in outputs if port.dtype == "uint8")
     graph = StageGraph(
-        variant.select, variant.variant, name, flops, batches, "", inputs, outputs, exact, variant.kept
+        variant.select,
+        variant.variant,
+        name,
+        flops,
+        batches,
+        "",
+        inputs,
+        outputs,
+        exact,
+        variant.kept,
+        means=means,
     )
     return replace(graph, golden=f"golden/{hashlib.sha256(graph.key.encode()).hexdigest()[:16]}.npz")
 

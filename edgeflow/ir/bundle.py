@@ -31,7 +31,7 @@ from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
 from edgeflow.ir.program import FRAME
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 5)
+SCHEMA = (1, 6)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
 
@@ -200,6 +200,8 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
             _to_1_3(data)
         if (major, minor) < (1, 4):
             _to_1_4(data)
+        if (major, minor) < (1, 6):
+            _to_1_6(data)
         graphs = {
             name: GraphEntry(
                 **{
@@ -283,6 +285,14 @@ def _to_1_4(data: dict[str, Any]) -> None:
         for step in plan["steps"]:
             if step["kind"] == "tile":
                 step["multiple"] = 1
+
+
+def _to_1_6(data: dict[str, Any]) -> None:
+    """Engines of a 1.5 bundle say nothing of their pictures but bytes."""
+    for plan in data["plans"].values():
+        for step in plan["steps"]:
+            for graph in step.get("graphs", ()):
+                graph["means"] = []
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:
