@@ -12,7 +12,7 @@ import numpy as np
 
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.tiles import TileGrid
-from edgeflow.runtime.device_memory import DeviceMemory
+from edgeflow.runtime.backends.device_memory import DeviceMemory
 from edgeflow.targets.cudart import ANYWHERE, Cudart
 
 ROUNDS = 1000

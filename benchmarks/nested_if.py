@@ -22,9 +22,9 @@ from edgeflow.ir.program import FRAME
 from edgeflow.ir.route import Choice, Variable
 from edgeflow.runtime import Session
 from edgeflow.runtime.backends import Engine
-from edgeflow.runtime.policy import Policy
-from edgeflow.runtime.rows import Array
 from edgeflow.runtime.session import select_plan
+from edgeflow.runtime.stream.policy import Policy
+from edgeflow.runtime.stream.rows import Array
 
 
 def session_of_one_model(

@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from records import record, save
 from torch import Tensor, nn
 
-from edgeflow.export.kernels import KernelDraft
-from edgeflow.export.lower import SegmentModule, to_onnx
+from edgeflow.export.lowering.segment import SegmentModule, to_onnx
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.passes import run_passes
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.plan import Port

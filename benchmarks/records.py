@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from edgeflow.runtime.profile import machine
+from edgeflow.runtime.measure.profile import machine
 
 RESULTS = Path(os.environ.get("EDGEFLOW_RESULTS", Path(__file__).parent / "results"))
 """Where results are kept; EDGEFLOW_RESULTS names another folder, for trying things out."""

@@ -27,16 +27,16 @@ from records import record, save
 from subject import TARGETS, bundle_folder, exported
 
 from edgeflow.cli.clips import first_frames
-from edgeflow.export.golden import to_tensor
 from edgeflow.flow import Eager, RoutedModule, cost
+from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.bundle import WEIGHTS, Bundle, open_bundle
+from edgeflow.ir.plan_routes import dearest_route, static_plan
 from edgeflow.models.shortcut_v2v import ShortcutV2V, Teacher, build
 from edgeflow.models.shortcut_v2v.weights import pretrained
 from edgeflow.models.weights import load_weights
 from edgeflow.runtime import Fixed, Session, Trace
 from edgeflow.runtime.check import check
-from edgeflow.runtime.realisation import compare
-from edgeflow.runtime.static import dearest_route, static_plan
+from edgeflow.runtime.measure.realisation import compare
 from edgeflow.targets import load
 
 KEY = ("family", "preset", "variant", "backend", "precision", "plan", "clip", "size", "threads")

@@ -16,13 +16,13 @@ from PIL import Image
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.export.compile import compile_model
-from edgeflow.export.mix import Mix, region_counts
+from edgeflow.export.planning.mix import Mix, region_counts
 from edgeflow.flow import RoutedModule, trace
 from edgeflow.ir.bundle import MANIFEST
 from edgeflow.ir.route import assignment
 from edgeflow.models.cain_sd import CAINSD, build
 from edgeflow.models.cain_sd.weights import load_weights, pretrained
-from edgeflow.runtime.policy import Policy
+from edgeflow.runtime.stream.policy import Policy
 from edgeflow.targets import Target
 
 Pictures = list[NDArray[np.uint8]]

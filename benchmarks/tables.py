@@ -13,7 +13,7 @@ from typing import Any
 
 from records import RESULTS
 
-from edgeflow.runtime.instructions import in_words
+from edgeflow.runtime.machine import in_words
 
 Record = dict[str, Any]
 Column = tuple[str, Callable[[Record], str]]

@@ -1,7 +1,8 @@
 """Is what an export wrote right? Every engine and whole frames are compared before the bundle takes its place.
 
-The target's own engine library judges where it runs here. What it refuses, or computes otherwise than the model's own
-code, is refused with the segment's name, since a bundle that is wrong would be wrong without a word.
+The target's own engine library judges where it runs here, and ONNX Runtime in TensorRT's place at int8. What it refuses, or
+computes otherwise than the model's own code, is refused with the segment's name, since a bundle that is wrong would be wrong
+without a word.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ from typing import Any
 
 import onnx
 
+from edgeflow.export.plugins.bodies import runnable
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError, ExportError, PrecisionError
+from edgeflow.ir.libraries import library as described
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.check import CheckReport, ClipCheck, check
-from edgeflow.runtime.engine_check import GraphCheck
-
-BUILT = ("tensorrt", "torch-tensorrt")
-"""Libraries whose engines are built, and compared, on the device."""
+from edgeflow.runtime.checking.engines import GraphCheck
 
 _PLAIN = {
     "Conv",
@@ -45,12 +45,12 @@ def judge(bundle: Bundle) -> dict[str, Any]:
     Raises:
         ExportError: the library refuses a graph, or computes something else; names segments and operators.
     """
-    library = bundle.manifest.target["library"]
-    if library in BUILT:
-        return {
-            "compared": False,
-            "why": f"{library} builds engines on the device: `edgeflow build` compares them",
-        }
+    library, precision = (bundle.manifest.target[key] for key in ("library", "precision"))
+    own = described(library)
+    if own.builds == "engines" and own.int8 and precision == "int8":
+        return _judged_instead(bundle, library)
+    if own.builds == "engines":
+        return _built_elsewhere(library)
     try:
         open_backend(library)
     except BackendError as error:
@@ -58,12 +58,34 @@ def judge(bundle: Bundle) -> dict[str, Any]:
     try:
         report = check(bundle)
     except PrecisionError as error:
-        if bundle.manifest.target["precision"] == "bf16":  # which this processor lacks: others have it
+        if precision == "bf16":  # which this processor lacks: others have it
             return {"compared": False, "why": str(error)}
         raise ExportError(_refused(bundle, error)) from error
     except BackendError as error:
         raise ExportError(_refused(bundle, error)) from error
     _refuse_wrong(bundle, report)
+    return _verdict(report)
+
+
+def _judged_instead(bundle: Bundle, library: str) -> dict[str, Any]:
+    """The same graphs run by ONNX Runtime, which quantised them: what misses its gate there would miss it on the device."""
+    try:
+        with runnable(bundle) as copy:
+            report = check(copy, library="onnxruntime")
+    except BackendError:  # it lacks an operator at half precision, which says nothing of the device
+        return _built_elsewhere(library)
+    _refuse_wrong(bundle, report)
+    return {**_verdict(report), "instead_of": library}
+
+
+def _built_elsewhere(library: str) -> dict[str, Any]:
+    return {
+        "compared": False,
+        "why": f"{library} builds engines on the device: `edgeflow build` compares them",
+    }
+
+
+def _verdict(report: CheckReport) -> dict[str, Any]:
     moves = [graph.moved for graph in report.graphs if graph.moved is not None]
     return {
         "compared": True,

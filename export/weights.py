@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from edgeflow.export.kernels import KernelDraft
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.passes.untie_weights import UNTIED
 from edgeflow.ir.bundle import Constant, Kernel
 

@@ -1,10 +1,10 @@
 """The runtime: opens a bundle and runs it with numpy and one engine library."""
 
 from edgeflow.ir.bundle import open_bundle as open_bundle
-from edgeflow.runtime.policy import Argmax as Argmax
-from edgeflow.runtime.policy import Fixed as Fixed
-from edgeflow.runtime.policy import Mix as Mix
-from edgeflow.runtime.policy import Rules as Rules
 from edgeflow.runtime.session import Session as Session
-from edgeflow.runtime.trace import Result as Result
-from edgeflow.runtime.trace import Trace as Trace
+from edgeflow.runtime.stream.policy import Fixed as Fixed
+from edgeflow.runtime.stream.policy import Mix as Mix
+from edgeflow.runtime.stream.policy import Own as Own
+from edgeflow.runtime.stream.policy import Rules as Rules
+from edgeflow.runtime.stream.trace import Result as Result
+from edgeflow.runtime.stream.trace import Trace as Trace

@@ -14,15 +14,15 @@ from edgeflow.ir.errors import NotBuiltError
 from edgeflow.ir.golden import sampled
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend
-from edgeflow.runtime.engine_check import GraphCheck, check_engine, golden_size
-from edgeflow.runtime.gates import GATES, MOVES, Gate
-from edgeflow.runtime.instructions import instruction_sets
-from edgeflow.runtime.loading import dims_of
-from edgeflow.runtime.other_processor import judged_elsewhere
-from edgeflow.runtime.rows import Array
+from edgeflow.runtime.checking.engines import GraphCheck, check_engine, golden_size
+from edgeflow.runtime.checking.gates import GATES, MOVES, Gate
+from edgeflow.runtime.checking.other_processor import judged_elsewhere
+from edgeflow.runtime.checking.sizes import check_sizes
+from edgeflow.runtime.machine import instruction_sets
 from edgeflow.runtime.session import Session
-from edgeflow.runtime.size_check import check_sizes
-from edgeflow.runtime.trace import Result
+from edgeflow.runtime.stream.loading import dims_of
+from edgeflow.runtime.stream.rows import Array
+from edgeflow.runtime.stream.trace import Result
 
 
 @dataclass(frozen=True)
@@ -152,6 +152,20 @@ def check(
         tuple(clips),
         tuple(missing),
     )
+
+
+def check_frames(bundle: Bundle, kind: str, library: str) -> ClipCheck:
+    """Compare whole frames alone, of one plan, with what the eager flow said at export, at fp32.
+
+    Raises:
+        BackendError: the engine library is missing or refuses a graph.
+    """
+    plan, golden = bundle.manifest.plans[kind], golden_clip(bundle, kind)
+    exact, rounded = (
+        _run_all(Session(bundle, library=library, exact=exact, prove=False), plan, golden)
+        for exact in (True, False)
+    )
+    return _check_clip(kind, plan, golden, exact, rounded, GATES[bundle.manifest.target["precision"]])
 
 
 def _check_engines(

@@ -1,10 +1,8 @@
-"""What this machine is, and how long an engine takes on it."""
+"""How long an engine takes on this machine's device, and what such a measurement holds for."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -14,20 +12,11 @@ from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.costs import Device
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import Backend, Engine
-from edgeflow.runtime.memory import Memory
+from edgeflow.runtime.backends.memory import Memory
+from edgeflow.runtime.machine import cpu_name
 
 RUNS, SECONDS = 12, 0.3
 """A batch size is timed over 12 runs or 0.3 seconds, whichever is less, after one that is not."""
-
-
-def cpu_name() -> str:
-    """The processor, in its maker's words."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def device_of(bundle: Bundle, backend: Backend) -> Device:

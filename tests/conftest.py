@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from edgeflow.export import pays
+from edgeflow.export.precision import pays
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import `routed_models`
 
@@ -36,8 +36,8 @@ STRATEGIES = ("chained", "routes")
 @pytest.fixture(scope="session")
 def tiny() -> Any:
     """A tiny CAIN-SD whose finder sends the tiles of the synthetic clip on several routes."""
-    from edgeflow.export.golden import to_tensor
     from edgeflow.export.sample import moving_picture
+    from edgeflow.flow.tensors import to_tensor
     from edgeflow.models.cain_sd import build
 
     torch.manual_seed(1)

@@ -14,7 +14,7 @@ import openvino as ov
 import torch
 from torch import nn
 
-from edgeflow.export.lower import to_onnx
+from edgeflow.export.lowering.segment import to_onnx
 from edgeflow.export.passes import run_passes
 from edgeflow.ir.errors import EdgeflowError
 from edgeflow.targets import load

@@ -6,7 +6,7 @@ import onnx
 import torch
 from torch import nn
 
-from edgeflow.export.lower import SegmentModule, to_onnx
+from edgeflow.export.lowering.segment import SegmentModule, to_onnx
 from edgeflow.ops.warp import warp
 
 

@@ -13,7 +13,7 @@ from edgeflow.cli.remarks import print_remarks
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
 from edgeflow.ir.plan import Plan, Stage
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
-from edgeflow.runtime.instructions import in_words
+from edgeflow.runtime.machine import in_words
 
 
 def inspect(

@@ -17,7 +17,8 @@ from edgeflow.flow.tensors import cut_tile, paste_tile
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import FRAME
 from edgeflow.ir.route import Choice, Condition, Variable
-from edgeflow.ir.rules import HostRule, ScoreRule, StreamContext, evenly
+from edgeflow.ir.rules import HostRule, Rule, ScoreRule, StreamContext
+from edgeflow.ir.sampling import evenly
 from edgeflow.ir.tiles import TileGrid, pool_map
 
 
@@ -61,7 +62,7 @@ class Eager:
         model: the routed module; not put into eval mode here.
         fixed: values that replace the model's own decisions, by variable or axis name.
         interpreter: a subclass that watches the run.
-        rules: that replace the model's own for decisions per frame, by axis name.
+        rules: that replace the model's own, by axis name: rules per frame for rules per frame, rules of scores for such.
 
     Attributes:
         states: what the next frame will read, by name; empty after a reset.
@@ -72,7 +73,7 @@ class Eager:
         model: RoutedModule,
         fixed: Mapping[str, Choice] | None = None,
         interpreter: type[EagerFlow] | None = None,
-        rules: Mapping[str, HostRule] | None = None,
+        rules: Mapping[str, Rule] | None = None,
     ) -> None:
         self._model = model
         self._interpreter = interpreter or EagerFlow
@@ -144,7 +145,7 @@ class EagerFlow(Flow):
         fixed: Mapping[str, Choice],
         context: StreamContext,
         states: dict[str, torch.Tensor],
-        rules: Mapping[str, HostRule],
+        rules: Mapping[str, Rule],
     ) -> None:
         super().__init__(model)
         self._fixed, self._context, self._states, self._rules = fixed, context, states, rules
@@ -246,21 +247,27 @@ class EagerFlow(Flow):
             self.chosen[variable.name] = np.full(count, fixed)
         elif scores.regions == FRAME and regions.regions != FRAME:
             pooled = pool_map(scores.known()[0][0].numpy(), self.grids[regions.regions])
-            self.chosen[variable.name] = rule.decide(pooled, variable.axis)
+            self.chosen[variable.name] = self._decided(variable, rule, pooled)
         else:
             flat = torch.cat(scores.known()).flatten(1).numpy()
-            self.chosen[variable.name] = rule.decide(flat, variable.axis)
+            self.chosen[variable.name] = self._decided(variable, rule, flat)
+
+    def _decided(self, variable: Variable, own: ScoreRule, scores: NDArray[np.float32]) -> NDArray[np.intp]:
+        rule = self._rules.get(variable.axis_name, own)
+        assert isinstance(rule, ScoreRule)
+        return rule.decide(scores, variable.axis, self._context.taken.get(variable.name))
 
     def _decide(self, variable: Variable, rule: HostRule, measured: EagerValue | None) -> None:
         chosen = self._override(variable)
         if chosen is None:
-            rule = self._rules.get(variable.name.split(".")[0], rule)
+            other = self._rules.get(variable.axis_name, rule)
+            assert isinstance(other, HostRule)
             number = None if measured is None else float(measured.known()[0])
-            chosen = rule.choose(self._context, variable, number)
+            chosen = other.choose(self._context, variable, number)
         self.chosen[variable.name] = np.array([chosen])
 
     def _override(self, variable: Variable) -> int | None:
-        for name in (variable.name, variable.name.split(".")[0]):
+        for name in (variable.name, variable.axis_name):
             if name in self._fixed:
                 return variable.axis.index(self._fixed[name])
         return None

@@ -171,9 +171,10 @@ class Flow(ABC):
                 rule, scores = choice, regions
             else:
                 rule, scores = Argmax(), choice
-            if isinstance(rule, HostRule):
+            if not isinstance(rule, ScoreRule):
                 raise FlowError(f"{type(rule).__name__} reads no scores: use f.decide({name}=...)")
             variable = self._variable(name)
+            rule.check_axis(variable.axis)
             self._route(regions, variable, rule, scores)
             selectors[name] = Selector(variable)
         return Chosen(selectors)
@@ -194,6 +195,7 @@ class Flow(ABC):
             if rule.measures and measured is None:
                 raise FlowError(f"{type(rule).__name__} reads a measure: use f.decide(measure, {name}=...)")
             variable = self._variable(name)
+            rule.check_axis(variable.axis)
             self._decide(variable, rule, measured)
             selectors[name] = Selector(variable)
         return Chosen(selectors)
@@ -255,7 +257,7 @@ class Flow(ABC):
         axes = self.model.axes
         if axis not in axes:
             raise FlowError(f"{type(self.model).__name__} has no axis {axis!r}: it has {sorted(axes)}")
-        times = sum(v.name.split(".")[0] == axis for v in self.variables)
+        times = sum(v.axis_name == axis for v in self.variables)
         variable = Variable(f"{axis}.{times}" if times else axis, axes[axis])
         self.variables.append(variable)
         return variable

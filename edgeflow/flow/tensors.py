@@ -1,11 +1,23 @@
-"""Tile geometry on torch tensors; `edgeflow.ir.tiles` holds the geometry itself."""
+"""Frames and tiles as torch tensors; `edgeflow.ir.tiles` holds the geometry of tiles."""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
 from edgeflow.ir.tiles import TileGrid
+
+
+def to_tensor(array: NDArray[Any]) -> torch.Tensor:
+    """What the model sees of a run-time input: bytes ([t,] h, w, 3) -> (1, [t,] 3, h, w) in [0, 1]."""
+    if array.dtype == np.uint8:
+        order = (2, 0, 1) if array.ndim == 3 else (0, 3, 1, 2)
+        return torch.from_numpy(array.copy()).permute(order).float().unsqueeze(0) / 255
+    return torch.from_numpy(array.copy()).unsqueeze(0)
 
 
 def cut_tile(frame: torch.Tensor, grid: TileGrid, number: int) -> torch.Tensor:

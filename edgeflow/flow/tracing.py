@@ -13,15 +13,16 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from edgeflow.flow.eager import States
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
-from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.module import RoutedModule, task_of
 from edgeflow.flow.opaque import Opaque
-from edgeflow.flow.pictures import check_images, mark_images
+from edgeflow.flow.pictures import check_images, mark_images, scaled
 from edgeflow.flow.quiet import quiet
 from edgeflow.flow.shrinkage import Sizes, TensorSizes
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import (
     FRAME,
     Call,
+    Clip,
     Decision,
     Image,
     Interface,
@@ -99,6 +100,10 @@ class TraceFlow(Flow):
                 f"{type(self.model).__name__} declares {len(outputs)} outputs, its flow returns {len(results)}"
             )
         for spec, value in zip(outputs, results, strict=True):
+            if isinstance(spec, Clip):
+                raise FlowError(
+                    f"the output {spec.name} is declared a Clip, which is an input: declare a Tensor"
+                )
             if value.regions != FRAME or len(value.shapes) != 1:
                 raise FlowError(f"the output {spec.name} is not one tensor per frame: stitch tiles first")
             (_, shape), *_ = value.shapes
@@ -122,6 +127,7 @@ class TraceFlow(Flow):
             states=tuple(self._states.values()),
             values=tuple(self._values.values()),
             operations=tuple(self._operations),
+            task=scaled(task_of(self.model), self.model.task is None, inputs[0].value, results, outputs),
         )
         program.verify()
         marked = mark_images(program)
@@ -138,7 +144,7 @@ class TraceFlow(Flow):
         sources = [frame.value for frame in frames]
         if len({source.shapes[0][1][-2:] for source in sources}) != 1:
             raise FlowError(f"frames tiled together have one size, got {[str(s) for s in sources]}")
-        if not all(source.image for source in sources):
+        if not all(source.image and len(source.shapes[0][1]) == 3 for source in sources):
             raise FlowError(f"only input images are tiled, got {[str(s) for s in sources]}")
         side = size * self._enlarged
         values = [
@@ -194,7 +200,7 @@ class TraceFlow(Flow):
         shapes: dict[Assignment, Shape] = {
             ((variable.name, count),): (int(count), *shape[1:]) for count in variable.axis.values
         }
-        made = self._make(f"{clip.value.name}.sampled", clip.value.regions, shapes)
+        made = self._make(f"{clip.value.name}.sampled", clip.value.regions, shapes, clip.value.image)
         self._operations.append(Sample(clip.value.name, made.name, variable.name))
         return TraceValue(made)
 
@@ -298,14 +304,14 @@ class TraceFlow(Flow):
     def _route(self, regions: TraceValue, variable: Variable, rule: ScoreRule, scores: TraceValue) -> None:
         own, read = regions.value.regions, scores.value
         pooled = read.regions == FRAME and own != FRAME
-        wanted = len(variable.axis.values)
+        wanted = rule.width(variable.axis)
         for _, shape in read.shapes:
             maps = pooled and (len(shape) != 3 or shape[0] != wanted)
-            flat = not pooled and rule.kind != "confidence-below" and shape != (wanted,)
+            flat = not pooled and wanted is not None and shape != (wanted,)
             if maps or flat:
                 made = "(n, height, width) a frame" if pooled else "a region"
                 raise FlowError(
-                    f"the axis {variable.name} has {wanted} values, so its scores are {wanted} numbers {made}, "
+                    f"the axis {variable.name} has {len(variable.axis.values)} values, so its scores are {wanted} numbers {made}, "
                     f"(n, {wanted}{', h, w' if pooled else ''}); got {read}"
                 )
         self._add(own, Decision(variable, rule, read.name, pooled))
@@ -336,6 +342,8 @@ class TraceFlow(Flow):
 
     def _bind(self, spec: Interface) -> Interface:
         bound = tuple(self._size.get(d, d) if isinstance(d, str) else d for d in spec.shape)
+        if isinstance(spec, Clip):
+            return Clip(spec.name, bound[0], bound[2], bound[3])
         if isinstance(spec, Image):
             return Image(spec.name, bound[1], bound[2])
         return Tensor(spec.name, bound)

@@ -21,7 +21,8 @@ from edgeflow.flow.tensors import cut_tile, pool_map
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import FRAME
 from edgeflow.ir.route import Assignment, Choice, Condition, Variable, assignment
-from edgeflow.ir.rules import Argmax, FirstNonZero, HostRule, ScoreRule, StreamContext, evenly
+from edgeflow.ir.rules import HostRule, ScoreRule, StreamContext
+from edgeflow.ir.sampling import evenly
 from edgeflow.ir.tiles import TileGrid
 
 
@@ -228,7 +229,7 @@ class _TrainFlow(Flow):
                     if choice not in found:
                         found.append(choice)
         for variable in axes.values():
-            fixed = self._fixed.get(variable.name.split(".")[0])
+            fixed = self._fixed.get(variable.axis_name)
             domains[variable.name] = list(variable.axis.values) if fixed is None else [fixed]
         return [dict(zip(domains, choice, strict=True)) for choice in product(*domains.values())]
 
@@ -273,8 +274,8 @@ class _TrainFlow(Flow):
 
     def _route(self, regions: TrainValue, variable: Variable, rule: ScoreRule, scores: TrainValue) -> None:
         count = regions.shape[0]
-        if variable.name.split(".")[0] in self._fixed:
-            index = variable.axis.index(self._fixed[variable.name.split(".")[0]])
+        if variable.axis_name in self._fixed:
+            index = variable.axis.index(self._fixed[variable.axis_name])
             self.masks[variable.name] = self._one_hot(torch.full((count,), index), variable)
             return
         logits = scores.tensor
@@ -284,12 +285,10 @@ class _TrainFlow(Flow):
         self.masks[variable.name] = self._sample_mask(logits, rule, variable)
 
     def _sample_mask(self, logits: torch.Tensor, rule: ScoreRule, variable: Variable) -> torch.Tensor:
-        if not isinstance(rule, Argmax):
+        if rule.gradient != "gumbel":
             index = rule.decide(logits.detach().flatten(1).cpu().numpy(), variable.axis)
             hard = F.one_hot(torch.as_tensor(index), len(variable.axis.values)).to(logits)
-            if not isinstance(rule, FirstNonZero):
-                return hard
-            return hard + logits - logits.detach()
+            return hard + logits - logits.detach() if rule.gradient == "straight-through" else hard
         if self._noise:
             return F.gumbel_softmax(logits, tau=self._temperature, hard=True, dim=1)
         soft = (logits / self._temperature).softmax(1)
@@ -297,7 +296,7 @@ class _TrainFlow(Flow):
         return hard + soft - soft.detach()
 
     def _decide(self, variable: Variable, rule: HostRule, measured: TrainValue | None) -> None:
-        fixed = self._fixed.get(variable.name.split(".")[0])
+        fixed = self._fixed.get(variable.axis_name)
         if fixed is not None:
             index = torch.full((self._batch,), variable.axis.index(fixed))
         else:

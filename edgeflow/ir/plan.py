@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from edgeflow.ir.errors import BundleError
+from edgeflow.ir.interface import interface_from_json, interface_to_json
 from edgeflow.ir.program import (
     Interface,
     Keep,
@@ -25,8 +26,6 @@ from edgeflow.ir.program import (
     Value,
     decision_from_json,
     decision_to_json,
-    interface_from_json,
-    interface_to_json,
 )
 from edgeflow.ir.route import Assignment, Choice, Condition, Variable
 
@@ -51,8 +50,8 @@ class Port:
 EXACT = ".exact"
 """Suffix of the tensor of an image output before it is rounded to uint8."""
 
-MEANS = ".means"
-"""Suffix of the tensor that says whether an image output is finite: the means of its planes before rounding."""
+MEAN = ".mean"
+"""Suffix of the tensor that says whether an image output is finite: the mean of its elements before rounding."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class StageGraph:
         inputs: in the graph's order.
         outputs: in the graph's order.
         exact: image outputs once more, as float (3, height, width) before rounding.
-        means: of the planes of image outputs before rounding, float (3,): bytes cannot show NaN and infinity, these do.
+        means: of image outputs before rounding, one float each: bytes cannot show NaN and infinity, a mean does.
             Empty in bundles of older schemas.
         kept: (output value, input value): outputs that are an input unchanged.
         expected: regions of a frame that are expected to run it, by the routes that were planned for; None if

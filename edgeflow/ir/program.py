@@ -7,57 +7,22 @@ out the leading region dimension.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from edgeflow.ir.errors import FlowError
+from edgeflow.ir.interface import Clip as Clip
+from edgeflow.ir.interface import Image as Image
+from edgeflow.ir.interface import Interface as Interface
+from edgeflow.ir.interface import Shape as Shape
+from edgeflow.ir.interface import Tensor as Tensor
 from edgeflow.ir.route import ALWAYS, Assignment, Axis, Choice, Condition, Variable, describe
-from edgeflow.ir.rules import Rule, rule_from_json, rule_to_json
+from edgeflow.ir.rules import Rule, rule_from_json
+from edgeflow.ir.task import Task
 from edgeflow.ir.tiles import TileGrid
-
-Shape: TypeAlias = tuple[int | str, ...]
-"""Dimensions; a string names one that is free until a session opens (`height`, `width`)."""
 
 FRAME = "frame"
 """The region set of values that exist once per frame."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Declares a program input or output: a float32 tensor.
-
-    Attributes:
-        name: unique among inputs or outputs.
-        shape: without the batch dimension; a string is a free dimension.
-    """
-
-    name: str
-    shape: Shape = ()
-    image: bool = field(default=False, init=False)
-
-
-@dataclass(frozen=True)
-class Image:
-    """Declares an RGB image: (3, height, width) float in [0, 1] to the model, (height, width, 3) uint8 outside.
-
-    Attributes:
-        name: unique among inputs or outputs.
-        height: in pixels, or the name of a free dimension.
-        width: in pixels, or the name of a free dimension.
-    """
-
-    name: str
-    height: int | str = "height"
-    width: int | str = "width"
-    image: bool = field(default=True, init=False)
-
-    @property
-    def shape(self) -> Shape:
-        """(3, height, width)."""
-        return (3, self.height, self.width)
-
-
-Interface: TypeAlias = Tensor | Image
 
 
 @dataclass(frozen=True)
@@ -68,7 +33,7 @@ class Value:
         name: unique in the program.
         regions: `frame`, or the name of the tiling it belongs to.
         shapes: per variant, the shape of one region.
-        image: held as uint8 (height, width, 3) at run time.
+        image: held as uint8 at run time: (height, width, 3), or (frames, height, width, 3) of a clip.
     """
 
     name: str
@@ -208,6 +173,7 @@ class Program:
         states: tensors that live across frames.
         values: everything that an operation reads or makes.
         operations: in order.
+        task: what a call is made of, and what comes of it.
     """
 
     name: str
@@ -219,6 +185,7 @@ class Program:
     states: tuple[State, ...]
     values: tuple[Value, ...]
     operations: tuple[Operation, ...]
+    task: Task
 
     def value(self, name: str) -> Value:
         """The value of that name."""
@@ -315,26 +282,12 @@ def writes(operation: Operation) -> tuple[str, ...]:
             return ()
 
 
-def interface_to_json(spec: Interface) -> dict[str, Any]:
-    """A program input or output as plain data."""
-    if isinstance(spec, Image):
-        return {"kind": "image", "name": spec.name, "height": spec.height, "width": spec.width}
-    return {"kind": "tensor", "name": spec.name, "shape": list(spec.shape)}
-
-
-def interface_from_json(data: dict[str, Any]) -> Interface:
-    """Inverse of `interface_to_json`."""
-    if data["kind"] == "image":
-        return Image(data["name"], data["height"], data["width"])
-    return Tensor(data["name"], tuple(data["shape"]))
-
-
 def decision_to_json(decision: Decision) -> dict[str, Any]:
     """A decision as plain data."""
     return {
         "variable": decision.variable.name,
         "axis": list(decision.variable.axis.values),
-        "rule": rule_to_json(decision.rule),
+        "rule": decision.rule.to_json(),
         "scores": decision.scores,
         "pooled": decision.pooled,
     }

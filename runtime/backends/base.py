@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 from edgeflow.ir.plan import Port
-from edgeflow.runtime.memory import Memory
+from edgeflow.runtime.backends.memory import Memory
 
 Array: TypeAlias = Any
 """An array of the backend's memory; numpy's where that is the host's."""
@@ -18,7 +18,7 @@ Array: TypeAlias = Any
 class OperatorTime:
     """Milliseconds in all operators of one kind, summed over an engine's runs.
 
-    `kind` is the library's own name, such as `Conv` or `GroupConvolution`.
+    `kind` is the library's own name, such as `Conv` or `GroupConvolution`; a native kernel's ends in ` kernel`.
     """
 
     kind: str

@@ -15,8 +15,8 @@ import onnxruntime as ort
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
+from edgeflow.runtime.backends.memory import HostMemory, Memory
 from edgeflow.runtime.backends.onnxruntime_int8 import needs_precision
-from edgeflow.runtime.memory import HostMemory, Memory
 
 _SPOILING = ["WeightBiasQuantization"]
 """Optimisers of ONNX Runtime 1.31 that spoil graphs: where scales are float16 this one loses biases, since the

@@ -10,7 +10,7 @@ import onnxruntime as ort
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
-from edgeflow.runtime.device_memory import DeviceMemory
+from edgeflow.runtime.backends.device_memory import DeviceMemory
 from edgeflow.targets.cudart import Cudart
 from edgeflow.targets.nvidia import find
 

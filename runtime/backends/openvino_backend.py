@@ -15,10 +15,10 @@ import openvino as ov
 from edgeflow.ir.errors import BackendError, EdgeflowError, PrecisionError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, GraphFile, OperatorTime
+from edgeflow.runtime.backends.memory import HostMemory, Memory
 from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
 from edgeflow.runtime.backends.openvino_join import Joined, join
 from edgeflow.runtime.backends.openvino_store import CompiledFrom, Kept, find_compiled, keep_compiled
-from edgeflow.runtime.memory import HostMemory, Memory
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
 _BUILT = {
@@ -223,6 +223,22 @@ class OpenVinoNpuBackend(OpenVinoBackend):
 
     name = "openvino-npu"
     _device = "NPU"
+
+
+def lacks_gpu() -> str:
+    """What OpenVINO lacks here to run engines on an Intel GPU, in words; nothing if it lacks nothing."""
+    return _lacks("GPU")
+
+
+def lacks_npu() -> str:
+    """The same of an Intel NPU."""
+    return _lacks("NPU")
+
+
+def _lacks(device: str) -> str:
+    found = ov.Core().available_devices
+    named = ", ".join(found)
+    return "" if device in found else f"needs an Intel {device} and its driver: OpenVINO finds {named}"
 
 
 class _Requests:

@@ -22,8 +22,7 @@ from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import write_atomically
 from edgeflow.runtime.backends.base import GraphFile
-from edgeflow.runtime.device import cpu_name
-from edgeflow.runtime.instructions import in_words, instruction_sets
+from edgeflow.runtime.machine import cpu_name, in_words, instruction_sets
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import tensorrt as trt
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.errors import BackendError, NotBuiltError
 from edgeflow.ir.plan import Port
+from edgeflow.runtime.backends.device_memory import DeviceMemory
 from edgeflow.runtime.backends.tensorrt_engine import Arena, TensorRtEngine
-from edgeflow.runtime.device_memory import DeviceMemory
 from edgeflow.targets.cudart import Cudart
 from edgeflow.targets.engine_store import EngineRecord, engine_name, known_engine, tensors
 from edgeflow.targets.nvidia import find

@@ -13,7 +13,7 @@ import tensorrt as trt
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, OperatorTime
-from edgeflow.runtime.device_memory import CAPTURED_AFTER, DeviceArray, DeviceMemory
+from edgeflow.runtime.backends.device_memory import CAPTURED_AFTER, DeviceArray, DeviceMemory
 from edgeflow.targets.tensorrt_log import Log
 
 GRAPHS = 64

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from edgeflow.export.compile import compile_model
-from edgeflow.export.golden import to_tensor
 from edgeflow.flow import Eager
+from edgeflow.flow.tensors import to_tensor
 from edgeflow.runtime import Session
 from edgeflow.targets import load
 

@@ -2,10 +2,9 @@ import pytest
 import torch
 from routed_models import small
 
-from edgeflow.export.golden import to_tensor
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Eager, Training
-from edgeflow.flow.tensors import paste_tile
+from edgeflow.flow.tensors import paste_tile, to_tensor
 from edgeflow.ir.rules import StreamContext
 from edgeflow.models.cain_sd import build
 

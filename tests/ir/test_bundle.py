@@ -11,6 +11,7 @@ from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.errors import BundleError, EdgeflowError
 from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
 from edgeflow.ir.program import Tile
+from edgeflow.ir.task import Made, Task
 from edgeflow.runtime import open_bundle
 
 
@@ -83,11 +84,11 @@ def test_a_manifest_of_something_else(bundle, text):
     refused(bundle, r"manifest\.json is not an edgeflow manifest; export the bundle again")
 
 
-@pytest.mark.parametrize("version", [[1, 7], [2, 0], [0, 9]])
+@pytest.mark.parametrize("version", [[1, 8], [2, 0], [0, 9]])
 def test_another_schema(bundle, version):
     rewrite(bundle, lambda data: data.update(schema_version=version))
     number = ".".join(map(str, version))
-    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.6: update edgeflow, or export")
+    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.7: update edgeflow, or export")
 
 
 def test_a_bundle_without_kernels_and_float_layers_is_read(bundle):
@@ -100,6 +101,17 @@ def test_a_bundle_without_kernels_and_float_layers_is_read(bundle):
 
     rewrite(bundle, older)
     assert all(graph.kernel is None for graph in open_bundle(bundle).manifest.graphs.values())
+
+
+def test_a_bundle_that_names_no_task_has_the_one_of_its_inputs(bundle):
+    """Schema 1.5 has no task."""
+
+    def older(data):
+        data["schema_version"] = [1, 5]
+        del data["task"]
+
+    rewrite(bundle, older)
+    assert open_bundle(bundle).manifest.task == Task((0,), (Made("image"),))
 
 
 def test_a_bundle_whose_tiles_begin_anywhere_is_read(bundle):
@@ -131,10 +143,10 @@ def test_a_bundle_that_says_no_expected_routes_is_read(bundle):
 
 
 def test_a_bundle_whose_engines_tell_no_means_is_read(bundle):
-    """Schema 1.5 has no such field."""
+    """Schema 1.6 has no such field."""
 
     def older(data):
-        data["schema_version"] = [1, 5]
+        data["schema_version"] = [1, 6]
         for plan in data["plans"].values():
             for graph in (graph for step in plan["steps"] for graph in step.get("graphs", ())):
                 del graph["means"]

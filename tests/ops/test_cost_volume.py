@@ -8,7 +8,7 @@ from operator_cases import Apply
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgeflow.export.lower import SegmentModule, to_onnx
+from edgeflow.export.lowering.segment import SegmentModule, to_onnx
 from edgeflow.ir.errors import FlowError
 from edgeflow.ops.cost_volume import cost_volume, plain
 

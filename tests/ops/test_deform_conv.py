@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgeflow.export.lower import SegmentModule, to_onnx
-from edgeflow.export.onnx_forms import translations
+from edgeflow.export.lowering.onnx_forms import translations
+from edgeflow.export.lowering.segment import SegmentModule, to_onnx
 from edgeflow.flow import Image, RoutedModule, cost
 from edgeflow.ir.errors import ExportError, FlowError
 from edgeflow.ops.adabd import adabd, adabd_counts

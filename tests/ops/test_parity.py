@@ -12,8 +12,8 @@ from operator_cases import DRAWN, OPERATORS
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
-from edgeflow.export.kernels import KernelDraft
-from edgeflow.export.lower import SegmentModule, to_onnx
+from edgeflow.export.lowering.segment import SegmentModule, to_onnx
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import open_backend

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeflow.ir.errors import BackendError
 from edgeflow.runtime import Session
-from edgeflow.runtime.instructions import instruction_sets
+from edgeflow.runtime.machine import instruction_sets
 
 bundle, frame, library = sys.argv[1:]
 said = {"instructions": instruction_sets()}

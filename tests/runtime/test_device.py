@@ -6,8 +6,8 @@ from time import perf_counter
 import pytest
 
 from edgeflow.ir.plan import Port
+from edgeflow.runtime.backends.memory import HostMemory
 from edgeflow.runtime.device import RUNS, measure, timed
-from edgeflow.runtime.memory import HostMemory
 
 PORTS = [Port("x", "x", (3, 4), "float32")], [Port("y", "y", (5,), "float32")]
 

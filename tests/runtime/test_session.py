@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from routed_models import SMALL
 
-from edgeflow.export.golden import to_tensor
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Eager, cost
+from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import BackendError, FlowError, InputError
 from edgeflow.runtime import Fixed, Session, open_bundle
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.export.half import BF16_OPSET
+from edgeflow.export.precision.half import BF16_OPSET
 from edgeflow.targets import load, names
 from edgeflow.targets.target import numbers
 from edgeflow.targets.tensorrt_support import Operator, newest_opset, support

@@ -339,7 +339,7 @@ def test_a_full_device_is_told(machine, bundle):
 def test_the_command_builds_checks_and_times(machine, bundle, capsys, monkeypatch):
     from edgeflow.cli import main
 
-    monkeypatch.setattr("edgeflow.runtime.profile.RUNS", 2)
+    monkeypatch.setattr("edgeflow.runtime.measure.profile.RUNS", 2)
     path = bundle()
     for found in (False, True):
         with pytest.raises(SystemExit) as stopped:

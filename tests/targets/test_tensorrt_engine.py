@@ -9,8 +9,8 @@ import pytest
 
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.runtime import Session
-from edgeflow.runtime.profile import profile
-from edgeflow.runtime.trace import Trace
+from edgeflow.runtime.measure.profile import profile
+from edgeflow.runtime.stream.trace import Trace
 from edgeflow.targets import nvidia
 
 SIZE = {"height": 40, "width": 56}

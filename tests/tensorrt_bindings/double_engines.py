@@ -76,7 +76,7 @@ def engine_of(data: bytes) -> Engine | None:
 def _onnx_runtime(model: onnx.ModelProto) -> Any:
     import onnxruntime as ort
 
-    from edgeflow.export.plugin_bodies import with_bodies
+    from edgeflow.export.plugins.bodies import with_bodies
 
     if any(node.domain == "edgeflow" for node in model.graph.node):
         model = with_bodies(model)

@@ -1,0 +1,1 @@
+"""Segments become ONNX graphs, and graphs of segments those of stages."""

@@ -1,0 +1,1 @@
+"""What a bundle's folder holds: graphs, weights, goldens."""

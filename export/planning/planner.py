@@ -1,0 +1,196 @@
+"""Drafts an export's plans and prices their engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeflow.export.drafts import Link, PlanDraft, StageDraft, Variant, plan
+from edgeflow.export.lowering.graphs import Lowered
+from edgeflow.export.operators.descriptor import KernelDraft
+from edgeflow.export.planning.cuts import Pricing, choose, counts
+from edgeflow.export.planning.mix import Mix, of_clip, region_counts, uniform
+from edgeflow.export.planning.ports import planned_size, sized_ports
+from edgeflow.export.planning.priced import PricedPlan, PricedVariant
+from edgeflow.export.planning.prices import Pricer
+from edgeflow.export.plugins.kernels import kernel_of
+from edgeflow.export.stopwatch import Stopwatch
+from edgeflow.flow import cost
+from edgeflow.flow.module import RoutedModule
+from edgeflow.ir.costs import Costs, Device
+from edgeflow.ir.errors import BackendError
+from edgeflow.ir.film import calls_of
+from edgeflow.ir.libraries import library
+from edgeflow.ir.program import FRAME, Call, Program
+from edgeflow.ir.route import Assignment
+from edgeflow.runtime.backends import Backend, open_backend
+from edgeflow.runtime.machine import cpu_name
+from edgeflow.targets import Target
+
+
+@dataclass(frozen=True)
+class Planner:
+    """Drafts the plans of a model's programs and prices their engines.
+
+    Attributes:
+        model: whose programs they are.
+        lowered: graphs of all its segments.
+        target: that it is compiled for.
+        frames: of a clip; may be none.
+        expected: the routes to plan for, if not those of the frames.
+        backend: times engines; None to go by the target's roofline.
+        watch: told what the timing took.
+    """
+
+    model: RoutedModule
+    lowered: Lowered
+    target: Target
+    frames: Sequence[NDArray[np.uint8]]
+    expected: Mix | None
+    backend: Backend | None
+    watch: Stopwatch
+
+    def plans(self, programs: Mapping[str, Program], strategy: str) -> dict[str, PricedPlan]:
+        """A plan for each kind of frame; engines that several share are priced once.
+
+        Raises:
+            ExportError: an unknown strategy.
+        """
+        known: dict[tuple[object, ...], Mapping[int, float]] = {}
+        slower: set[tuple[object, ...]] = set()
+        found = {}
+        for kind, program in programs.items():
+            pricer = self.pricer(program, known, slower)
+            found[kind] = self._plan(program, strategy, pricer)
+        return found
+
+    def _plan(self, program: Program, strategy: str, pricer: Pricer) -> PricedPlan:
+        if strategy != "auto":
+            return self._priced(program, plan(program, strategy), pricer, None, {})
+        mix = self._mix(program)
+        pricing = Pricing(
+            pricer.exact,
+            pricer.bound,
+            pricer.weight_bytes,
+            pricer.again,
+            lambda made: self._fuses(program, made),
+        )
+        starts, decisions = choose(program, mix, pricing, self.target.weight_budget)
+        decision = {
+            "routes": mix.source,
+            "prices": "runs timed on this machine" if self.backend else "the target's roofline",
+            "runs": [decision.to_json(program) for decision in decisions],
+        }
+        return self._priced(program, plan(program, strategy, starts), pricer, mix, decision)
+
+    def _priced(
+        self,
+        program: Program,
+        draft: PlanDraft,
+        pricer: Pricer,
+        mix: Mix | None,
+        decision: Mapping[str, Any],
+    ) -> PricedPlan:
+        variants = {
+            (stage.name, variant): self._variant(stage, variant, pricer, regions.get(variant))
+            for stage in draft.stages
+            for regions in [expected_regions(stage, mix) if mix else {}]
+            for variant in stage.variants
+        }
+        return PricedPlan(program, draft, variants, decision)
+
+    def _variant(
+        self, stage: StageDraft, variant: Variant, pricer: Pricer, regions: float | None
+    ) -> PricedVariant:
+        flops = sum(pricer.flops[part.call.outputs[0], part.variant] for part in variant.links)
+        ms = pricer.exact(variant) if self.backend else {}
+        batches = tuple(sorted(ms)) or (self.target.batches if stage.regions != FRAME else (1,))
+        return PricedVariant(flops, batches, ms, pricer.kernel(variant), regions)
+
+    def _fuses(self, program: Program, made: StageDraft) -> bool:
+        """Whether calls may be fused: at int8, not into engines that end in other tensors than images.
+
+        Errors of several calls add up in these, so that layers stay in float that no price knows of.
+        """
+        images = {value.name for value in program.values if value.image}
+        return self.target.precision != "int8" or all(name in images for name, _ in made.otherwise)
+
+    def _kernel_of(self, links: tuple[Link, ...]) -> KernelDraft | None:
+        """Kernels run on processors, in single precision."""
+        return kernel_of(self.model, links) if library(self.target.library).on_processor else None
+
+    def pricer(
+        self,
+        program: Program,
+        known: dict[tuple[object, ...], Mapping[int, float]],
+        slower: set[tuple[object, ...]],
+    ) -> Pricer:
+        """What prices a program's engines; `known` and `slower` are what was found so far, and grow."""
+        return Pricer(
+            program,
+            self.target,
+            lambda part: self.lowered.graph(program, part),
+            call_flops(self.model, program),
+            sized_ports(program, planned_size(program, self.frames)),
+            self.backend,
+            self._kernel_of,
+            self.watch,
+            known,
+            slower,
+        )
+
+    def _mix(self, program: Program) -> Mix:
+        if self.expected:
+            return self.expected
+        if self._suits(program):
+            return of_clip(self.model, program, self.frames)
+        return uniform(program, region_counts(program, *planned_size(program, self.frames)))
+
+    def _suits(self, program: Program) -> bool:
+        """Whether the clip is what the program reads: enough frames, large enough, turned its way."""
+        if not program.task.offsets or not any(True for _ in calls_of(program.task, self.frames)):
+            return False
+        height, width = self.frames[0].shape[:2]
+        turned = {"landscape": width >= height, "portrait": height > width}.get(program.frame, True)
+        sizes = [spec.shape[-2:] for spec in program.inputs]
+        fixed = [(h, w) for h, w in sizes if isinstance(h, int) and isinstance(w, int)]
+        return turned and all(h <= height and w <= width for h, w in fixed)
+
+
+def expected_regions(stage: StageDraft, mix: Mix) -> dict[Variant, float]:
+    """Regions of a frame that each variant of a stage is expected to run for."""
+    frames = [frame[stage.regions] for frame in mix.frames]
+    found = counts(stage, frames)
+    return {variant: sum(found.get(variant, ())) / len(frames) for variant in stage.variants}
+
+
+def open_for_pricing(target: Target, frames: Sequence[NDArray[np.uint8]]) -> Backend | None:
+    """The target's engine library, if there are frames to plan for and it is here: it times engines."""
+    if not frames:
+        return None
+    try:
+        return open_backend(target.library)
+    except BackendError:
+        return None
+
+
+def costs_of(backend: Backend, precision: str, timed: Mapping[str, Mapping[int, float]]) -> Costs:
+    """What was timed, by the key of the plan's graph, as a bundle keeps it."""
+    return Costs(Device(cpu_name(), backend.threads, backend.name, backend.version, precision), timed)
+
+
+def call_flops(model: RoutedModule, program: Program) -> dict[tuple[str, Assignment], int]:
+    """FLOPs of one region, by a call's first output and the variant."""
+    size = {
+        name: dim
+        for spec, bound in zip(model.inputs, program.inputs, strict=True)
+        for name, dim in zip(spec.shape, bound.shape, strict=True)
+        if isinstance(name, str) and isinstance(dim, int)
+    }
+    calls = [operation for operation in program.operations if isinstance(operation, Call)]
+    counted = cost(model, size or None).calls
+    return {(calls[entry.call].outputs[0], entry.variant): entry.flops for entry in counted}

@@ -1,0 +1,1 @@
+"""Engines at fp16, bf16 and int8, and which layers stay in float."""

@@ -1,0 +1,1 @@
+"""Engines and frames compared with what the model's own code makes of them."""

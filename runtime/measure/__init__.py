@@ -1,0 +1,1 @@
+"""What frames and engines take, and what became of the FLOPs saved."""

@@ -1,0 +1,253 @@
+"""Measures a bundle on this machine: every engine at every batch size, and whole frames of a clip."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from time import sleep
+from typing import Any
+
+import numpy as np
+
+from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.costs import Costs, Device
+from edgeflow.ir.film import calls_of
+from edgeflow.runtime.backends.memory import Memory
+from edgeflow.runtime.device import RUNS, SECONDS, timed
+from edgeflow.runtime.machine import cpu_name, instruction_sets
+from edgeflow.runtime.measure.realisation import WARMUP, compare
+from edgeflow.runtime.measure.waterfall import Waterfall
+from edgeflow.runtime.session import Session, declared_size
+from edgeflow.runtime.stream.execute import Executor
+from edgeflow.runtime.stream.rows import Array
+from edgeflow.runtime.stream.trace import Trace
+
+PAUSE_S = 10.0
+"""Seconds without frames, of which the first frame after them is measured."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds over several runs."""
+
+    runs: int
+    mean_ms: float
+    median_ms: float
+    p90_ms: float
+    p99_ms: float
+    min_ms: float
+    max_ms: float
+
+    @staticmethod
+    def of(times_ms: list[float]) -> Latency:
+        """Summarise measured times."""
+        p50, p90, p99 = (float(np.percentile(times_ms, p)) for p in (50, 90, 99))
+        return Latency(len(times_ms), float(np.mean(times_ms)), p50, p90, p99, min(times_ms), max(times_ms))
+
+
+@dataclass(frozen=True)
+class EngineProfile:
+    """One engine at one batch size; `gflops` is its rate at the median, `key` that of the plan's graph."""
+
+    key: str
+    graph: str
+    segments: tuple[str, ...]
+    batch: int
+    latency: Latency
+    gflops: float
+
+
+@dataclass(frozen=True)
+class ClipProfile:
+    """Whole frames of a clip.
+
+    Attributes:
+        frames: calls measured.
+        size: (width, height) of the frames in pixels.
+        latency: of a call.
+        fps: calls per second, from the mean.
+        engines_ms: mean time in the engine library per call.
+        overhead: mean call time over mean engine time.
+        stages_ms: mean time per stage and call.
+        flops: mean FLOPs per call, padding included.
+        dearest_flops: FLOPs if every region took the dearest route.
+        routes: share of the regions that took each route.
+        gathered_rows: mean rows copied per call to form batches.
+        padding: share of the rows run that were padding.
+        after_pause_ms: of a call after `PAUSE_S` seconds without any, on a device whose clocks fall meanwhile; None on
+            a processor.
+    """
+
+    frames: int
+    size: tuple[int, int]
+    latency: Latency
+    fps: float
+    engines_ms: float
+    overhead: float
+    stages_ms: dict[str, float]
+    flops: float
+    dearest_flops: int
+    routes: dict[str, float]
+    gathered_rows: float
+    padding: float
+    after_pause_ms: float | None = None
+
+
+@dataclass(frozen=True)
+class ProfileReport:
+    """What was measured, on what, with what.
+
+    Attributes:
+        machine: in words.
+        library: engine library.
+        version: of the library.
+        engines: every engine at every batch size.
+        clip: whole frames, if there was a clip.
+        waterfall: where their time goes; None if no operator counts FLOPs.
+        frame: the call that took the median time, for its timeline; not part of the JSON.
+        method: how it was measured.
+    """
+
+    machine: dict[str, Any]
+    device: Device
+    library: str
+    version: str
+    engines: tuple[EngineProfile, ...]
+    clip: ClipProfile | None
+    waterfall: Waterfall | None
+    frame: Trace | None
+    method: str = (
+        f"wall clock; engines: one run unmeasured, then up to {RUNS} runs or {SECONDS} s for each batch size, "
+        "which take turns; "
+        f"clip: calls after {WARMUP} unmeasured ones, without decoding and encoding, in turn with the full "
+        "static model; waterfall: means over the half of these calls that was disturbed neither most nor least, "
+        "operators' shares from engines that time them"
+    )
+
+    @property
+    def costs(self) -> Costs:
+        """The engines' medians, as a bundle keeps them."""
+        ms: dict[str, dict[int, float]] = {}
+        for engine in self.engines:
+            ms.setdefault(engine.key, {})[engine.batch] = engine.latency.median_ms
+        return Costs(self.device, ms)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        data = asdict(replace(self, frame=None))
+        del data["frame"]
+        return data
+
+
+def machine() -> dict[str, Any]:
+    """This machine, in words."""
+    return {
+        "cpu": cpu_name(),
+        "instructions": instruction_sets(),
+        "threads": len(os.sched_getaffinity(0)),
+        "system": platform.platform(terse=True),
+    }
+
+
+def profile(
+    bundle: Bundle,
+    frames: Iterable[Array] = (),
+    *,
+    size: tuple[int, int] | None = None,
+    library: str | None = None,
+    threads: int | None = None,
+    static: Bundle | None = None,
+    progress: Callable[[str], None] = lambda what: None,
+) -> ProfileReport:
+    """Measure a bundle.
+
+    Args:
+        bundle: what to measure.
+        frames: successive frames (h, w, 3) uint8 of a clip; none to measure engines alone.
+        size: (height, width) to load the engines for, if there are no frames.
+        library: engine library; the target's by default.
+        threads: CPU threads.
+        static: the full static model to compare with, if it is faster than the bundle's dearest route.
+        progress: told what is being measured.
+
+    Raises:
+        InputError: the clip is too short, or does not fit a bundle, or `static` has decisions.
+    """
+    session = Session(bundle, library=library, threads=threads)
+    calls = list(calls_of(bundle.manifest.task, frames))
+    traces: tuple[Trace, ...] = ()
+    waterfall = None
+    if calls:
+        size = calls[0][0].shape[-3:-1]
+        traces, waterfall = compare(
+            bundle, calls, library=session.backend.name, threads=threads, static=static, progress=progress
+        )
+    first = next(iter(bundle.manifest.plans.values()))
+    session.prepare(*(size or declared_size(first.inputs) or (720, 1280)))
+    assert session.executor is not None
+    clip = _clip(traces, calls[0][0], session.executor.dearest_flops()) if calls else None
+    if clip and session.backend.accelerator:
+        clip = replace(clip, after_pause_ms=_after_a_pause(session, calls[0]))
+    engines = tuple(_profile_engines(bundle, session.executor, session.backend.memory, progress))
+    frame = sorted(traces, key=lambda trace: trace.total_ms)[len(traces) // 2] if traces else None
+    backend = session.backend
+    return ProfileReport(
+        machine(), session.device, backend.name, backend.version, engines, clip, waterfall, frame
+    )
+
+
+def _after_a_pause(session: Session, call: tuple[Array, ...]) -> float:
+    """Milliseconds of a frame that comes after some seconds without any: a device has lowered its clocks by then."""
+    for _ in range(WARMUP):
+        session.run(*call)
+    sleep(PAUSE_S)
+    return session.run(*call).trace.total_ms
+
+
+def _profile_engines(
+    bundle: Bundle, executor: Executor, memory: Memory, progress: Callable[[str], None]
+) -> Iterable[EngineProfile]:
+    for loaded in executor.loaded.values():
+        graph = loaded.graph
+        progress(graph.graph)
+        inputs, outputs = (
+            [replace(port, shape=executor.sizes(port.shape)) for port in ports]
+            for ports in (graph.inputs, loaded.outputs)
+        )
+        for batch, times in timed(loaded.engine, memory, inputs, outputs, graph.batches).items():
+            latency = Latency.of(times)
+            rate = graph.flops * batch / latency.median_ms / 1e6
+            segments = bundle.manifest.graphs[graph.graph].segments
+            yield EngineProfile(graph.key, graph.graph, segments, batch, latency, rate)
+
+
+def _clip(traces: Sequence[Trace], frame: Array, dearest_flops: int) -> ClipProfile:
+    total = [trace.total_ms for trace in traces]
+    engines = float(np.mean([trace.engines_ms for trace in traces]))
+    stages: Counter[str] = Counter()
+    rows = regions = 0
+    for trace in traces:
+        for engine in trace.engines:
+            stages[engine.stage] += engine.ms  # type: ignore[assignment]
+            rows += sum(engine.batches)
+            regions += engine.regions
+    routes = Counter(
+        " ".join(f"{k}={v}" for k, v in region.route.items()) for trace in traces for region in trace.regions
+    )
+    return ClipProfile(
+        frames=len(traces),
+        size=(frame.shape[-2], frame.shape[-3]),
+        latency=Latency.of(total),
+        fps=1e3 / float(np.mean(total)),
+        engines_ms=engines,
+        overhead=float(np.mean(total)) / engines,
+        stages_ms={name: ms / len(traces) for name, ms in stages.items()},
+        flops=float(np.mean([trace.flops for trace in traces])),
+        dearest_flops=dearest_flops,
+        routes={route: n / routes.total() for route, n in sorted(routes.items())},
+        gathered_rows=float(np.mean([trace.gathered for trace in traces])),
+        padding=1 - regions / rows,
+    )

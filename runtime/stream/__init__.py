@@ -1,0 +1,1 @@
+"""One stream of frames through a plan: decisions, batches, engines, states."""

@@ -1,0 +1,366 @@
+"""Executes a plan for frames of one size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeflow.ir.bfloat16 import held, to_held
+from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
+from edgeflow.ir.plan_routes import dearest_route, route_flops, working_stages
+from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, State, Stitch, Tile
+from edgeflow.ir.route import Choice
+from edgeflow.ir.sampling import evenly
+from edgeflow.ir.tiles import Region, TileGrid
+from edgeflow.runtime.backends.memory import Memory
+from edgeflow.runtime.stream.batching import cover
+from edgeflow.runtime.stream.decisions import Decisions
+from edgeflow.runtime.stream.finite import Means, check_output, check_pictures
+from edgeflow.runtime.stream.loading import LoadedGraph, dims_of, sizes_of
+from edgeflow.runtime.stream.policy import Policy
+from edgeflow.runtime.stream.rows import Array, Rows
+from edgeflow.runtime.stream.trace import EngineTrace, RegionTrace, Result, Span, Trace
+
+
+@dataclass
+class _Frame:
+    """What is known while one frame runs. Regions stand in route order once routed.
+
+    Spans are kept by the marks of their ends, since on a device what was enqueued is not done yet.
+    """
+
+    inputs: Mapping[str, Array]
+    memory: Memory
+    start: Any
+    values: dict[str, Rows] = field(default_factory=dict)
+    routes: dict[str, NDArray[np.intp]] = field(default_factory=dict)
+    tiles: dict[str, tuple[str, str]] = field(default_factory=dict)
+    order: dict[str, NDArray[np.intp]] = field(default_factory=dict)
+    outputs: dict[str, Array] = field(default_factory=dict)
+    kept: dict[str, Array] = field(default_factory=dict)
+    engines: list[tuple[EngineTrace, list[int]]] = field(default_factory=list)
+    means: list[Means] = field(default_factory=list)
+    marks: list[tuple[str, str, Any, Any]] = field(default_factory=list)
+    flops: int = 0
+    gathered: int = 0
+
+    def spent(self, kind: str, name: str, start: Any) -> int:
+        """Note a span that began at the mark `start` and ends now; returns its number."""
+        self.marks.append((kind, name, start, self.memory.mark()))
+        return len(self.marks) - 1
+
+    def spans(self) -> tuple[Span, ...]:
+        """The spans, when all is done."""
+        between = self.memory.between
+        return tuple(
+            Span(kind, name, between(self.start, start), between(start, end))
+            for kind, name, start, end in self.marks
+        )
+
+
+class Executor:
+    """Loaded engines of one plan, and the stream's states.
+
+    Args:
+        plan: what to execute.
+        loaded: its graphs.
+        memory: that their engines read and write.
+        policy: what to make of the model's decisions.
+        size: (height, width) of the frames.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        loaded: dict[str, LoadedGraph],
+        memory: Memory,
+        policy: Policy,
+        size: tuple[int, int],
+    ) -> None:
+        self.plan, self.loaded = plan, loaded
+        self._dims = dims_of(size)
+        self._memory = memory
+        self._grids = {s.regions: s.grid(*size) for s in plan.steps if isinstance(s, Tile)}
+        self._decisions = Decisions(plan, policy, self._grids, memory)
+        self._working = working_stages(plan, self._decisions.read)
+        self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
+        self._tiles: dict[str, Array] = {}
+        self._pictures: dict[str, Array] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Let every state hold its initial value."""
+        self._decisions.reset()
+        self._memory.begin_frame()
+        self._states, self._spare = (
+            {state.name: self._initial(state) for state in self.plan.states} for _ in range(2)
+        )
+        self._memory.wait()  # the next frame writes over what was uploaded
+
+    def run(self, inputs: Sequence[Array]) -> Result:
+        """Run one frame whose inputs were checked."""
+        start = perf_counter()
+        named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
+        self._memory.begin_frame()
+        values = {name: Rows.of(array) for name, array in self._states.items()}
+        frame = _Frame(named, self._memory, self._memory.mark(), values)
+        for name, array in named.items():
+            frame.values[name] = Rows.of(self._memory.upload(array)[None])
+        for step in self.plan.steps:
+            match step:
+                case Tile():
+                    for source, made in zip(step.inputs, step.outputs, strict=True):
+                        frame.tiles[made] = (step.regions, source)
+                case Route():
+                    self._route(step, frame)
+                case Stage():
+                    if step.name in self._working:
+                        self._run_stage(step, frame)
+                case Stitch():
+                    self._stitch(step, frame)
+                case Keep():
+                    self._keep(step, frame)
+                case Sample():
+                    self._sample(step, frame)
+        outputs = tuple(self._output(name, frame) for name in self.plan.results)
+        for spec, output in zip(self.plan.outputs, outputs, strict=True):
+            check_output(spec.name, output)
+        check_pictures(frame.means, self._memory)
+        self._write_states(frame)
+        self._decisions.advance(self._in_place(frame))
+        self._memory.wait()
+        total = (perf_counter() - start) * 1e3
+        return Result(outputs, self._trace(frame, total))
+
+    def _trace(self, frame: _Frame, total_ms: float) -> Trace:
+        """What a frame did, when all of it is done."""
+        choices, spans = self._choices(frame), frame.spans()
+        engines = tuple(
+            replace(engine, ms=sum(spans[number].ms for number in runs)) for engine, runs in frame.engines
+        )
+        return Trace(self._regions(choices), choices, engines, frame.flops, total_ms, frame.gathered, spans)
+
+    def _initial(self, state: State) -> Array:
+        """What a state holds after a reset, in the type that engines read it in."""
+        graphs = [graph for stage in self.plan.stages for graph in stage.graphs]
+        dtypes = {port.value: port.dtype for graph in graphs for port in graph.inputs}
+        fill = np.full((1, *self.sizes(state.shape)), state.fill)
+        array = to_held(fill, dtypes.get(state.name, "float32"))
+        kept = self._memory.empty(array.shape, array.dtype)
+        self._memory.copy_rows(self._memory.upload(array), np.zeros(1, np.intp), kept)
+        return kept
+
+    def dearest_flops(self) -> int:
+        """FLOPs of a frame whose every region takes the dearest route."""
+        size = self._dims["height"], self._dims["width"]
+        return route_flops(self.plan, size, dearest_route(self.plan, size))
+
+    def sizes(self, shape: Shape) -> tuple[int, ...]:
+        """A shape with this frame's dimensions filled in."""
+        return sizes_of(shape, self._dims)
+
+    # Steps ----------------------------------------------------------------------------------
+
+    def _count(self, regions: str) -> int:
+        return 1 if regions == FRAME else len(self._grids[regions])
+
+    def _value(self, name: str, frame: _Frame) -> Rows:
+        """A value's rows; tiles are cut when they are first read, in route order."""
+        if name not in frame.values:
+            start = self._memory.mark()
+            regions, source = frame.tiles[name]
+            grid = self._grids[regions]
+            order = frame.order.setdefault(regions, np.arange(len(grid)))
+            tiles = self._tiles.get(name)
+            if tiles is None:
+                shape = (len(grid), grid.size, grid.size, 3)
+                tiles = self._tiles[name] = self._memory.empty(shape, np.uint8)
+            self._memory.cut(frame.values[source].row(0), grid, order, tiles)
+            frame.values[name] = Rows.of(tiles)
+            frame.spent("cut", name, start)
+        return frame.values[name]
+
+    def _route(self, step: Route, frame: _Frame) -> None:
+        ordered = frame.order.get(step.regions)
+        lengths = {name: len(array) for name, array in frame.inputs.items()}
+        found = self._decisions.decide(step, ordered, lengths, lambda name: self._value(name, frame))
+        if ordered is None and self._count(step.regions) > 1:
+            order = np.lexsort([found[name] for name in reversed(found)])
+            frame.order[step.regions] = order
+            found = {name: chosen[order] for name, chosen in found.items()}
+        frame.routes.update(found)
+
+    def _run_stage(self, stage: Stage, frame: _Frame) -> None:
+        count = self._count(stage.regions)
+        made = {
+            name: self._value(other, frame).copy() if other is not None else Rows(count)
+            for name, other in stage.otherwise
+        }
+        for graph in stage.graphs:
+            regions = np.flatnonzero(graph.select.mask(frame.routes, self._decisions.axes, count))
+            if len(regions):
+                for port, array in zip(
+                    graph.outputs, self._run_graph(stage, graph, regions, frame), strict=True
+                ):
+                    made[port.value].put(regions, array)
+                for name, source in graph.kept:
+                    made[name].keep(regions, self._value(source, frame))
+        frame.values.update(made)
+
+    def _run_graph(
+        self, stage: Stage, graph: StageGraph, regions: NDArray[np.intp], frame: _Frame
+    ) -> list[Array]:
+        """Run one graph for its regions in static batches; returns arrays with a row per region."""
+        loaded = self.loaded[graph.key]
+        batches = cover(len(regions), {batch: loaded.costs[batch] for batch in graph.batches})
+        outputs = self._output_arrays(loaded, sum(batches))
+        inputs = [self._value(port.value, frame) for port in graph.inputs]
+        runs: list[int] = []
+        first = 0
+        for batch in batches:
+            members = regions[first : first + batch]
+            start = self._memory.mark()
+            arrays = [
+                rows.take(members, self._memory, self._scratch(loaded, i, port, frame), batch)
+                for i, (rows, port) in enumerate(zip(inputs, graph.inputs, strict=True))
+            ]
+            frame.spent("gather", graph.graph, start)
+            means = self._means_arrays(loaded, len(runs), batch)
+            places = self._places(stage.regions, members, frame)
+            frame.means += [Means(loaded, places, array) for array in means]
+            start = self._memory.mark()
+            loaded.run(arrays, [*(array[first : first + batch] for array in outputs), *means])
+            runs.append(frame.spent("engine", graph.graph, start))
+            first += batch
+        patches = self._patch_share(stage.regions, regions, frame)
+        engine = EngineTrace(stage.name, graph.graph, len(regions), batches, 0.0, graph.flops, patches)
+        frame.engines.append((engine, runs))
+        frame.flops += graph.flops * sum(batches)
+        return outputs
+
+    def _patch_share(self, regions: str, members: NDArray[np.intp], frame: _Frame) -> float:
+        """Share of these regions' pixels that lie in their patches."""
+        if regions == FRAME:
+            return 1.0
+        order = frame.order.get(regions)
+        return float(self._patches[regions][members if order is None else order[members]].mean())
+
+    def _places(self, regions: str, members: NDArray[np.intp], frame: _Frame) -> list[Region]:
+        """Where these regions lie, without their halos."""
+        if regions == FRAME:
+            return [Region(0, 0, self._dims["height"], self._dims["width"])]
+        order = frame.order.get(regions)
+        numbers = members if order is None else order[members]
+        return [self._grids[regions].regions[number] for number in numbers.tolist()]
+
+    def _output_arrays(self, loaded: LoadedGraph, rows: int) -> list[Array]:
+        if not loaded.arrays or len(loaded.arrays[0]) < rows:
+            loaded.arrays = self._empty(loaded.values, rows)
+        return loaded.arrays
+
+    def _means_arrays(self, loaded: LoadedGraph, run: int, rows: int) -> list[Array]:
+        """What a graph's run of this number within a frame writes the means of its pictures to."""
+        if run == len(loaded.means):
+            loaded.means.append(self._empty(loaded.told, max(loaded.graph.batches)))
+        return [array[:rows] for array in loaded.means[run]]
+
+    def _empty(self, ports: Sequence[Port], rows: int) -> list[Array]:
+        return [self._memory.empty((rows, *self.sizes(port.shape)), held(port.dtype)) for port in ports]
+
+    def _scratch(
+        self, loaded: LoadedGraph, position: int, port: Port, frame: _Frame
+    ) -> Callable[[int], Array]:
+        def give(rows: int) -> Array:
+            array = loaded.scratch.get(position)
+            if array is None or len(array) < rows:
+                shape = (rows, *self.sizes(port.shape))
+                array = loaded.scratch[position] = self._memory.empty(shape, held(port.dtype))
+            frame.gathered += rows
+            return array[:rows]
+
+        return give
+
+    def _stitch(self, step: Stitch, frame: _Frame) -> None:
+        grid, rows = self._grids[step.regions], self._value(step.input, frame)
+        start = self._memory.mark()
+        order = frame.order.get(step.regions, np.arange(len(grid)))
+        like = rows.row(0)
+        scale = like.shape[1] // grid.size
+        height, width = scale * grid.height, scale * grid.width
+        planes = like.dtype != np.uint8
+        shape = (like.shape[0], height, width) if planes else (height, width, like.shape[2])
+        picture = self._pictures.pop(step.output, None)
+        if picture is None:
+            picture = self._memory.empty(shape, like.dtype)
+        for position, number in enumerate(order.tolist()):
+            self._memory.paste(rows.row(position), grid, number, picture)
+        frame.values[step.output] = Rows.of(picture[None])
+        if step.output in self.plan.results:
+            frame.outputs[step.output] = self._memory.download(picture)
+        if frame.outputs.get(step.output) is not picture:
+            self._pictures[step.output] = picture  # nobody was given it, so the next frame may write here
+        frame.spent("stitch", step.output, start)
+
+    def _keep(self, step: Keep, frame: _Frame) -> None:
+        if step.when.mask(frame.routes, self._decisions.axes, 1)[0]:
+            frame.kept[step.state] = self._value(step.input, frame).row(0)
+
+    def _write_states(self, frame: _Frame) -> None:
+        """Copy what is kept, when nothing reads the old states any more; engines' arrays are written again."""
+        for name, row in frame.kept.items():
+            start = self._memory.mark()
+            spare = self._spare[name]
+            self._memory.copy_rows(row[None], np.zeros(1, np.intp), spare)
+            self._states[name], self._spare[name] = spare, self._states[name]
+            frame.spent("keep", name, start)
+
+    def _sample(self, step: Sample, frame: _Frame) -> None:
+        count = int(self._decisions.axes[step.variable].values[int(frame.routes[step.variable][0])])
+        clip = self._value(step.input, frame).row(0)
+        rows = np.array(evenly(len(clip), count))
+        sampled = self._memory.empty((1, count, *clip.shape[1:]), clip.dtype)
+        self._memory.copy_rows(clip, rows, sampled[0])
+        frame.values[step.output] = Rows.of(sampled)
+
+    def _output(self, name: str, frame: _Frame) -> Array:
+        found = frame.outputs.get(name)
+        return found if found is not None else self._memory.download(self._value(name, frame).row(0)).copy()
+
+    def _choices(self, frame: _Frame) -> dict[str, list[Choice]]:
+        """Per variable the value of every region, in the order of the regions themselves."""
+        axes = self._decisions.axes
+        return {
+            name: [axes[name].values[i] for i in chosen.tolist()]
+            for name, chosen in self._in_place(frame).items()
+        }
+
+    def _in_place(self, frame: _Frame) -> dict[str, NDArray[np.intp]]:
+        """What every region took, in the order of the regions themselves: steps keep them in route order."""
+        orders = {name: frame.order.get(self._decisions.owners[name]) for name in frame.routes}
+        return {
+            name: chosen if (order := orders[name]) is None else chosen[np.argsort(order)]
+            for name, chosen in frame.routes.items()
+        }
+
+    def _regions(self, choices: Mapping[str, list[Choice]]) -> tuple[RegionTrace, ...]:
+        """The patches of the first tiling with their routes; the whole frame if there is none."""
+        regions = FRAME
+        patches: tuple[Region, ...] = (Region(0, 0, self._dims["height"], self._dims["width"]),)
+        for name, grid in self._grids.items():
+            regions, patches = name, grid.regions
+            break
+        own = [name for name in choices if self._decisions.owners[name] == regions]
+        return tuple(
+            RegionTrace(p.top, p.left, p.bottom, p.right, {name: choices[name][i] for name in own})
+            for i, p in enumerate(patches)
+        )
+
+
+def _patch_shares(grid: TileGrid) -> NDArray[np.float64]:
+    """Share of each tile's pixels that lie in its patch: (tiles,)."""
+    return np.array([(r.bottom - r.top) * (r.right - r.left) for r in grid.regions]) / grid.size**2

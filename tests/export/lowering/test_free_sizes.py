@@ -1,0 +1,97 @@
+"""Frames of any size: what holds for some sizes only is refused at export, in words."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from edgeflow.export.lowering.segment import to_onnx
+from edgeflow.ir.errors import ExportError
+
+
+class Segment(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.conv = nn.Conv2d(3, 3, 3, 1, 1)
+
+    def forward(self, *inputs):
+        return (self.function(self.conv(*inputs)),)
+
+
+def exported(function, portrait=False, batch=None):
+    sides = {2: torch.export.Dim("height", min=2, max=16384), 3: torch.export.Dim("width", min=2, max=16384)}
+    example = torch.zeros(1, 3, 160, 96) if portrait else torch.zeros(1, 3, 96, 160)
+    if batch:
+        sides, example = {0: torch.export.Dim("batch", min=1, max=4096)}, torch.zeros(batch, 3, 32, 32)
+    return to_onnx(Segment(function), [example], [sides], ["out.0"], "segment look", portrait=portrait)
+
+
+def free_sides(graph):
+    """Names of the free dimensions of a graph's input."""
+    return [dim.dim_param for dim in graph.graph.input[0].type.tensor_type.shape.dim if dim.dim_param]
+
+
+def halves(x):
+    return F.interpolate(F.max_pool2d(x, 2), scale_factor=2) + x
+
+
+REFUSED = {
+    "a branch on the width": (
+        lambda x: F.avg_pool2d(x, 4) if x.shape[3] > 640 else x,
+        r"a frame's width from 0 to 640 pixels, and computes something else beyond",
+    ),
+    "a ramp of as many steps as rows": (
+        lambda x: x * torch.linspace(0, 1, x.shape[2])[:, None],
+        r"makes the frame's height a Python number \(it became 96 for all frames\)",
+    ),
+    "a size as a number": (lambda x: x / float(x.shape[3]), r"makes the frame's width a Python number"),
+    "groups of eight": (lambda x: F.pixel_unshuffle(x, 8), r"height is a multiple of 8 and width of 8 only"),
+    "a sum of sizes that do not fit": (halves, r"height is a multiple of 2 and width of 2 only"),
+    "a branch on the shape": (
+        lambda x: x * 2 if x.shape[2] == x.shape[3] else x,
+        r"not all sizes of frames, for example not 64x64",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_frozen_at_some_sizes_is_refused(name):
+    function, reason = REFUSED[name]
+    with pytest.raises(ExportError, match=f"segment look: .*{reason}.*--size WIDTHxHEIGHT"):
+        exported(function)
+
+
+TAKEN = {
+    "a ramp that follows the size": lambda x: x * torch.arange(x.shape[2])[:, None] / x.shape[2],
+    "padded to a multiple": lambda x: F.pad(x, (0, -x.shape[3] % 8, 0, -x.shape[2] % 8)),
+    "shrunk to one size": lambda x: F.interpolate(x, (8, 8), mode="bilinear"),
+    "mirrored at the border": lambda x: F.pad(x, (3, 3, 3, 3), mode="reflect"),
+}
+
+
+@pytest.mark.parametrize("name", TAKEN)
+@pytest.mark.parametrize("portrait", [False, True])
+def test_what_follows_the_size_is_exported(name, portrait):
+    assert free_sides(exported(TAKEN[name], portrait)) == ["height", "width"]
+
+
+def test_a_model_may_turn_portrait_frames():
+    """Landscape and portrait frames are traced apart."""
+    for portrait in (False, True):
+        graph = exported(lambda x: x.transpose(2, 3) + 0.0 if x.shape[2] > x.shape[3] else x, portrait)
+        assert free_sides(graph) == ["height", "width"]
+        assert ("Transpose" in {node.op_type for node in graph.graph.node}) == portrait
+
+
+@pytest.mark.parametrize("batch", [2, 3])
+def test_a_fixed_number_of_regions_is_refused(batch):
+    with pytest.raises(ExportError, match=r"keep the first dimension free"):
+        exported(
+            lambda x: (
+                x * torch.ones(x.shape[0] if x.shape[0] != batch else batch, 1, 1, 1).view(batch, 1, 1, 1)
+            ),
+            batch=batch,
+        )
