@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgeflow.ir.bundle import Bundle, open_bundle
-from edgeflow.ir.errors import InputError
+from edgeflow.ir.errors import BackendError, InputError
 from edgeflow.ir.interface import Interface, Tensor, held_shape
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend, open_backend
@@ -71,6 +71,7 @@ class Session:
         self._executors: tuple[Executor, ...] = ()
         self._idle: SimpleQueue[Executor] = SimpleQueue()
         self._size: tuple[int, ...] = ()
+        self._frames = 0
         self._preparing = Lock()
         self._process = os.getpid()
 
@@ -88,9 +89,11 @@ class Session:
         Raises:
             InputError: an input's shape or type is wrong, or differs from the stream's; as many threads as
                 may be are running a frame; or the process was forked since the session was opened.
+            BackendError: an engine cannot run, or what it makes is not finite; the stream is as it was before the frame.
         """
         with self._preparing:
             self._accept(inputs)
+            self._frames = number = self._frames + 1
         try:
             executor = self._idle.get_nowait()
         except Empty:
@@ -100,6 +103,8 @@ class Session:
             ) from None
         try:
             return executor.run(inputs)
+        except BackendError as error:
+            raise type(error)(f"frame {number} of this session: {error}") from error
         finally:
             self._idle.put(executor)
 

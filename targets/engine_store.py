@@ -113,7 +113,7 @@ def _spec(
     """What a graph's engine is built from, without its profiles."""
     entry = bundle.manifest.graphs[graph.graph]
     file = entry.other if set(entry.probes) & set(failed) else entry.file
-    outputs = graph.made(exact)
+    outputs = graph.written(exact)
     name = engine_name(graph.graph, graph.inputs, outputs, dims)
     source = source_of(bundle.manifest, file)
     return EngineSpec(graph.graph, file, name, source, entry.precision, entry.plugins, tensors(outputs), ())

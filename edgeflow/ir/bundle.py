@@ -32,7 +32,7 @@ from edgeflow.ir.program import FRAME
 from edgeflow.ir.task import Task, default_task, task_from_json, task_to_json
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 6)
+SCHEMA = (1, 7)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
 
@@ -204,6 +204,8 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
             _to_1_3(data)
         if (major, minor) < (1, 4):
             _to_1_4(data)
+        if (major, minor) < (1, 7):
+            _to_1_7(data)
         graphs = {
             name: GraphEntry(
                 **{
@@ -288,6 +290,14 @@ def _to_1_4(data: dict[str, Any]) -> None:
         for step in plan["steps"]:
             if step["kind"] == "tile":
                 step["multiple"] = 1
+
+
+def _to_1_7(data: dict[str, Any]) -> None:
+    """Engines of a 1.6 bundle say nothing of their pictures but bytes."""
+    for plan in data["plans"].values():
+        for step in plan["steps"]:
+            for graph in step.get("graphs", ()):
+                graph["means"] = []
 
 
 def _older_task(plans: Mapping[str, Plan]) -> Task:

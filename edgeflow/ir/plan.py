@@ -50,6 +50,9 @@ class Port:
 EXACT = ".exact"
 """Suffix of the tensor of an image output before it is rounded to uint8."""
 
+MEAN = ".mean"
+"""Suffix of the tensor that says whether an image output is finite: the mean of its elements before rounding."""
+
 
 @dataclass(frozen=True)
 class StageGraph:
@@ -65,6 +68,8 @@ class StageGraph:
         inputs: in the graph's order.
         outputs: in the graph's order.
         exact: image outputs once more, as float (3, height, width) before rounding.
+        means: of image outputs before rounding, one float each: bytes cannot show NaN and infinity, a mean does.
+            Empty in bundles of older schemas.
         kept: (output value, input value): outputs that are an input unchanged.
         expected: regions of a frame that are expected to run it, by the routes that were planned for; None if
             that is not known.
@@ -81,11 +86,16 @@ class StageGraph:
     exact: tuple[Port, ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
     expected: float | None = None
+    means: tuple[Port, ...] = ()
 
     def made(self, exact: bool) -> tuple[Port, ...]:
         """Its outputs, images as uint8, or `exact`: as float before rounding."""
         floats = {port.value: port for port in self.exact} if exact else {}
         return tuple(floats.get(port.value, port) for port in self.outputs)
+
+    def written(self, exact: bool) -> tuple[Port, ...]:
+        """What its engine writes: its outputs, and after images in bytes their means."""
+        return self.made(exact) + (() if exact else self.means)
 
     @property
     def key(self) -> str:
@@ -350,6 +360,7 @@ def _graph_to_json(graph: StageGraph) -> dict[str, Any]:
         "exact": [_port_to_json(port) for port in graph.exact],
         "kept": [list(pair) for pair in graph.kept],
         "expected": graph.expected,
+        "means": [_port_to_json(port) for port in graph.means],
     }
 
 
@@ -366,6 +377,7 @@ def _graph_from_json(data: dict[str, Any]) -> StageGraph:
         tuple(_port_from_json(port) for port in data["exact"]),
         tuple((name, source) for name, source in data["kept"]),
         data["expected"],
+        tuple(_port_from_json(port) for port in data["means"]),
     )
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import onnx
 
 from edgeflow.export.drafts import Link, Variant
 from edgeflow.export.passes.untie_weights import UNTIED
 from edgeflow.ir.plan import EXACT as EXACT
+from edgeflow.ir.plan import MEAN as MEAN
 
 OWNER = "owner"
 """What a lowered segment's weights are named by, before their names in the segment: `owner.blocks.0.conv.weight`."""
+
+
+COLUMNS = onnx.numpy_helper.from_array(np.array([3]), "columns")
+PLANES = onnx.numpy_helper.from_array(np.array([1, 2]), "planes_and_rows")
+"""The axes that a picture's mean is taken over, one after the other."""
 
 
 def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[str]) -> onnx.ModelProto:
@@ -21,7 +28,7 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
     Args:
         variant: its links and what goes in and out.
         graphs: per link, a model with inputs `in.0`, ... and outputs `out.0`, ...
-        images: values held as uint8; as outputs they are made in both forms.
+        images: values held as uint8; as outputs they are made in both forms, with their mean.
 
     Returns:
         A model whose inputs and outputs bear the names of program values. Initialisers are
@@ -50,6 +57,10 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
     outputs = _outputs(variant, images)
     for name, source in outputs:
         nodes.append(onnx.helper.make_node("Identity", [tensors[source]], [name], name=f"output/{name}"))
+    pictures = [(name, tensors[source + EXACT]) for name, source in variant.outputs if source in images]
+    for name, exact in pictures:
+        nodes += _mean(name, exact)
+        initialisers |= {tensor.name: tensor for tensor in (COLUMNS, PLANES)}
     first = graphs[variant.links[0]]
     opsets = {entry.domain: entry for part in variant.links for entry in graphs[part].opset_import}
     model = onnx.helper.make_model(
@@ -57,7 +68,10 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
             _without_identities(nodes, [name for name, _ in outputs]),
             "stage",
             [_info(types[name], name) for name in variant.inputs],
-            [_info(types[tensors[source]], name) for name, source in outputs],
+            [
+                *(_info(types[tensors[source]], name) for name, source in outputs),
+                *(_mean_info(name, types[exact]) for name, exact in pictures),
+            ],
             sorted(initialisers.values(), key=lambda t: t.name),
         ),
         opset_imports=list(opsets.values()),
@@ -72,6 +86,26 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
 def _outputs(variant: Variant, images: set[str]) -> list[tuple[str, str]]:
     pairs = list(variant.outputs)
     return pairs + [(name + EXACT, source + EXACT) for name, source in pairs if source in images]
+
+
+def _mean(name: str, exact: str) -> list[onnx.NodeProto]:
+    """Nodes that take a picture's mean: not finite where a pixel is not, which bytes cannot show.
+
+    Each row's first: half precision, in which some devices compute, cannot hold the sum of a picture.
+    """
+    rows, mean = f"{name}{MEAN}/rows", f"{name}{MEAN}"
+    steps = ((exact, COLUMNS, rows), (rows, PLANES, mean))
+    return [
+        onnx.helper.make_node("ReduceMean", [source, axes.name], [made], name=f"output/{made}", keepdims=0)
+        for source, axes, made in steps
+    ]
+
+
+def _mean_info(name: str, exact: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
+    """(n,) of a picture (n, channels, height, width)."""
+    info = _info(exact, name + MEAN)
+    del info.type.tensor_type.shape.dim[1:]
+    return info
 
 
 def _content_name(tensor: onnx.TensorProto) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgeflow.export.bundle_draft import BundleDraft
 from edgeflow.export.drafts import StageDraft, Variant
 from edgeflow.export.lowering.graphs import Lowered
-from edgeflow.export.lowering.link import EXACT, link
+from edgeflow.export.lowering.link import EXACT, MEAN, link
 from edgeflow.export.lowering.share import share
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.pack.golden import Arrays, GoldenMaker, golden_clip
@@ -312,9 +312,9 @@ def _stage_graph(
         for port in outputs
         if port.dtype == "uint8"
     )
-    graph = StageGraph(
-        variant.select, variant.variant, name, flops, batches, "", inputs, outputs, exact, variant.kept
-    )
+    means = tuple(Port(p.value, p.tensor + MEAN, (), "float32") for p in outputs if p.dtype == "uint8")
+    made = inputs, outputs, exact, variant.kept
+    graph = StageGraph(variant.select, variant.variant, name, flops, batches, "", *made, means=means)
     return replace(graph, golden=f"golden/{hashlib.sha256(graph.key.encode()).hexdigest()[:16]}.npz")
 
 

@@ -135,6 +135,15 @@ class DeviceMemory:
         self.cudart.synchronise(self.stream)
         return pinned.array(array.shape, array.dtype).copy()
 
+    def download_all(self, arrays: Sequence[DeviceArray]) -> list[NDArray[Any]]:
+        """See `Memory.download_all`. Waits once, for all work before it."""
+        pinned = [self._pinned("small", number, array.nbytes) for number, array in enumerate(arrays)]
+        for target, array in zip(pinned, arrays, strict=True):
+            self.cudart.copy(target.address, array.address, array.nbytes, DEVICE_TO_HOST, self.stream)
+        if arrays:
+            self.cudart.synchronise(self.stream)
+        return [target.array(a.shape, a.dtype) for target, a in zip(pinned, arrays, strict=True)]
+
     def wait(self) -> None:
         """See `Memory.wait`."""
         self.cudart.synchronise(self.stream)

@@ -37,6 +37,9 @@ class Memory(Protocol):
     def download(self, array: Any) -> NDArray[Any]:
         """The array on the host: itself, or a copy."""
 
+    def download_all(self, arrays: Sequence[Any]) -> list[NDArray[Any]]:
+        """Small arrays on the host: themselves, or what is valid until the next download."""
+
     def wait(self) -> None:
         """Until all that was enqueued is done."""
 
@@ -76,6 +79,10 @@ class HostMemory:
     def download(self, array: NDArray[Any]) -> NDArray[Any]:
         """See `Memory.download`."""
         return array
+
+    def download_all(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """See `Memory.download_all`."""
+        return list(arrays)
 
     def wait(self) -> None:
         """Nothing to do: engines on the host return when they are done."""

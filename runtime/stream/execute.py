@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.ir.bfloat16 import held, to_held
-from edgeflow.ir.errors import BackendError
 from edgeflow.ir.interface import Interface, held_shape, to_picture
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.plan_routes import dearest_route, route_flops, working_stages
@@ -22,6 +21,7 @@ from edgeflow.ir.tiles import Region, TileGrid, blend
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.stream.batching import cover
 from edgeflow.runtime.stream.decisions import Decisions
+from edgeflow.runtime.stream.finite import Means, check_output, check_pictures
 from edgeflow.runtime.stream.loading import LoadedGraph, dims_of, sizes_of
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.stream.rows import Array, Rows
@@ -45,6 +45,7 @@ class _Frame:
     outputs: dict[str, Array] = field(default_factory=dict)
     kept: dict[str, Rows] = field(default_factory=dict)
     engines: list[tuple[EngineTrace, list[int]]] = field(default_factory=list)
+    means: list[Means] = field(default_factory=list)
     marks: list[tuple[str, str, Any, Any]] = field(default_factory=list)
     flops: int = 0
     gathered: int = 0
@@ -130,11 +131,12 @@ class Executor:
                     self._keep(step, frame)
                 case Sample():
                     self._sample(step, frame)
-        self._write_states(frame)
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
         for spec, output in zip(self.plan.outputs, outputs, strict=True):
-            _check_finite(spec.name, output)
+            check_output(spec.name, output)
+        check_pictures(frame.means, self._memory)
         outputs = tuple(map(self._made, self.plan.outputs, outputs))
+        self._write_states(frame)
         self._decisions.advance(self._in_place(frame))
         self._memory.wait()
         total = (perf_counter() - start) * 1e3
@@ -224,9 +226,8 @@ class Executor:
         for graph in stage.graphs:
             regions = np.flatnonzero(graph.select.mask(frame.routes, self._decisions.axes, count))
             if len(regions):
-                loaded = self.loaded[graph.key]
                 for port, array in zip(
-                    loaded.outputs, self._run_graph(stage, graph, regions, frame), strict=True
+                    graph.outputs, self._run_graph(stage, graph, regions, frame), strict=True
                 ):
                     made[port.value].put(regions, array)
                 for name, source in graph.kept:
@@ -241,7 +242,8 @@ class Executor:
         batches = cover(len(regions), {batch: loaded.costs[batch] for batch in graph.batches})
         outputs = self._output_arrays(loaded, sum(batches))
         inputs = [self._value(port.value, frame) for port in graph.inputs]
-        runs, first = [], 0
+        runs: list[int] = []
+        first = 0
         for batch in batches:
             members = regions[first : first + batch]
             start = self._memory.mark()
@@ -250,8 +252,11 @@ class Executor:
                 for i, (rows, port) in enumerate(zip(inputs, graph.inputs, strict=True))
             ]
             frame.spent("gather", graph.graph, start)
+            means = self._means_arrays(loaded, len(runs), batch)
+            places = self._places(stage.regions, members, frame)
+            frame.means += [Means(loaded, places, array) for array in means]
             start = self._memory.mark()
-            loaded.run(arrays, [array[first : first + batch] for array in outputs])
+            loaded.run(arrays, [*(array[first : first + batch] for array in outputs), *means])
             runs.append(frame.spent("engine", graph.graph, start))
             first += batch
         patches = self._patch_share(stage.regions, regions, frame)
@@ -267,12 +272,27 @@ class Executor:
         order = frame.order.get(regions)
         return float(self._patches[regions][members if order is None else order[members]].mean())
 
+    def _places(self, regions: str, members: NDArray[np.intp], frame: _Frame) -> list[Region]:
+        """Where these regions lie, without their halos."""
+        if regions == FRAME:
+            return [Region(0, 0, self._dims["height"], self._dims["width"])]
+        order = frame.order.get(regions)
+        numbers = members if order is None else order[members]
+        return [self._grids[regions].regions[number] for number in numbers.tolist()]
+
     def _output_arrays(self, loaded: LoadedGraph, rows: int) -> list[Array]:
         if not loaded.arrays or len(loaded.arrays[0]) < rows:
-            shapes = [(rows, *self.sizes(port.shape)) for port in loaded.outputs]
-            ports = zip(shapes, loaded.outputs, strict=True)
-            loaded.arrays = [self._memory.empty(shape, held(port.dtype)) for shape, port in ports]
+            loaded.arrays = self._empty(loaded.values, rows)
         return loaded.arrays
+
+    def _means_arrays(self, loaded: LoadedGraph, run: int, rows: int) -> list[Array]:
+        """What a graph's run of this number within a frame writes the means of its pictures to."""
+        if run == len(loaded.means):
+            loaded.means.append(self._empty(loaded.told, max(loaded.graph.batches)))
+        return [array[:rows] for array in loaded.means[run]]
+
+    def _empty(self, ports: Sequence[Port], rows: int) -> list[Array]:
+        return [self._memory.empty((rows, *self.sizes(port.shape)), held(port.dtype)) for port in ports]
 
     def _scratch(
         self, loaded: LoadedGraph, position: int, port: Port, frame: _Frame
@@ -384,19 +404,6 @@ class Executor:
         return tuple(
             RegionTrace(p.top, p.left, p.bottom, p.right, {name: choices[name][i] for name in own})
             for i, p in enumerate(patches)
-        )
-
-
-def _check_finite(name: str, output: Array) -> None:
-    """Refuse an output that holds what is no number; pictures in bytes cannot.
-
-    Raises:
-        BackendError: it holds NaN or infinity.
-    """
-    if output.dtype.kind == "f" and not np.isfinite(output).all():
-        raise BackendError(
-            f"the output {name} is not finite in this frame: check the frame, the weights and the engines' precision "
-            "(`edgeflow check`)"
         )
 
 

@@ -32,11 +32,13 @@ class LoadedGraph:
 
     Attributes:
         graph: of the plan.
-        outputs: as made: images as uint8, or exact.
+        outputs: what the engine writes: images as uint8, or exact; then the means of those in bytes.
         engine: shared by the graphs that differ in nothing but shapes.
         costs: milliseconds of a run, per batch size.
         segments: that it computes.
         arrays: what it writes.
+        means: what its runs within a frame write means to, by the run's number: devices want them aligned, so
+            runs do not share an array.
         scratch: what its inputs are gathered into, by position.
     """
 
@@ -46,6 +48,17 @@ class LoadedGraph:
     costs: Mapping[int, float]
     segments: tuple[str, ...]
     arrays: list[Array] = field(default_factory=list)
+    means: list[list[Array]] = field(default_factory=list)
+
+    @property
+    def values(self) -> tuple[Port, ...]:
+        """What it writes that the plan knows of."""
+        return self.outputs[: len(self.graph.outputs)]
+
+    @property
+    def told(self) -> tuple[Port, ...]:
+        """What it writes besides: the means of pictures."""
+        return self.outputs[len(self.graph.outputs) :]
     scratch: dict[int, Array] = field(default_factory=dict)
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
@@ -92,7 +105,7 @@ def load_graphs(
     for graph in (graph for stage in plan.stages for graph in stage.graphs):
         variants.setdefault(graph.graph, []).append(graph)
     entries = {name: _entry(bundle, name, backend) for name in variants}
-    outputs = {name: [graph.made(exact) for graph in graphs] for name, graphs in variants.items()}
+    outputs = {name: [graph.written(exact) for graph in graphs] for name, graphs in variants.items()}
     engines: dict[str, Engine] = {}
     loads = _loads(variants, plan.usual, outputs, entries, backend, dims)
 
