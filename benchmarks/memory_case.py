@@ -17,7 +17,7 @@ from mixes import every_route
 from numpy.typing import NDArray
 
 from edgeflow.ir.route import Assignment, Axis, Variable, assignments
-from edgeflow.runtime import Argmax, Fixed, Session, Trace
+from edgeflow.runtime import Fixed, Own, Session, Trace
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.session import select_plan
 from edgeflow.runtime.stream.policy import Policy
@@ -27,7 +27,7 @@ class Steering(Policy):
     """A policy that can be exchanged while the engines stay loaded."""
 
     def __init__(self) -> None:
-        self.policy: Policy = Argmax()
+        self.policy: Policy = Own()
 
     def check(self, axes: Mapping[str, Axis]) -> None:
         """Nothing to refuse: the routes come from the plan itself."""

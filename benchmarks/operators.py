@@ -25,8 +25,8 @@ from records import record, save
 from torch import Tensor, nn
 
 from edgeflow.export.lowering.segment import SegmentModule, to_onnx
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.passes import run_passes
-from edgeflow.export.plugins.kernels import KernelDraft
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.plan import Port
 from edgeflow.ops.adabd import AdaBD, adabd_counts

@@ -5,7 +5,6 @@ python benchmarks/parity.py --clip juggle.mp4
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +15,10 @@ from subject import TARGETS, bundle_folder, exported
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.flow import Eager
+from edgeflow.flow.module import task_of
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.bundle import open_bundle
+from edgeflow.ir.film import calls_of
 from edgeflow.models.cain_sd import build
 from edgeflow.models.cain_sd.weights import load_weights, pretrained
 from edgeflow.runtime import Session
@@ -39,7 +40,8 @@ def main(
     if weights is not None:
         load_weights(model, weights)
     eager = Eager(model)
-    wanted = [eager(*(to_tensor(p) for p in pair)) for pair in pairwise(pictures)]
+    calls = list(calls_of(task_of(model), pictures))
+    wanted = [eager(*map(to_tensor, call)) for call in calls]
     records, broken = [], False
     with bundle_folder(bundles) as folder:
         for plan in ("chained", "routes", "auto"):
@@ -51,7 +53,7 @@ def main(
                 worst = max(g.max_error for g in report.graphs if g.graph in images)
                 relative = max(g.max_error / g.allowed for g in report.graphs if g.allowed)
                 session = Session(bundle, library=library, threads=threads, exact=True)
-                psnr, flips, decisions = _compare(session, pictures, wanted)
+                psnr, flips, decisions = _compare(session, calls, wanted)
                 good = report.passed and worst <= 1e-4 and psnr >= 70 and flips == 0
                 broken |= not good
                 records.append(
@@ -84,11 +86,11 @@ def _stages(bundle: Any) -> list[Any]:
     return [stage for plan in bundle.manifest.plans.values() for stage in plan.stages]
 
 
-def _compare(session: Session, pictures: list[Any], wanted: list[Any]) -> tuple[float, int, int]:
+def _compare(session: Session, calls: list[Any], wanted: list[Any]) -> tuple[float, int, int]:
     """Lowest PSNR of a frame before rounding, decisions that differ, decisions compared."""
     lowest, flips, decisions = np.inf, 0, 0
-    for pair, expected in zip(pairwise(pictures), wanted, strict=True):
-        result = session.run(*pair)
+    for call, expected in zip(calls, wanted, strict=True):
+        result = session.run(*call)
         error = np.mean((result.outputs[0] - expected.outputs[0][0].numpy()) ** 2)
         lowest = min(lowest, float(-10 * np.log10(max(error, 1e-20))))
         for name, own in expected.routes.items():

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -38,7 +37,9 @@ from steered import steered
 from subject import TARGETS, Pictures, bundle_folder, exported, mix_of, parsed_size, pictures_of, subject
 
 from edgeflow.flow import Eager
+from edgeflow.flow.module import task_of
 from edgeflow.flow.tensors import to_tensor
+from edgeflow.ir.film import calls_of
 from edgeflow.models.cain_sd import CAINSD, WholeFrame
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.targets import load
@@ -103,7 +104,9 @@ def main(
         peers = [peer for peer in peers if not only or peer.name in only.split(",")]
         ready, records = _prepare(peers, pictures, maker)
         runs = {key: entry[1] for key, entry in ready.items()}
-        timed = interleaved(runs, list(pairwise(pictures)), warm, lambda picture: None, pause=0.05)
+        timed = interleaved(
+            runs, list(calls_of(task_of(model), pictures)), warm, lambda picture: None, pause=0.05
+        )
     for key, (peer, _, extra) in ready.items():
         records.append({"peer": peer.name, "backend": peer.backend, "ms": timed[key].median, **extra})
     _relate(records)
@@ -177,8 +180,10 @@ class _Maker:
     def _compiled(self) -> Run:
         compiled.settle()
         run = _torch_run(steered(self.model, self.policy, compiled.CompiledFlow))
-        for pair in pairwise(self.pictures):  # every group size that will be timed is compiled for
-            run(*pair)
+        for call in calls_of(
+            task_of(self.model), self.pictures
+        ):  # every group size that will be timed is compiled for
+            run(*call)
         return run
 
 

@@ -19,7 +19,6 @@ the paper reports for Xiph-2K (mixes.py has the mix and the reasons), the router
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -33,7 +32,9 @@ from saving import compare, full_models
 from steered import steered
 from subject import TARGETS, Pictures, bundle_folder, exported, mix_of, parsed_size, pictures_of, subject
 
+from edgeflow.flow.module import task_of
 from edgeflow.flow.tensors import to_tensor
+from edgeflow.ir.film import calls_of
 from edgeflow.models.cain_sd import CAINSD
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.targets import load
@@ -118,7 +119,7 @@ def _eager_ms(model: CAINSD, policy: Policy | None, pictures: Pictures) -> float
     """Median of the eager model's frames, after one that is not measured."""
     eager = steered(model, policy)
     times = []
-    for pair in pairwise(pictures):
+    for pair in calls_of(task_of(model), pictures):
         start = perf_counter()
         eager(*(to_tensor(p) for p in pair))
         times.append((perf_counter() - start) * 1e3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from static_models import FullTiles
 from subject import Pictures, exported
 
 from edgeflow.flow import RoutedModule, cost
+from edgeflow.ir.film import calls_of
 from edgeflow.ir.tiles import TileGrid
 from edgeflow.models.cain_sd import CAINSD, WholeFrame
 from edgeflow.models.cain_sd.model import GRID
@@ -88,16 +88,17 @@ def compare(
         **{name: Session(form.bundle, **common) for name, form in full.items()},
         **{name: Session(path, policy=policy, **common) for name, path in routed.items()},
     }
-    pairs = list(pairwise(pictures))
+    task = next(iter(sessions.values())).bundle.manifest.task
+    calls = list(calls_of(task, pictures))
     if in_flight == 1:
         timed = interleaved(
             {name: session.run for name, session in sessions.items()},
-            pairs,
+            calls,
             warm,
             lambda result: result.trace,
         )
     else:
-        timed = _in_flight(sessions, pairs, warm, in_flight)
+        timed = _in_flight(sessions, calls, warm, in_flight)
     form = min(full, key=lambda name: timed[name].median)
     return [
         {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-from itertools import pairwise
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,6 +19,7 @@ from mixes import MIXES, every_route
 from saving import compare, full_models
 from subject import TARGETS, exported, pictures_of, subject
 
+from edgeflow.ir.film import calls_of
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.session import select_plan
 from edgeflow.targets import load
@@ -62,8 +62,8 @@ def by_routes(task: dict[str, Any], pictures: Any) -> list[dict[str, Any]]:
     start = perf_counter()
     session.prepare(*size)
     load = perf_counter() - start
-    pairs = list(pairwise(pictures))
-    timed = interleaved({"routed": session.run}, pairs, WARM, lambda result: result.trace)["routed"]
+    calls = list(calls_of(bundle.manifest.task, pictures))
+    timed = interleaved({"routed": session.run}, calls, WARM, lambda result: result.trace)["routed"]
     traces = timed.kept
     engines = np.array([trace.engines_ms for trace in traces])
     return [

@@ -6,7 +6,7 @@ from typing import Any
 
 from edgeflow.flow import Eager, RoutedModule
 from edgeflow.flow.eager import EagerFlow
-from edgeflow.runtime.stream.policy import Argmax, Policy
+from edgeflow.runtime.stream.policy import Own, Policy
 
 
 def steered(model: RoutedModule, policy: Policy | None, watching: type[EagerFlow] = EagerFlow) -> Eager:
@@ -17,7 +17,7 @@ def steered(model: RoutedModule, policy: Policy | None, watching: type[EagerFlow
         policy: as for a session; the model's own decisions if None.
         watching: the interpreter that the policy is put on.
     """
-    taken = policy or Argmax()
+    taken = policy or Own()
 
     class Steered(watching):  # type: ignore[misc, valid-type]
         def _route(self, regions: Any, variable: Any, rule: Any, scores: Any) -> None:

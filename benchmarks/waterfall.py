@@ -9,7 +9,6 @@ Planned is `--plan auto`. Both against the same full static model, whole frame o
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +16,7 @@ import typer
 from records import record, save
 from subject import TARGETS, bundle_folder, exported, parsed_size, pictures_of, subject
 
+from edgeflow.ir.film import calls_of
 from edgeflow.models.cain_sd import WholeFrame
 from edgeflow.runtime import open_bundle
 from edgeflow.runtime.measure.realisation import compare
@@ -54,9 +54,10 @@ def main(
             }
             records = []
             for build, path in builds.items():
+                bundle = open_bundle(path)
                 _, fall = compare(
-                    open_bundle(path),
-                    list(pairwise(pictures)),
+                    bundle,
+                    list(calls_of(bundle.manifest.task, pictures)),
                     library=backend,
                     threads=threads,
                     static=static,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -17,30 +16,29 @@ import torch
 from numpy.typing import NDArray
 
 import edgeflow
+from edgeflow.export.bundle_draft import BundleDraft
 from edgeflow.export.gate import judge
 from edgeflow.export.lowering.digest import model_digest
 from edgeflow.export.lowering.graph_cache import GraphCache
 from edgeflow.export.lowering.graphs import Lowering, Progress
-from edgeflow.export.lowering.known_bad import with_other_forms
-from edgeflow.export.pack.bundle import Packer, pack_plan
+from edgeflow.export.pack.bundle import Asked, pack
+from edgeflow.export.pack.manifest import complete, write_manifest
 from edgeflow.export.pack.seams import seam_remarks
+from edgeflow.export.passes import check_passes
+from edgeflow.export.planning.forms import timed_forms
 from edgeflow.export.planning.mix import Mix
-from edgeflow.export.planning.planner import Planner
-from edgeflow.export.precision.pays import bf16_where_it_pays
-from edgeflow.export.precision.rules import at_bf16
-from edgeflow.export.precision.typed import at_half
+from edgeflow.export.planning.planner import Planner, costs_of, open_for_pricing
+from edgeflow.export.precision.steps import precision_steps
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.support import supported
-from edgeflow.export.weights import WeightFile
 from edgeflow.flow import trace
 from edgeflow.flow.module import RoutedModule
-from edgeflow.ir.bundle import Bundle, GraphEntry, Manifest
+from edgeflow.ir.bundle import Manifest
 from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.costs import save_costs
-from edgeflow.ir.errors import BundleError, ExportError
+from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import folder_written_whole
-from edgeflow.ir.layer_errors import FILE as LAYERS
-from edgeflow.ir.layer_errors import LayerError, layers_to_json
+from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.plan_routes import dearest_route
 from edgeflow.ir.program import Program
@@ -106,51 +104,62 @@ def compile_model(
     """
     output = Path(output)
     check_replaceable(output, overwrite)
-    quantise = _quantiser(frames) if target.precision == "int8" else None
+    check_passes(target.rewrites)
+    watch = Stopwatch()
+    steps = precision_steps(target, frames, watch, progress)
     model = model.eval()
     programs = trace_all(model, sizes)
-    partial = output.with_name(f"{output.name}.partial")
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
-    watch = Stopwatch()
+    partial = _resumable(output)
+    backend = open_for_pricing(target, frames)
     lowering = Lowering(
         model,
         partial,
         model_digest(model),
         target.rewrites,
-        target.deform_conv,
+        target.operators,
         progress,
         watch,
-        cache=GraphCache(cache_folder("graphs")),
+        GraphCache(cache_folder("graphs")),
+        *((timed_forms(backend, frames),) if backend else ()),
     )
-    lowering.prepare(programs.values())
-    planner = Planner(model, lowering, target, frames, mix)
-    lowering.better = planner.faster_form
+    lowered = lowering.lower(list(programs.values()))
     with watch.part("plan"):
-        drafts = {kind: planner.draft(program, strategy) for kind, program in programs.items()}
+        priced = Planner(model, lowered, target, frames, mix, backend, watch).plans(programs, strategy)
     with folder_written_whole(output) as folder, watch.part("write"):
-        packer = Packer(folder, watch, goldens)
-        plans = {
-            kind: pack_plan(packer, planner, programs[kind], drafts[kind], kind, frames) for kind in programs
-        }
+        asked = Asked(reference, frames, goldens, _provenance(strategy))
+        draft = pack(folder, model, target, priced, lowered, asked, watch)
         with watch.part("compare"):
-            remarks = _remarks(model, programs, plans)
-        provenance = _provenance(strategy) | {"decisions": planner.decisions, "remarks": remarks}
-        _finish(packer, plans, dict(reference), target, provenance, quantise, progress)
-        if compare and goldens:
-            progress("compare", lowering.total, lowering.total)
-            with watch.part("compare"):
-                verdict = judge(Bundle(folder, packer.manifest))
-        else:
-            verdict = {"compared": False, "why": "it was not asked for"}
-        packer.note("compared", verdict)
-        if planner.costs.ms:
-            save_costs(folder, planner.costs, by="export")
+            draft = draft.noted("remarks", _remarks(model, programs, draft.plans))
+        for step in steps:
+            draft = step(draft)
+        draft = _judged(complete(draft), compare and goldens, watch, progress)
+        manifest = write_manifest(draft.noted("seconds", watch.rounded()))
+        if backend and draft.timed:
+            save_costs(folder, costs_of(backend, target.precision, draft.timed), by="export")
     shutil.rmtree(partial, ignore_errors=True)
-    made = lowering.total - lowering.resumed
-    return Compiled(output, packer.manifest, packer.weights.unique_bytes, made, lowering.resumed)
+    made = lowered.total - lowered.resumed
+    return Compiled(output, manifest, draft.weights.unique_bytes, made, lowered.resumed)
+
+
+def _resumable(output: Path) -> Path:
+    """The folder that keeps lowered segments until the bundle is whole."""
+    partial = output.with_name(f"{output.name}.partial")
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
+    return partial
+
+
+def _judged(draft: BundleDraft, compare: bool, watch: Stopwatch, progress: Progress) -> BundleDraft:
+    """The draft that says what its target's releases take, and how far it may be trusted."""
+    if library(draft.target.library).vetted:
+        draft = draft.noted("support", supported(draft.as_bundle(), draft.target).to_json())
+    if not compare:
+        return draft.noted("compared", {"compared": False, "why": "it was not asked for"})
+    progress("compare", len(draft.graphs), len(draft.graphs))
+    with watch.part("compare"):
+        return draft.noted("compared", judge(draft.as_bundle()))
 
 
 def _remarks(model: RoutedModule, programs: Mapping[str, Program], plans: Mapping[str, Plan]) -> list[str]:
@@ -161,69 +170,6 @@ def _remarks(model: RoutedModule, programs: Mapping[str, Program], plans: Mappin
 
 TYPICAL_SIZE = (720, 1280)
 """(height, width) of frames of free size for which the dearest route is looked for."""
-
-
-def _finish(
-    packer: Packer,
-    plans: dict[str, Plan],
-    reference: dict[str, Any],
-    target: Target,
-    provenance: dict[str, Any],
-    quantise: Quantise | None,
-    progress: Progress,
-) -> None:
-    """Write the manifest; then bring the graphs, which are fp32, to the target's precision, and write it again."""
-    if target.precision == "bf16" and not target.half:
-        packer.graphs = at_bf16(packer.graphs, plans)
-    packer.finish(plans, reference, target, provenance)
-    marked = Bundle(packer.folder, packer.manifest)
-    if quantise:
-        with packer.watch.part("quantise"):
-            packer.graphs, packer.weights, errors = quantise(marked, progress)
-        packer.add_text(LAYERS, layers_to_json(errors))
-        packer.finish(plans, reference, target, provenance)
-    elif target.precision == "bf16" and not target.half:
-        with packer.watch.part("bf16"):
-            packer.graphs = bf16_where_it_pays(marked, progress)
-            _add_bf16_errors(packer)
-        packer.finish(plans, reference, target, provenance)
-    if target.half:
-        typed = at_half(Bundle(packer.folder, packer.manifest), target.half)
-        plans, packer.graphs, packer.weights = typed
-        packer.finish(plans, reference, target, provenance)
-    if target.library == "tensorrt":
-        packer.graphs = with_other_forms(packer.folder, packer.graphs)
-        packer.finish(plans, reference, target, provenance)
-        support = supported(Bundle(packer.folder, packer.manifest), target).to_json()
-        packer.finish(plans, reference, target, {**provenance, "support": support})
-
-
-def _add_bf16_errors(packer: Packer) -> None:
-    """What layers lose at bfloat16, where ONNX Runtime is here to find it."""
-    with suppress(ImportError):
-        from edgeflow.export.precision.layer_errors import bf16_errors
-
-        bundle = Bundle(packer.folder, replace(packer.manifest, graphs=packer.graphs))
-        packer.add_text(LAYERS, layers_to_json(bf16_errors(bundle)))
-
-
-Quantise = Callable[
-    [Bundle, Progress], tuple[dict[str, GraphEntry], WeightFile, dict[str, tuple[LayerError, ...]]]
-]
-"""Quantises an fp32 bundle's graph files: their new entries, their weights, and what their layers lose."""
-
-
-def _quantiser(frames: Sequence[NDArray[np.uint8]]) -> Quantise:
-    """What quantises a bundle with a clip, once it is sure that it can."""
-    if not frames:
-        raise ExportError(
-            "int8 is calibrated with frames of the kind the bundle will see: give a video with --clip"
-        )
-    try:
-        from edgeflow.export.precision.quantise import quantise
-    except ImportError as error:
-        raise ExportError(f"int8 needs {error.name}: pip install 'edgeflow[onnxruntime]'") from error
-    return lambda bundle, progress: quantise(bundle, frames, progress)
 
 
 def trace_all(model: RoutedModule, sizes: Sequence[tuple[int, int]]) -> dict[str, Program]:

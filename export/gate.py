@@ -14,12 +14,10 @@ import onnx
 from edgeflow.export.plugins.bodies import runnable
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError, ExportError, PrecisionError
+from edgeflow.ir.libraries import library as described
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.check import CheckReport, ClipCheck, check
 from edgeflow.runtime.checking.engines import GraphCheck
-
-BUILT = ("tensorrt", "torch-tensorrt")
-"""Libraries whose engines are built, and compared, on the device."""
 
 _PLAIN = {
     "Conv",
@@ -48,9 +46,10 @@ def judge(bundle: Bundle) -> dict[str, Any]:
         ExportError: the library refuses a graph, or computes something else; names segments and operators.
     """
     library, precision = (bundle.manifest.target[key] for key in ("library", "precision"))
-    if library == "tensorrt" and precision == "int8":
+    own = described(library)
+    if own.builds == "engines" and own.int8 and precision == "int8":
         return _judged_instead(bundle, library)
-    if library in BUILT:
+    if own.builds == "engines":
         return _built_elsewhere(library)
     try:
         open_backend(library)

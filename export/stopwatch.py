@@ -31,6 +31,11 @@ class Stopwatch:
             self._charge()
             self._open.pop()
 
+    def rounded(self) -> dict[str, float]:
+        """Seconds of every part until now, to a hundredth."""
+        self._charge()
+        return {name: round(seconds, 2) for name, seconds in self.seconds.items()}
+
     def _charge(self) -> None:
         """Give the time since the last change to the innermost part."""
         now = perf_counter()

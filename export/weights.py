@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.passes.untie_weights import UNTIED
-from edgeflow.export.plugins.kernels import KernelDraft
 from edgeflow.ir.bundle import Constant, Kernel
 
 EXTERNAL_BYTES = 1024

@@ -2,9 +2,9 @@
 
 from edgeflow.ir.bundle import open_bundle as open_bundle
 from edgeflow.runtime.session import Session as Session
-from edgeflow.runtime.stream.policy import Argmax as Argmax
 from edgeflow.runtime.stream.policy import Fixed as Fixed
 from edgeflow.runtime.stream.policy import Mix as Mix
+from edgeflow.runtime.stream.policy import Own as Own
 from edgeflow.runtime.stream.policy import Rules as Rules
 from edgeflow.runtime.stream.trace import Result as Result
 from edgeflow.runtime.stream.trace import Trace as Trace

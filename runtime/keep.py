@@ -10,7 +10,6 @@ from typing import cast
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.program import Image
 from edgeflow.runtime.session import Session, declared_size
 
 
@@ -59,7 +58,7 @@ def _written(folder: Path) -> dict[str, int]:
 def _sizes(plans: Mapping[str, Plan], size: tuple[int, int] | None) -> list[tuple[int, int]]:
     """Of the frames: those that plans are for, or the one given."""
     fixed = [declared for plan in plans.values() if (declared := declared_size(plan.inputs))]
-    images = any(isinstance(spec, Image) for plan in plans.values() for spec in plan.inputs)
+    images = any(spec.image for plan in plans.values() for spec in plan.inputs)
     if images and not fixed and size is None:
         raise InputError(
             "this bundle is for frames of any size, compiled models are for one: give --size WIDTHxHEIGHT"

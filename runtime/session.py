@@ -14,15 +14,15 @@ import numpy as np
 
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.errors import InputError
+from edgeflow.ir.interface import Interface, Tensor, held_shape
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.program import Image, Interface
 from edgeflow.runtime.backends import Backend, open_backend
 from edgeflow.runtime.checking.other_processor import prove_here
 from edgeflow.runtime.device import device_of
 from edgeflow.runtime.stream.decisions import in_order
 from edgeflow.runtime.stream.execute import Executor
 from edgeflow.runtime.stream.loading import load_graphs, twins
-from edgeflow.runtime.stream.policy import Argmax, Policy
+from edgeflow.runtime.stream.policy import Own, Policy
 from edgeflow.runtime.stream.rows import Array
 from edgeflow.runtime.stream.trace import Result
 
@@ -66,7 +66,7 @@ class Session:
         name = library or self.bundle.manifest.target["library"]
         self.backend: Backend = open_backend(name, threads, lanes=in_flight)
         self.device = device_of(self.bundle, self.backend)
-        self._policy = policy or Argmax()
+        self._policy = policy or Own()
         self._exact, self._prove = exact, prove
         self._executors: tuple[Executor, ...] = ()
         self._idle: SimpleQueue[Executor] = SimpleQueue()
@@ -83,7 +83,7 @@ class Session:
         """Run one frame.
 
         Args:
-            inputs: images (h, w, 3) uint8, tensors float32 without batch dimension.
+            inputs: images (h, w, 3) uint8, clips (t, h, w, 3) uint8, tensors float32 without batch dimension.
 
         Raises:
             InputError: an input's shape or type is wrong, or differs from the stream's; as many threads as
@@ -146,7 +146,7 @@ class Session:
         lanes = [loaded, *(twins(loaded) for _ in range(self.in_flight - 1))]
         self._size = size
         self._executors = tuple(
-            Executor(plan, graphs, self.backend.memory, self._policy, size) for graphs in lanes
+            Executor(plan, graphs, self.backend.memory, self._policy, size, self._exact) for graphs in lanes
         )
         self._idle = SimpleQueue()
         for executor in self._executors:
@@ -193,15 +193,17 @@ def fitting_size(plans: Mapping[str, Plan], height: int, width: int) -> tuple[in
 def _given_size(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> tuple[int, int]:
     """(height, width) of the first image given; (0, 0) if there is none."""
     for spec, array in zip(specs, inputs, strict=False):
-        if isinstance(spec, Image) and isinstance(array, np.ndarray) and array.ndim == 3:
-            return array.shape[0], array.shape[1]
+        if spec.image and isinstance(array, np.ndarray) and array.ndim == len(spec.shape):
+            return array.shape[-3], array.shape[-2]
     return 0, 0
 
 
 def declared_size(specs: tuple[Interface, ...]) -> tuple[int, int] | None:
     """(height, width) of the first image whose size is fixed."""
     for spec in specs:
-        if isinstance(spec, Image) and isinstance(spec.height, int) and isinstance(spec.width, int):
+        if isinstance(spec, Tensor):
+            continue
+        if isinstance(spec.height, int) and isinstance(spec.width, int):
             return spec.height, spec.width
     return None
 
@@ -218,9 +220,8 @@ def check_inputs(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> dic
         )
     dims: dict[str, int] = {}
     for spec, array in zip(specs, inputs, strict=True):
-        image = isinstance(spec, Image)
-        wanted = (*spec.shape[1:], 3) if image else spec.shape
-        dtype = np.uint8 if image else np.float32
+        wanted = held_shape(spec.shape) if spec.image else spec.shape
+        dtype = np.uint8 if spec.image else np.float32
         expected = f"{np.dtype(dtype).name} of shape ({', '.join(map(str, wanted))})"
         if not isinstance(array, np.ndarray):
             raise InputError(f"input {spec.name}: expected {expected}, got {type(array).__name__}")

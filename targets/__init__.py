@@ -1,6 +1,6 @@
 """Targets: named device profiles, one TOML file each."""
 
-from edgeflow.targets.target import DEFORM_CONV as DEFORM_CONV
+from edgeflow.targets.target import OPERATOR_FORMS as OPERATOR_FORMS
 from edgeflow.targets.target import Target as Target
 from edgeflow.targets.target import load as load
 from edgeflow.targets.target import names as names

@@ -10,6 +10,8 @@ from typing import Any
 
 from edgeflow.ir.costs import Roofline
 from edgeflow.ir.errors import ExportError, TargetError
+from edgeflow.ir.extensions import extensions
+from edgeflow.ir.libraries import libraries, library
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -17,19 +19,10 @@ else:
     import tomli as tomllib
 
 _FOLDER = Path(__file__).parent
-_LIBRARIES = (
-    "onnxruntime",
-    "onnxruntime-cuda",
-    "openvino",
-    "openvino-gpu",
-    "openvino-npu",
-    "tensorrt",
-    "torch-tensorrt",
-)
 _PRECISIONS = ("fp32", "fp16", "bf16", "int8")
-DEFORM_CONV = ("native", "standard", "plugin")
-"""Around ONNX's `DeformConv`; of operators of older opsets alone; or as edgeflow's TensorRT plugins."""
-_OPTIONAL = ("compute_capability", "unified_memory", "deform_conv", "releases", "since", "sources")
+OPERATOR_FORMS = ("native", "standard", "plugin")
+"""Around ONNX's own newest operators, such as `DeformConv`; of operators that every library has; or as edgeflow's plugins."""
+_OPTIONAL = ("compute_capability", "unified_memory", "operators", "releases", "since", "sources")
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Target:
         roofline: what an engine is taken to cost until it was measured.
         compute_capability: of an NVIDIA device, as `8.7`; empty elsewhere.
         unified_memory: the processor and the device share one memory.
-        deform_conv: form of operators that have plugins, one of `DEFORM_CONV`.
+        operators: form of edgeflow's own operators, one of `OPERATOR_FORMS`.
         releases: what brings a release of the library to the device, by release.
         since: first release of the library that takes a precision, by precision; the others, all releases take.
         sources: where each fact comes from, by field.
@@ -67,7 +60,7 @@ class Target:
     roofline: Roofline
     compute_capability: str = ""
     unified_memory: bool = False
-    deform_conv: str = "native"
+    operators: str = "native"
     releases: Mapping[str, str] = field(default_factory=dict)
     since: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
@@ -88,7 +81,7 @@ class Target:
                 return "fp16"
             case "int8" if "fp16" in self.precisions:
                 return "fp16"
-            case "bf16" if self.library == "tensorrt":
+            case "bf16" if library(self.library).types_bf16:
                 return "bf16"
         return None
 
@@ -104,17 +97,17 @@ class Target:
         }
         return {**asdict(self), **lists}
 
-    def with_deform_conv(self, form: str) -> Target:
-        """This target with operators that have plugins in another form, one of `DEFORM_CONV`.
+    def with_operators(self, form: str) -> Target:
+        """This target with edgeflow's own operators in another form, one of `OPERATOR_FORMS`.
 
         Raises:
-            ExportError: plugins are TensorRT's alone.
+            ExportError: its library runs no plugins.
         """
-        if form == "plugin" and self.library != "tensorrt":
+        if form == "plugin" and not library(self.library).plugins:
             raise ExportError(
-                f"target {self.name} runs by {self.library}, plugins are TensorRT's: use --deform-conv native or standard"
+                f"target {self.name} runs by {self.library}, plugins are TensorRT's: use --operators native or standard"
             )
-        return replace(self, deform_conv=form)
+        return replace(self, operators=form)
 
     def at(self, precision: str) -> Target:
         """This target with engines of another precision.
@@ -131,8 +124,8 @@ class Target:
 
 
 def names() -> list[str]:
-    """Targets that edgeflow ships."""
-    return sorted(path.stem for path in _FOLDER.glob("*.toml"))
+    """Targets that edgeflow ships, and those that installed packages add (entry points `edgeflow.targets`: paths of TOML files)."""
+    return sorted({path.stem for path in _FOLDER.glob("*.toml")} | set(extensions("targets", Path)))
 
 
 def load(name: str) -> Target:
@@ -141,7 +134,11 @@ def load(name: str) -> Target:
     Raises:
         TargetError: no such target, or its description lacks or misstates something.
     """
-    path = Path(name) if name.endswith(".toml") else _FOLDER / f"{name}.toml"
+    path = (
+        Path(name)
+        if name.endswith(".toml")
+        else extensions("targets", Path).get(name, _FOLDER / f"{name}.toml")
+    )
     if not path.is_file():
         raise TargetError(f"no target {name!r}: known are {', '.join(names())}, or give a .toml file")
     try:
@@ -160,8 +157,11 @@ def from_json(data: dict[str, Any], where: str) -> Target:
     wanted = {own.name for own in fields(Target)}
     if odd := sorted((wanted ^ set(data)) - set(_OPTIONAL)):
         raise TargetError(f"target {where}: missing or unknown fields {odd}; its fields are {sorted(wanted)}")
-    _check_choice(data, "library", _LIBRARIES, where)
-    _check_choice({"deform_conv": "native", **data}, "deform_conv", DEFORM_CONV, where)
+    for own in ("name", "description", "precision", "compute_capability"):
+        if not isinstance(data.get(own, ""), str):
+            raise TargetError(f"target {where}: {own} is text in quotes, got {data[own]!r}")
+    _check_choice(data, "library", tuple(libraries()), where)
+    _check_choice({"operators": "native", **data}, "operators", OPERATOR_FORMS, where)
     _check_names(data, "versions", where)
     if not data["versions"] or data["versions"] != sorted(set(data["versions"]), key=numbers):
         raise TargetError(f"target {where}: versions ascend, and are at least one; got {data['versions']!r}")
@@ -176,11 +176,16 @@ def from_json(data: dict[str, Any], where: str) -> Target:
             f"target {where}: since names first releases of some of {precisions}, got {since!r}"
         )
     batches = data["batches"]
-    if not isinstance(batches, list) or batches[:1] != [1] or batches != sorted(set(batches)):
+    whole = isinstance(batches, list) and all(type(batch) is int for batch in batches)
+    if not whole or batches[:1] != [1] or batches != sorted(set(batches)):
         raise TargetError(f"target {where}: batches ascend from 1, got {batches!r}")
     if not isinstance(data["memory_gb"], int | float) or data["memory_gb"] <= 0:
         raise TargetError(f"target {where}: memory_gb is a positive number, got {data['memory_gb']!r}")
     _check_names(data, "rewrites", where)
+    if "int8" in precisions and library(data["library"]).int8 is None:
+        raise TargetError(
+            f"target {where}: {data['library']} runs no int8 graphs; take int8 out of its precisions"
+        )
     return Target(
         **{
             **data,

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError
+from edgeflow.ir.libraries import library
 from edgeflow.targets.nvidia import Nvidia
 from edgeflow.targets.target import numbers
 
@@ -23,7 +24,7 @@ def check_library(bundle: Bundle) -> None:
         BackendError: says which target it is for.
     """
     target = bundle.manifest.target
-    if target["library"] != "tensorrt":
+    if library(target["library"]).builds != "engines":
         raise BackendError(
             f"bundle {bundle.path} is for {target['name']} ({target['library']}), which needs no build: run it, or "
             "export it with --target desktop-gpu or a Jetson's"

@@ -171,7 +171,7 @@ def _traps(
         if attributes.get("coordinate_transformation_mode") in ("half_pixel_symmetric", "tf_crop_and_resize"):
             yield True, "has a coordinate mode that is refused", "use half_pixel or align_corners"
     if operator.type == "DeformConv":
-        advice = "export with --deform-conv plugin, or standard"
+        advice = "export with --operators plugin, or standard"
         if len({*attributes.get("strides", (1,)), 0}) > 2 or len({*attributes.get("dilations", (1,)), 0}) > 2:
             yield True, "swaps height and width of unlike strides, pads or dilations", advice
         if version < (10, 11):

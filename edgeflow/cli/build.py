@@ -16,8 +16,9 @@ from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BackendError
+from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
-from edgeflow.runtime.backends import INSTALL, open_backend
+from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.check import check, golden_clip
 from edgeflow.runtime.checking.engines import golden_size
 from edgeflow.runtime.keep import keep_models
@@ -97,7 +98,6 @@ def build(
     """
     opened = open_bundle(bundle)
     frame = parse_size(size) if size else None
-    library = opened.manifest.target["library"]
     with progress_bar() as bar:
         task = bar.add_task("build")
 
@@ -105,7 +105,7 @@ def build(
             bar.update(task, description=what, completed=done, total=total)
 
         try:
-            finish = _compile_openvino if library == "openvino" else _build_tensorrt
+            finish = _FINISHES.get(library(opened.manifest.target["library"]).builds, _build_tensorrt)
             built = finish(opened, _Asked(frame, resume, headers), progress)
         except KeyboardInterrupt:
             err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
@@ -178,6 +178,10 @@ def _compile_openvino(bundle: Bundle, asked: _Asked, progress: Callable[[str, in
     return _Finished(device, str(folder), tuple(map(asdict, kept)), perf_counter() - start)
 
 
+_FINISHES = {"models": _compile_openvino, "engines": _build_tensorrt}
+"""What finishes a bundle, by what its library builds; the second also says for which targets there is nothing to build."""
+
+
 def _tensorrt() -> str:
     """Version of the TensorRT that is installed.
 
@@ -187,7 +191,7 @@ def _tensorrt() -> str:
     try:
         from edgeflow.targets import tensorrt_log
     except ImportError as error:
-        raise BackendError(f"TensorRT is not installed ({error}): {INSTALL['tensorrt']}") from error
+        raise BackendError(f"TensorRT is not installed ({error}): {library('tensorrt').install}") from error
     return tensorrt_log.check_version()
 
 

@@ -15,6 +15,7 @@ from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.remarks import in_float
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.layer_errors import LayerError, load_layers
+from edgeflow.ir.libraries import library as described
 from edgeflow.runtime.check import CheckReport
 from edgeflow.runtime.check import check as check_bundle
 from edgeflow.runtime.machine import in_words
@@ -57,9 +58,10 @@ def _with_bodies(bundle: Bundle, library: str | None) -> AbstractContextManager[
     plugins = {name for entry in bundle.manifest.graphs.values() for name in entry.plugins}
     if plugins:
         with suppress(ImportError):
-            from edgeflow.export.plugins.bodies import RUN_BY, runnable
+            from edgeflow.export.plugins.bodies import runnable
 
-            if plugins <= RUN_BY.get(library or "", frozenset()):
+            runs = described(library).bodies if library else frozenset[str]()
+            if runs is None or plugins <= runs:
                 return runnable(bundle)
     return nullcontext(bundle)
 

@@ -12,14 +12,13 @@ from edgeflow.cli.console import megabytes, out
 from edgeflow.cli.supported import print_support
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS, Bundle
+from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan, StageGraph
 from edgeflow.ir.program import Tile
 from edgeflow.targets import Target
 
 FREE_SIZE = (720, 1280)
 """(height, width) of frames whose size is free."""
-BUILD_SECONDS = {"tensorrt": 0.5}
-"""Per operator and static shape, by engine library: a rough allowance, not measured; others build as they load."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,7 @@ def expect(bundle: Bundle, target: Target, size: tuple[int, int] | None) -> Expe
         max(read - unique, 0),
         {kind: _frame_ms(plan, target, engines, (height, width)) for kind, plan in plans.items()},
         (height, width),
-        BUILD_SECONDS.get(target.library, 0.0) * nodes * shapes,
+        library(target.library).build_seconds * nodes * shapes,
         bundle.manifest.provenance.get("support"),
     )
 

@@ -21,21 +21,24 @@ from edgeflow.cli.remarks import print_remarks
 from edgeflow.cli.supported import print_support
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputError
+from edgeflow.ir.film import calls_of
+from edgeflow.ir.libraries import library
 from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import Target, load
 
 if TYPE_CHECKING:
     from edgeflow.flow.module import RoutedModule
 
-MIX_FRAMES = 16
-"""Frames of the clip whose routes are counted."""
-
+MIX_CALLS = 16
+"""Calls of the clip whose routes are counted."""
+MOST_FRAMES = 128
+"""Frames of the clip that are read, however many a call takes."""
 
 MEASURED = ("int8", "bf16")
 """Precisions whose engines are chosen by what they make of golden vectors."""
 
 
-class DeformConv(str, Enum):
+class Operators(str, Enum):
     """Forms of operators that have plugins."""
 
     native = "native"
@@ -104,11 +107,11 @@ def export(
             "and int8 is calibrated with it."
         ),
     ] = None,
-    deform_conv: Annotated[
-        DeformConv | None,
+    operators: Annotated[
+        Operators | None,
         typer.Option(
-            help="How deformable convolution and AdaBD leave: native (ONNX's operator), standard (older operators "
-            "alone), or plugin (edgeflow's TensorRT plugins, for the cost volume too). The target's own if not given."
+            help="How edgeflow's own operators (deformable convolution, AdaBD, cost volume) leave: native (around ONNX's "
+            "DeformConv), standard (older operators alone), or plugin (TensorRT plugins). The target's own if not given."
         ),
     ] = None,
     dry_run: Annotated[
@@ -139,7 +142,7 @@ def export(
 
     Example: edgeflow export cain-sd --preset small --target cpu -o cain.edgeflow
     """
-    wanted = _target(target, precision, deform_conv)
+    wanted = _target(target, precision, operators)
     sizes = [parse_size(text) for text in size or []]
     if not output.absolute().parent.is_dir():
         raise BundleError(
@@ -153,7 +156,7 @@ def export(
     built = find_model(model, preset, variant)
     own_size = built.size if not sizes else None
     resize = (lambda height, width: own_size) if own_size else None
-    frames = first_frames(clip, MIX_FRAMES + 1, resize) if clip else []
+    frames = first_frames(clip, _frames_wanted(built), resize) if clip else []
     used = _load_weights(built, model, preset, variant, weights)
     reference = {"reference": model, "class": type(built).__name__, "weights": used}
     if ":" not in model:
@@ -184,14 +187,14 @@ def export(
     _report(compiled, perf_counter() - start, _route_mix(output, frames), json)
 
 
-def _target(name: str, precision: str | None, deform_conv: DeformConv | None) -> Target:
+def _target(name: str, precision: str | None, operators: Operators | None) -> Target:
     """The target with what the options change of it."""
     wanted = load(name)
     if precision:
         wanted = wanted.at(precision)
-    if deform_conv:
-        wanted = wanted.with_deform_conv(deform_conv.value)
-    if wanted.library == "torch-tensorrt":
+    if operators:
+        wanted = wanted.with_operators(operators.value)
+    if not library(wanted.library).backend:
         raise ExportError(
             f"target {wanted.name} stays in PyTorch and has no bundle: run the model by "
             "edgeflow.export.torch_tensorrt.TorchTensorRt(model, folder), or export for desktop-gpu"
@@ -217,6 +220,13 @@ def _place(output: Path, dry_run: bool) -> Iterator[Path]:
         return
     with TemporaryDirectory(prefix="edgeflow-") as folder:
         yield Path(folder) / output.name
+
+
+def _frames_wanted(model: RoutedModule) -> int:
+    """How many frames of a clip the export reads: enough for `MIX_CALLS` calls and one frame more."""
+    from edgeflow.flow.module import task_of
+
+    return max(MIX_CALLS + 1, min(task_of(model).frames_of(MIX_CALLS), MOST_FRAMES))
 
 
 def _compiler() -> Any:
@@ -257,9 +267,8 @@ def _route_mix(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
     routes: Counter[str] = Counter()
     try:
         session = Session(bundle)
-        count = len(next(iter(session.bundle.manifest.plans.values())).inputs)
-        for first in range(len(frames) - count + 1):
-            for region in session.run(*frames[first : first + count]).trace.regions:
+        for call in calls_of(session.bundle.manifest.task, frames):
+            for region in session.run(*call).trace.regions:
                 routes[" ".join(f"{k}={v}" for k, v in region.route.items())] += 1
     except (BackendError, InputError) as error:
         err.print(f"edgeflow: routes were not counted: {error}")

@@ -23,11 +23,16 @@ from edgeflow.runtime.measure.timeline import timeline
 from edgeflow.runtime.measure.waterfall import Waterfall
 from edgeflow.runtime.session import fitting_size
 
+LEAST_CALLS = 4
+"""Calls that are run however few frames were asked for: a call may take many."""
+
 
 def profile(
     bundle: Annotated[Path, typer.Argument(help="The bundle to measure.")],
     clip: Annotated[Path | None, typer.Option(help="A video whose frames are run as well.")] = None,
-    frames: Annotated[int, typer.Option(help="Frames of the clip to run.", min=4)] = 32,
+    frames: Annotated[
+        int, typer.Option(help="Frames of the clip to run; more where fewer do not make four calls.", min=4)
+    ] = 32,
     library: Annotated[
         str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
     ] = None,
@@ -61,7 +66,8 @@ def profile(
     opened = open_bundle(bundle)
     full = open_bundle(static) if static else None
     plans = opened.manifest.plans
-    pictures = first_frames(clip, frames, partial(fitting_size, plans)) if clip else []
+    wanted = max(frames, opened.manifest.task.frames_of(LEAST_CALLS))
+    pictures = first_frames(clip, wanted, partial(fitting_size, plans)) if clip else []
     with err.status("profile") as status:
         report = profile_bundle(
             opened,

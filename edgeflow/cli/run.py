@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
-from edgeflow.ir.bundle import open_bundle
-from edgeflow.ir.errors import InputError
+from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.route import Axis, Choice
-from edgeflow.ir.rules import DriftAbove, HostRule, KeyFrameInterval
+from edgeflow.ir.rules import Rule, parse_rule
 from edgeflow.runtime import Fixed, Rules, Session
 from edgeflow.runtime.session import declared_size, fitting_size
 from edgeflow.runtime.stream.policy import Policy
@@ -22,12 +22,18 @@ from edgeflow.runtime.video.destination import check_destination
 
 if TYPE_CHECKING:
     from edgeflow.runtime.video.convert import VideoReport
+    from edgeflow.runtime.video.labels import LabelReport
 
 
 def run(
     bundle: Annotated[Path, typer.Argument(help="The bundle to run.")],
     source: Annotated[str, typer.Argument(help="The video to read; - for y4m on stdin.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="The video to write; - for y4m on stdout.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "-o", "--output", help="The video to write, or the lines of JSON; - for y4m, or lines, on stdout."
+        ),
+    ],
     times: Annotated[
         int | None,
         typer.Option(help="Multiply the frame rate by 2 (the default) or 4, if the model interpolates."),
@@ -43,8 +49,8 @@ def run(
         list[str] | None,
         typer.Option(
             metavar="AXIS=RULE",
-            help="Decide an axis by another rule: interval:N, its first value every N frames, or drift:T:N, when "
-            "the model's measure exceeds T and at least every N frames. For example mode=drift:0.3:12. Repeatable.",
+            help="Decide an axis by another rule, for example mode=interval:5, its first value every 5 frames, or "
+            "mode=drift:0.3:12, when the model's measure exceeds 0.3 and at least every 12 frames. Repeatable.",
         ),
     ] = None,
     library: Annotated[
@@ -62,11 +68,13 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON (not with -o -).")] = False,
 ) -> None:
-    """Interpolate a video to two or four times its frame rate, or translate it. The sound is kept.
+    """Interpolate a video to two or four times its frame rate, translate it, or label what it shows. The sound is kept.
 
     Example: edgeflow run cain.edgeflow in.mp4 -o out.mp4 --overlay
 
     A model that translates one frame at a time gets the video at the size it was exported for.
+
+    Labels become lines of JSON, one for every call: start and end in seconds, label, name and score.
 
     Example: edgeflow run shortcut.edgeflow in.mp4 -o out.mp4 --policy mode=drift:0.3:12
     """
@@ -74,55 +82,74 @@ def run(
         raise InputError("--json and -o - both want stdout: write the video to a file")
     check_destination(source, output, overwrite)
     opened = open_bundle(bundle)
-    plans = opened.manifest.plans
-    plan = next(iter(plans.values()))
-    convert = _conversion(plan, bundle, times)
-    steered = _policy(fix or [], policy or [], {v.name.split(".")[0]: v.axis for v in plan.variables})
+    plans, task = opened.manifest.plans, opened.manifest.task
+    kinds = {made.kind for made in task.outputs}
+    _check_task(opened, times)
+    variables = next(iter(plans.values())).variables
+    steered = _policy(fix or [], policy or [], {v.axis_name: v.axis for v in variables})
     session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
+    resize = None if task.between else _resizing(plans)
     with progress_bar() as bar:
-        task = bar.add_task("run", total=None)
-        report = convert(
-            session,
-            source,
-            output,
-            overlay=overlay,
-            overwrite=overwrite,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
-            **({"times": times or 2} if len(plan.inputs) == 2 else _translating(plans)),
-        )
-    _print(report, json)
+        row = bar.add_task("run", total=None)
+
+        def on_progress(done: int, total: int | None) -> None:
+            bar.update(row, completed=done, total=total)
+
+        if "image" in kinds:
+            from edgeflow.runtime.video.film import convert_film
+
+            film = convert_film(
+                session,
+                task,
+                source,
+                output,
+                times=times,
+                overlay=overlay,
+                overwrite=overwrite,
+                resize=resize,
+                picture=_picture_size(opened),
+                on_progress=on_progress,
+            )
+        else:
+            from edgeflow.runtime.video.labels import label_video
+
+            labels = label_video(
+                session, task, source, output, overwrite=overwrite, resize=resize, on_progress=on_progress
+            )
+    if "image" in kinds:
+        _print(film, json)
+    else:
+        _print_labels(labels, json)
 
 
-def _conversion(plan: Plan, bundle: Path, times: int | None) -> Any:
-    """The function that takes a video through a model of this kind."""
-    from edgeflow.runtime.video.interpolate import interpolate_video
-    from edgeflow.runtime.video.translate import translate_video
-
-    reads, makes = ([spec.image for spec in specs] for specs in (plan.inputs, plan.outputs))
-    known = {1: translate_video, 2: interpolate_video}
-    if not all(reads) or makes != [True] or len(reads) not in known:
+def _check_task(bundle: Bundle, times: int | None) -> None:
+    """Refuse a bundle whose calls are not those of a film, or a rate that its task does not make."""
+    task, plan = bundle.manifest.task, next(iter(bundle.manifest.plans.values()))
+    kinds = {made.kind for made in task.outputs}
+    if not task.offsets or not kinds & {"image", "labels"}:
         names = ", ".join(spec.name for spec in plan.inputs)
+        made = ", ".join(sorted(kinds))
         raise InputError(
-            f"{bundle} takes ({names}), not one frame to translate or two to interpolate: "
-            "use edgeflow.runtime.Session"
+            f"{bundle.path} takes ({names}), not frames alone, or makes no pictures and no labels ({made}): declare the "
+            "model's task and export again, or use edgeflow.runtime.Session"
         )
-    if times and len(reads) == 1:
-        raise InputError(f"--times {times}: {bundle} translates frames and leaves their rate as it is")
-    return known[len(reads)]
+    if times and not task.between:
+        raise InputError(f"--times {times}: {bundle.path} translates frames and leaves their rate as it is")
 
 
-def _translating(plans: Mapping[str, Plan]) -> dict[str, Any]:
-    """What a video is resized to, and how large the pictures made of it are."""
+def _picture_size(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
+    """How large the pictures are that are made of frames of a size."""
+    plans = bundle.manifest.plans
     sizes = {declared_size(plan.inputs): declared_size(plan.outputs) for plan in plans.values()}
-    changed = [made for given, made in sizes.items() if given != made]
-    if changed and len(sizes) > 1:
-        raise InputError(
-            "this bundle makes pictures of other sizes than its frames, and is for several: export it for one --size"
-        )
-    return {"resize": _resizing(plans), "picture": changed[0] if changed else None}
+    scale = next(made.scale for made in bundle.manifest.task.outputs if made.kind == "image")
+
+    def size(height: int, width: int) -> tuple[int, int]:
+        return sizes.get((height, width)) or (round(height * scale), round(width * scale))
+
+    return size
 
 
-def _resizing(plans: Any) -> Any:
+def _resizing(plans: Mapping[str, Plan]) -> Callable[[int, int], tuple[int, int]]:
     """What a video is resized to; says so where that is not its own size."""
 
     def resize(height: int, width: int) -> tuple[int, int]:
@@ -136,6 +163,19 @@ def _resizing(plans: Any) -> Any:
         return size
 
     return resize
+
+
+def _print_labels(report: LabelReport, json: bool) -> None:
+    for warning in report.warnings:
+        err.print(f"edgeflow: {warning}", soft_wrap=True)
+    if json:
+        print_json(asdict(report))
+        return
+    err.print(
+        f"{report.frames_read} frames in, {report.calls} labels out, {report.cuts} cuts; {report.total_seconds:.1f} s, "
+        f"of which inference {report.infer_seconds:.1f} s",
+        soft_wrap=True,
+    )
 
 
 def _print(report: VideoReport, json: bool) -> None:
@@ -164,24 +204,17 @@ def _policy(fixes: list[str], rules: list[str], axes: dict[str, Axis]) -> Policy
     return Rules(**dict(_parse_rule(text, axes) for text in rules)) if rules else None
 
 
-def _parse_rule(text: str, axes: dict[str, Axis]) -> tuple[str, HostRule]:
+def _parse_rule(text: str, axes: dict[str, Axis]) -> tuple[str, Rule]:
     """`mode=drift:0.3:12` as an axis and a rule."""
     axis, _, rule = text.partition("=")
-    name, *numbers = rule.split(":")
     if axis not in axes:
         raise InputError(
             f"--policy {text}: give AXIS=RULE with an axis of the bundle: {', '.join(axes) or 'none'}"
         )
     try:
-        if name == "interval":
-            (interval,) = numbers
-            return axis, KeyFrameInterval(int(interval))
-        if name == "drift":
-            threshold, longest = numbers
-            return axis, DriftAbove(float(threshold), int(longest))
-    except ValueError as error:
-        raise InputError(f"--policy {text}: cannot be read ({error})") from error
-    raise InputError(f"--policy {text}: the rules are interval:N and drift:T:N")
+        return axis, parse_rule(rule)
+    except FlowError as error:
+        raise InputError(f"--policy {text}: {error}") from error
 
 
 def _parse_fix(text: str, axes: dict[str, Axis]) -> tuple[str, Choice]:

@@ -12,44 +12,23 @@ import typer
 from edgeflow import __version__
 from edgeflow.cli.console import out, print_json
 from edgeflow.ir.errors import BackendError
-from edgeflow.runtime.backends import INSTALL
+from edgeflow.ir.libraries import Library, libraries, library
 from edgeflow.runtime.machine import in_words
 from edgeflow.runtime.measure.profile import machine
 from edgeflow.targets import Target, load, names, numbers
 from edgeflow.targets.nvidia import Nvidia, find
 from edgeflow.targets.tensorrt_fit import other_device
 
-LIBRARIES = (
-    "numpy",
-    "av",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "tensorrt",
-    "torch-tensorrt",
-    "torch",
-    "onnx",
-    "onnxscript",
-    "onnx-graphsurgeon",
-    "numba",
-)
-PACKAGES = {
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-    "onnxruntime-cuda": ("onnxruntime-gpu",),
-    "openvino": ("openvino",),
-    "openvino-gpu": ("openvino",),
-    "openvino-npu": ("openvino",),
-    "tensorrt": ("tensorrt",),
-    "torch-tensorrt": ("torch-tensorrt",),
-}
-"""The packages that bring an engine library, by the name a target gives it."""
+PACKAGES = ("numpy", "av", "torch", "onnx", "onnxscript", "onnx-graphsurgeon", "numba")
+"""Packages shown beside those of the engine libraries."""
 
 
 def sys_info(
     json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
 ) -> None:
     """Show this machine, the libraries found, and for each target whether it can run here, or why not."""
-    versions = {name: _version(name) for name in LIBRARIES}
+    known = [package for own in libraries().values() for package in own.packages]
+    versions = {name: _version(name) for name in dict.fromkeys((*known, *PACKAGES))}
     versions["tensorrt"] = versions["tensorrt"] or _module_version("tensorrt")
     device, absent = _nvidia()
     found: dict[str, Any] = {
@@ -112,30 +91,23 @@ def _reason(
     target: Target, versions: dict[str, str | None], device: Nvidia | None, absent: str
 ) -> str | None:
     """Why a target cannot run here; None if it can."""
-    packages = PACKAGES.get(target.library, (target.library,))
-    version = next((found for name in packages if (found := versions.get(name) or _version(name))), None)
+    own = library(target.library)
+    version = next((found for name in own.packages if (found := versions[name])), None)
     if version is None:
-        how = INSTALL.get(target.library, f"pip install {target.library}")
-        return f"needs {target.library}: {how}"
+        return f"needs {target.library}: {own.install}"
     if numbers(version) < numbers(target.minimum):
         return f"needs {target.library} >= {target.minimum}, found {version}: update it"
     if not target.compute_capability:
-        return _openvino_device(target.library)
+        return _lacking(own) or None
     if device is None:
         return f"needs an NVIDIA device: {absent}"
     return other_device(target.to_json(), device) or None
 
 
-def _openvino_device(library: str) -> str | None:
-    """What OpenVINO lacks for its GPU or NPU; None if it lacks nothing, or is not meant."""
-    wanted = library.partition("-")[2].upper()
-    if not wanted:
-        return None
-    import openvino
-
-    found = openvino.Core().available_devices
-    return (
-        None
-        if wanted in found
-        else f"needs an Intel {wanted} and its driver: OpenVINO finds {', '.join(found)}"
-    )
+def _lacking(own: Library) -> str:
+    """What a library's device lacks here, in the library's words."""
+    if not own.lacking:
+        return ""
+    module, _, name = own.lacking.partition(":")
+    said: str = getattr(import_module(module), name)()
+    return said

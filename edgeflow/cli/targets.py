@@ -45,10 +45,12 @@ def show(
     out.print(f"{target.name}: {target.description}")
     rows = {
         "versions": _library(target),
-        "precision": f"{target.precision} (or {', '.join(p for p in target.precisions if p != target.precision)})",
+        "precision": " or ".join(
+            (target.precision, *(p for p in target.precisions if p != target.precision))
+        ),
         "batches": ", ".join(map(str, target.batches)),
         "rewrites": ", ".join(target.rewrites) or "none",
-        "deform_conv": target.deform_conv,
+        "operators": target.operators,
         "compute_capability": target.compute_capability,
         "memory_gb": f"{target.memory_gb:g} GB" + (", shared with the host" if target.unified_memory else ""),
         "roofline.gflops": f"{target.roofline.gflops:g} GFLOP/s",

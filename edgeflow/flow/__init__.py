@@ -11,6 +11,7 @@ from edgeflow.flow.flow import Scored as Scored
 from edgeflow.flow.module import RoutedModule as RoutedModule
 from edgeflow.flow.trace import trace as trace
 from edgeflow.flow.train import Training as Training
+from edgeflow.ir.program import Clip as Clip
 from edgeflow.ir.program import Image as Image
 from edgeflow.ir.program import Tensor as Tensor
 from edgeflow.ir.route import Axis as Axis
@@ -20,3 +21,6 @@ from edgeflow.ir.rules import DriftAbove as DriftAbove
 from edgeflow.ir.rules import FirstNonZero as FirstNonZero
 from edgeflow.ir.rules import KeyFrameInterval as KeyFrameInterval
 from edgeflow.ir.rules import Nearest as Nearest
+from edgeflow.ir.rules import Table as Table
+from edgeflow.ir.task import Made as Made
+from edgeflow.ir.task import Task as Task

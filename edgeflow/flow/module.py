@@ -10,6 +10,7 @@ from torch import nn
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import Interface
 from edgeflow.ir.route import Axis
+from edgeflow.ir.task import Task, default_task
 
 if TYPE_CHECKING:
     from edgeflow.flow.flow import Flow
@@ -26,6 +27,8 @@ class RoutedModule(nn.Module):
     outputs: ClassVar[tuple[Interface, ...]]
     size: tuple[int, int] | None = None
     """(height, width) of the frames it is compiled for if its exporter names none."""
+    task: Task | None = None
+    """What a call is made of, and what comes of it; if none is given, what the inputs suggest (`default_task`)."""
 
     def flow(self, f: Flow, *inputs: Any) -> Any:
         """State the routing in the primitives of `f`; return the output values."""
@@ -45,6 +48,18 @@ class RoutedModule(nn.Module):
 
         outputs = Eager(self)(*inputs).outputs
         return outputs[0] if len(outputs) == 1 else outputs
+
+
+def task_of(model: RoutedModule) -> Task:
+    """The model's task: its own, or what its inputs suggest.
+
+    Raises:
+        FlowError: its own does not go with its inputs and outputs.
+    """
+    if model.task is None:
+        return default_task(model.inputs, model.outputs)
+    model.task.check(type(model).__name__, model.inputs, model.outputs)
+    return model.task
 
 
 def segment_name(model: nn.Module, segment: Any) -> str:

@@ -29,9 +29,10 @@ from edgeflow.ir.errors import BundleError, EdgeflowError
 from edgeflow.ir.files import sha256_of
 from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
 from edgeflow.ir.program import FRAME
+from edgeflow.ir.task import Task, default_task, task_from_json, task_to_json
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 5)
+SCHEMA = (1, 6)
 MANIFEST = "manifest.json"
 WEIGHTS = "graphs/weights.bin"
 
@@ -118,6 +119,7 @@ class Manifest:
         target: the target it was made for, as plain data.
         provenance: versions and settings of the export.
         files: every file but the manifest, the profiles and the engines built on a device, by path.
+        task: what a call is made of, and what comes of it.
     """
 
     model: dict[str, Any]
@@ -126,6 +128,7 @@ class Manifest:
     target: dict[str, Any]
     provenance: dict[str, Any]
     files: Mapping[str, FileEntry]
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
         "model": manifest.model,
         "target": manifest.target,
         "provenance": manifest.provenance,
+        "task": task_to_json(manifest.task),
         "plans": {kind: plan_to_json(plan) for kind, plan in manifest.plans.items()},
         "graphs": {name: asdict(graph) for name, graph in manifest.graphs.items()},
         "files": {name: asdict(entry) for name, entry in sorted(manifest.files.items())},
@@ -215,7 +219,8 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
         }
         plans = {kind: plan_from_json(plan) for kind, plan in data["plans"].items()}
         files = {name: FileEntry(**entry) for name, entry in data["files"].items()}
-        manifest = Manifest(data["model"], plans, graphs, data["target"], data["provenance"], files)
+        task = _older_task(plans) if (major, minor) < (1, 6) else task_from_json(data["task"])
+        manifest = Manifest(data["model"], plans, graphs, data["target"], data["provenance"], files, task)
     except EdgeflowError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
@@ -283,6 +288,12 @@ def _to_1_4(data: dict[str, Any]) -> None:
         for step in plan["steps"]:
             if step["kind"] == "tile":
                 step["multiple"] = 1
+
+
+def _older_task(plans: Mapping[str, Plan]) -> Task:
+    """A 1.5 manifest names no task: what a model did with a film followed from its inputs."""
+    plan = next(iter(plans.values()), None)
+    return default_task(plan.inputs, plan.outputs) if plan else Task((), ())
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:

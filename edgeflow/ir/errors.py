@@ -8,6 +8,7 @@
     ├── BackendError    an engine library is missing or refused an engine
     │   ├── NotBuiltError   an engine that `edgeflow build` makes on the device is not there
     │   └── PrecisionError  it would compute an engine at another precision than was asked for
+    ├── ExtensionError  an installed package adds something that edgeflow cannot load
     ├── InputError      a frame, clip or argument the runtime cannot take
     ├── VideoError      a video that cannot be read or written
     └── TrainError      data or a checkpoint that training cannot use
@@ -34,6 +35,10 @@ class BundleError(EdgeflowError, RuntimeError):
 
 class TargetError(EdgeflowError, ValueError):
     """An unknown target or a broken target description."""
+
+
+class ExtensionError(EdgeflowError, ImportError):
+    """An installed package adds something that edgeflow cannot load."""
 
 
 class BackendError(EdgeflowError, RuntimeError):

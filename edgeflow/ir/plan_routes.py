@@ -28,6 +28,8 @@ def working_stages(plan: Plan, read: Collection[str] = ()) -> frozenset[str]:
                 needed |= {source for graph in step.graphs for _, source in graph.kept}
             case Stitch() | Keep():
                 needed.add(step.input)
+            case Tile() if needed & set(step.outputs):
+                needed |= set(step.inputs)
             case Sample():
                 needed.add(step.input)
                 sampled.add(step.variable)
@@ -44,7 +46,7 @@ def dearest_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
         plan: what to execute.
         size: (height, width) of the frames.
     """
-    axes = {variable.name.split(".")[0]: variable.axis for variable in plan.variables}
+    axes = {variable.axis_name: variable.axis for variable in plan.variables}
     routes = [dict(zip(axes, values, strict=True)) for values in product(*(a.values for a in axes.values()))]
 
     return max(routes, key=lambda route: route_flops(plan, size, route))
@@ -61,7 +63,7 @@ def route_flops(plan: Plan, size: tuple[int, int], route: Mapping[str, Choice]) 
 
 def selected(plan: Plan, stage: Stage, route: Mapping[str, Choice]) -> tuple[StageGraph, ...]:
     """The stage's graphs that run where every axis has the route's value."""
-    values = {variable.name: route[variable.name.split(".")[0]] for variable in plan.variables}
+    values = {variable.name: route[variable.axis_name] for variable in plan.variables}
     return tuple(graph for graph in stage.graphs if graph.select.holds(values))
 
 
@@ -70,7 +72,7 @@ def static_plan(plan: Plan, route: Mapping[str, Choice]) -> Plan:
 
     Decisions whose value is sampled by stay; run it with the policy `Fixed(**route)` of those.
     """
-    values = {variable.name: route[variable.name.split(".")[0]] for variable in plan.variables}
+    values = {variable.name: route[variable.axis_name] for variable in plan.variables}
     sampled = {step.variable for step in plan.steps if isinstance(step, Sample)}
     working = working_stages(plan)
     steps: list[Step] = []

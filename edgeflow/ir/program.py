@@ -7,57 +7,22 @@ out the leading region dimension.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from edgeflow.ir.errors import FlowError
+from edgeflow.ir.interface import Clip as Clip
+from edgeflow.ir.interface import Image as Image
+from edgeflow.ir.interface import Interface as Interface
+from edgeflow.ir.interface import Shape as Shape
+from edgeflow.ir.interface import Tensor as Tensor
 from edgeflow.ir.route import ALWAYS, Assignment, Axis, Choice, Condition, Variable, describe
-from edgeflow.ir.rules import Rule, rule_from_json, rule_to_json
+from edgeflow.ir.rules import Rule, rule_from_json
+from edgeflow.ir.task import Task
 from edgeflow.ir.tiles import TileGrid
-
-Shape: TypeAlias = tuple[int | str, ...]
-"""Dimensions; a string names one that is free until a session opens (`height`, `width`)."""
 
 FRAME = "frame"
 """The region set of values that exist once per frame."""
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """Declares a program input or output: a float32 tensor.
-
-    Attributes:
-        name: unique among inputs or outputs.
-        shape: without the batch dimension; a string is a free dimension.
-    """
-
-    name: str
-    shape: Shape = ()
-    image: bool = field(default=False, init=False)
-
-
-@dataclass(frozen=True)
-class Image:
-    """Declares an RGB image: (3, height, width) float in [0, 1] to the model, (height, width, 3) uint8 outside.
-
-    Attributes:
-        name: unique among inputs or outputs.
-        height: in pixels, or the name of a free dimension.
-        width: in pixels, or the name of a free dimension.
-    """
-
-    name: str
-    height: int | str = "height"
-    width: int | str = "width"
-    image: bool = field(default=True, init=False)
-
-    @property
-    def shape(self) -> Shape:
-        """(3, height, width)."""
-        return (3, self.height, self.width)
-
-
-Interface: TypeAlias = Tensor | Image
 
 
 @dataclass(frozen=True)
@@ -68,7 +33,7 @@ class Value:
         name: unique in the program.
         regions: `frame`, or the name of the tiling it belongs to.
         shapes: per variant, the shape of one region.
-        image: held as uint8 (height, width, 3) at run time.
+        image: held as uint8 at run time: (height, width, 3), or (frames, height, width, 3) of a clip.
     """
 
     name: str
@@ -95,7 +60,10 @@ class Value:
 
 @dataclass(frozen=True)
 class Tile:
-    """Cuts frames into tiles; `outputs[i]` holds the tiles of `inputs[i]`. See `TileGrid`."""
+    """Cuts frames, or what segments made of them, into tiles; `outputs[i]` holds the tiles of `inputs[i]`. See `TileGrid`.
+
+    What is cut is `smaller` times smaller than the frame, and `size`, `halo` and `multiple` are in its own pixels.
+    """
 
     regions: str
     inputs: tuple[str, ...]
@@ -103,23 +71,30 @@ class Tile:
     size: int
     halo: int
     multiple: int = 1
+    smaller: int = 1
 
     def grid(self, height: int, width: int) -> TileGrid:
         """The tiles of a frame of that size, in pixels."""
-        return TileGrid(height, width, self.size, self.halo, self.multiple)
+        sides = height // self.smaller, width // self.smaller
+        return TileGrid(*sides, self.size, self.halo, self.multiple)
 
 
 @dataclass(frozen=True)
 class Decision:
     """One variable's rule, and the scores it reads (none for a host rule).
 
-    `pooled` scores are a map over the frame: they are averaged over each region's patch.
+    Attributes:
+        variable: that is decided.
+        rule: that decides it.
+        scores: the value it reads.
+        pooled: how a map of scores over the frame becomes scores of each region: `mean` or `max` over its
+            patch. Empty where regions have scores of their own.
     """
 
     variable: Variable
     rule: Rule
     scores: str | None = None
-    pooled: bool = False
+    pooled: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,16 +132,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Stitch:
-    """Puts the patches of a tile value back into a frame."""
+    """Puts the patches of a tile value back into a frame; with `blend`, whole tiles, which fade into each other."""
 
     regions: str
     input: str
     output: str
+    blend: bool = False
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Writes a value to a state where `when` holds."""
+    """Writes a value to a state, in the regions where `when` holds."""
 
     state: str
     input: str
@@ -187,11 +163,21 @@ Operation: TypeAlias = Tile | Route | Call | Stitch | Keep | Sample
 
 @dataclass(frozen=True)
 class State:
-    """A tensor that lives across frames: its value's name, its shape and what it holds after a reset."""
+    """A tensor that lives across frames.
+
+    Attributes:
+        name: of its value.
+        shape: of one region.
+        fill: what it holds after a reset.
+        regions: there is one for each of these.
+        image: held in bytes, (height, width, 3).
+    """
 
     name: str
     shape: Shape
     fill: float = 0.0
+    regions: str = FRAME
+    image: bool = False
 
 
 @dataclass(frozen=True)
@@ -208,6 +194,7 @@ class Program:
         states: tensors that live across frames.
         values: everything that an operation reads or makes.
         operations: in order.
+        task: what a call is made of, and what comes of it.
     """
 
     name: str
@@ -219,6 +206,7 @@ class Program:
     states: tuple[State, ...]
     values: tuple[Value, ...]
     operations: tuple[Operation, ...]
+    task: Task
 
     def value(self, name: str) -> Value:
         """The value of that name."""
@@ -258,7 +246,7 @@ class Program:
                 when = "" if operation.when == ALWAYS else f" when {operation.when}"
                 return f"{left}{operation.segment}({', '.join(operation.inputs)}{axes}){when}"
             case Stitch():
-                return f"{left}stitch({operation.input})"
+                return f"{left}stitch({operation.input}{', blend' if operation.blend else ''})"
             case Keep():
                 return f"keep {operation.state} = {operation.input} when {operation.when}"
             case Sample():
@@ -315,26 +303,12 @@ def writes(operation: Operation) -> tuple[str, ...]:
             return ()
 
 
-def interface_to_json(spec: Interface) -> dict[str, Any]:
-    """A program input or output as plain data."""
-    if isinstance(spec, Image):
-        return {"kind": "image", "name": spec.name, "height": spec.height, "width": spec.width}
-    return {"kind": "tensor", "name": spec.name, "shape": list(spec.shape)}
-
-
-def interface_from_json(data: dict[str, Any]) -> Interface:
-    """Inverse of `interface_to_json`."""
-    if data["kind"] == "image":
-        return Image(data["name"], data["height"], data["width"])
-    return Tensor(data["name"], tuple(data["shape"]))
-
-
 def decision_to_json(decision: Decision) -> dict[str, Any]:
     """A decision as plain data."""
     return {
         "variable": decision.variable.name,
         "axis": list(decision.variable.axis.values),
-        "rule": rule_to_json(decision.rule),
+        "rule": decision.rule.to_json(),
         "scores": decision.scores,
         "pooled": decision.pooled,
     }
@@ -343,4 +317,5 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
 def decision_from_json(data: dict[str, Any]) -> Decision:
     """Inverse of `decision_to_json`."""
     variable = Variable(data["variable"], Axis(*data["axis"]))
-    return Decision(variable, rule_from_json(data["rule"]), data["scores"], data["pooled"])
+    pooled = {True: "mean", False: ""}.get(data["pooled"], data["pooled"])  # a truth value before schema 1.6
+    return Decision(variable, rule_from_json(data["rule"]), data["scores"], pooled)

@@ -53,6 +53,11 @@ class Variable:
     name: str
     axis: Axis
 
+    @property
+    def axis_name(self) -> str:
+        """The axis as its model calls it: of `exit.1`, `exit`."""
+        return self.name.split(".")[0]
+
 
 Routes: TypeAlias = Mapping[str, NDArray[np.intp]]
 """Per variable, the chosen index of every region: shape (regions,)."""

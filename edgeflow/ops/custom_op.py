@@ -64,7 +64,7 @@ def custom_op(
     node, `FlopCounterMode` counts `counts(*shapes).flops`.
 
     Args:
-        name: `edgeflow::...`.
+        name: `edgeflow::...`, or in a namespace of your own.
         reference: the operator in plain, differentiable torch.
         counts: from the operator's arguments, with shapes for tensors.
         forms: in ONNX.
@@ -79,7 +79,7 @@ def custom_op(
         op = torch.library.custom_op(name, forward, mutates_args=(), schema=schema)
         op.register_fake(shape)
         op.register_autograd(_backward(reference), setup_context=_keep)
-        packet = getattr(torch.ops.edgeflow, name.split("::")[1])
+        packet = _packet(name)
 
         def flops(*shapes: Any, out_shape: Any = None, **_: Any) -> int:
             return counts(*shapes).flops
@@ -99,7 +99,7 @@ def composite_op(
     more than without a name. By the name an exporter may have it as one node: for a plugin.
 
     Args:
-        name: `edgeflow::...`.
+        name: `edgeflow::...`, or in a namespace of your own.
     """
 
     def register(plain: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
@@ -112,8 +112,13 @@ def composite_op(
 
 
 def overload(name: str) -> Any:
-    """An operator of edgeflow as it stands in a graph, by its name."""
-    return getattr(torch.ops.edgeflow, name.split("::")[1]).default
+    """An operator as it stands in a graph, by its name."""
+    return _packet(name).default
+
+
+def _packet(name: str) -> Any:
+    space, _, own = name.partition("::")
+    return getattr(getattr(torch.ops, space), own)
 
 
 def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,9 @@ from edgeflow.flow.module import RoutedModule, find_segment
 from edgeflow.ir.files import write_atomically
 from edgeflow.ir.program import FRAME, Program
 
+ChooseForm = Callable[[Program, Link, onnx.ModelProto], onnx.ModelProto]
+"""A lowered segment in the form that it takes."""
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and how many there are."""
 
@@ -29,8 +32,8 @@ class Lowering:
     """Lowers segment variants, each once, and keeps them on disk until the export is done.
 
     Attributes:
+        choose_form: a lowered graph in the form that it takes.
         total: segment variants that there are.
-        better: a lowered graph in the form that was timed to be the fastest.
         done: graphs by key.
         resumed: graphs that an export before this one left.
     """
@@ -39,20 +42,26 @@ class Lowering:
     folder: Path
     digest: str
     rewrites: tuple[str, ...]
-    deform_conv: str
+    operators: str
     progress: Progress
     watch: Stopwatch
     cache: GraphCache = field(default_factory=GraphCache)
+    choose_form: ChooseForm = lambda program, part, graph: graph
     total: int = 0
-    better: Callable[[Program, Link, onnx.ModelProto], onnx.ModelProto] = lambda program, part, graph: graph
     done: dict[str, onnx.ModelProto] = field(default_factory=dict)
     resumed: int = 0
 
     def __post_init__(self) -> None:
         self._found = {file.stem for file in self.folder.glob("*.onnx")}
 
-    def prepare(self, programs: Iterable[Program]) -> None:
-        """Lower what all routes of the programs need, in processes if there are enough of them to pay."""
+    def lower(self, programs: Sequence[Program]) -> Lowered:
+        """The graphs of all that the programs' routes need, made in processes if there are enough of them to pay."""
+        self._prepare(programs)
+        for program, part in links(programs):
+            self._graph(program, part)
+        return Lowered(dict(self.done), self._settings, self.total, self.resumed)
+
+    def _prepare(self, programs: Iterable[Program]) -> None:
         parts = {self._key(program, part): (program, part) for program, part in links(programs)}
         self.total = len(parts)
         missing = {key: parts[key] for key in parts if not self._file(key).is_file()}
@@ -61,7 +70,7 @@ class Lowering:
             with self.watch.part("lower"):
                 do_in_processes(jobs, count, lambda: self._count(parts))
 
-    def graph(self, program: Program, part: Link) -> onnx.ModelProto:
+    def _graph(self, program: Program, part: Link) -> onnx.ModelProto:
         """The graph of one link; from memory or disk if it was made before."""
         key = self._key(program, part)
         if key not in self.done:
@@ -77,7 +86,7 @@ class Lowering:
         file = self._file(key)
         if file.is_file():
             return onnx.load(file)
-        made = lower(self.model, program, part, self.rewrites, self.deform_conv, self.cache)
+        made = lower(self.model, program, part, self.rewrites, self.operators, self.cache)
         write_atomically(file, made.SerializeToString())
         return made
 
@@ -86,7 +95,7 @@ class Lowering:
         file = self._file(f"{key}.best")
         if file.is_file():
             return onnx.load(file)
-        best = self.better(program, part, lowered)
+        best = self.choose_form(program, part, lowered)
         if best is not lowered:
             write_atomically(file, best.SerializeToString())
         return best
@@ -111,10 +120,35 @@ class Lowering:
         return done
 
     def _key(self, program: Program, part: Link) -> str:
-        return link_key(program, part, f"{self.rewrites}{self.deform_conv}{self.digest}")
+        return link_key(program, part, self._settings)
+
+    @property
+    def _settings(self) -> str:
+        return f"{self.rewrites}{self.operators}{self.digest}"
 
     def _file(self, key: str) -> Path:
         return self.folder / f"{key}.onnx"
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """The graphs of every segment variant that some programs need.
+
+    Attributes:
+        graphs: by key.
+        settings: what the keys hold besides.
+        total: segment variants that there are.
+        resumed: graphs that an export before this one left.
+    """
+
+    graphs: Mapping[str, onnx.ModelProto]
+    settings: str
+    total: int
+    resumed: int
+
+    def graph(self, program: Program, part: Link) -> onnx.ModelProto:
+        """The graph of one link."""
+        return self.graphs[link_key(program, part, self.settings)]
 
 
 def links(programs: Iterable[Program]) -> Iterator[tuple[Program, Link]]:

@@ -26,6 +26,7 @@ from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule, find_segment
 from edgeflow.flow.quiet import quiet
 from edgeflow.ir.errors import ExportError
+from edgeflow.ir.interface import held_shape
 from edgeflow.ir.program import FRAME, Program
 from edgeflow.ir.route import Choice, describe
 
@@ -41,7 +42,7 @@ class SegmentModule(nn.Module):
     """A segment with its axis values fixed and images converted at its edges.
 
     Image inputs come as (n, h, w, 3) uint8 and reach the segment as (n, 3, h, w) float in
-    [0, 1]; an image output leaves as both.
+    [0, 1], clips with their frames in second place; an image output leaves as both.
     """
 
     def __init__(
@@ -54,10 +55,7 @@ class SegmentModule(nn.Module):
 
     def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Decode, call, encode."""
-        tensors = [
-            x.permute(0, 3, 1, 2).float() / 255 if decode else x
-            for x, decode in zip(inputs, self._decode, strict=True)
-        ]
+        tensors = [decoded(x) if decode else x for x, decode in zip(inputs, self._decode, strict=True)]
         segment = getattr(self.owner, self._method) if self._method else self.owner
         made = leaves(segment(*tensors, **self._keywords))
         encoded = [
@@ -70,19 +68,25 @@ class SegmentModule(nn.Module):
         return (*plain, *encoded, *exact)
 
 
+def decoded(pictures: torch.Tensor) -> torch.Tensor:
+    """Bytes (n, h, w, 3), or a clip's (n, t, h, w, 3), as float in [0, 1] with channels before height."""
+    order = (0, 3, 1, 2) if pictures.ndim == 4 else (0, 1, 4, 2, 3)
+    return pictures.permute(order).float() / 255
+
+
 def lower(
     model: RoutedModule,
     program: Program,
     link: Link,
     rewrites: Sequence[str] = (),
-    deform_conv: str = "native",
+    operators: str = "native",
     cache: GraphCache | None = None,
 ) -> onnx.ModelProto:
     """The ONNX graph of one segment variant, after the named rewrite passes.
 
     Inputs are `in.0`, ...; outputs `out.0`, ... and, for images, `out.0.exact` before rounding.
-    Values per tile have a symbolic batch; free dimensions of the frame stay symbolic. `deform_conv` is the
-    form of operators that have plugins, one of `edgeflow.targets.DEFORM_CONV`; `cache` holds graphs that were
+    Values per tile have a symbolic batch; free dimensions of the frame stay symbolic. `operators` is the
+    form of operators that have plugins, one of `edgeflow.targets.OPERATOR_FORMS`; `cache` holds graphs that were
     exported before, without their weights.
 
     Raises:
@@ -105,7 +109,7 @@ def lower(
     names = [f"out.{i}" for i in order] + [f"out.{i}{EXACT}" for i, v in enumerate(outs) if v.image]
     where = f"segment {call.segment}" + (f" ({describe(link.variant)})" if link.variant else "")
     portrait = program.frame == "portrait"
-    exported = to_onnx(module, tensors, dynamic, names, where, deform_conv, cache, portrait)
+    exported = to_onnx(module, tensors, dynamic, names, where, operators, cache, portrait)
     try:
         lowered = _clean(run_passes(exported, rewrites, where))
     except ExportError:
@@ -149,7 +153,7 @@ def _example(
     """An example tensor and its symbolic dimensions."""
     dims: list[int | str] = [batch, *shape]
     if image:
-        dims = [batch, *shape[1:], shape[0]]
+        dims = [batch, *held_shape(shape)]
     sizes = {"height": 160, "width": 96} if frame == "portrait" else {"height": 96, "width": 160}
     dynamic: dict[int, Any] = {
         i: torch.export.Dim(d, min=2, max=16384) for i, d in enumerate(dims) if isinstance(d, str)
@@ -166,7 +170,7 @@ def to_onnx(
     dynamic: Sequence[dict[int, Any]],
     names: Sequence[str],
     where: str,
-    deform_conv: str = "native",
+    operators: str = "native",
     cache: GraphCache | None = None,
     portrait: bool = False,
 ) -> onnx.ModelProto:
@@ -178,14 +182,14 @@ def to_onnx(
         dynamic: per input its symbolic dimensions.
         names: of the outputs.
         where: what is exported, for messages.
-        deform_conv: form of operators that have plugins.
+        operators: form of operators that have plugins.
         cache: of graphs that were exported before with other weights.
         portrait: frames of free size are higher than wide; else they are not.
 
     Raises:
         ExportError: an operator has no ONNX form, or another opset came out.
     """
-    table = translations(deform_conv)
+    table = translations(operators)
     inputs = [f"in.{i}" for i in range(len(tensors))]
     axes = [{i: dim.__name__ for i, dim in dims.items()} for dims in dynamic]
     cache = GraphCache() if cache is None else cache
@@ -201,7 +205,7 @@ def to_onnx(
                 _refuse_empty(captured, where)
                 formed = with_forms(captured)
                 check_free(formed, dynamic, portrait, where)
-                settings = f"{axes} {names} {deform_conv} {OPSET}"
+                settings = f"{axes} {names} {operators} {OPSET}"
                 weights = {name: weight(formed, name) for name in weight_names(formed)}
                 _refuse_heavy(weights, where)
                 key = fingerprint(formed, settings)

@@ -1,11 +1,9 @@
-"""Writes a plan's graphs, goldens, weights and the manifest into a bundle's folder."""
+"""Writes the graphs, goldens and weights of plans into a bundle's folder."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
-import shutil
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,25 +13,26 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgeflow.export.drafts import PlanDraft, StageDraft, Variant
+from edgeflow.export.bundle_draft import BundleDraft
+from edgeflow.export.drafts import StageDraft, Variant
+from edgeflow.export.lowering.graphs import Lowered
 from edgeflow.export.lowering.link import EXACT, link
 from edgeflow.export.lowering.share import share
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.pack.golden import Arrays, GoldenMaker, golden_clip
-from edgeflow.export.planning.planner import Planner, call_flops, port_of
-from edgeflow.export.plugins.kernels import KernelDraft
-from edgeflow.export.plugins.nodes import PLUGIN_OPS
+from edgeflow.export.planning.ports import port_of
+from edgeflow.export.planning.priced import PricedPlan
+from edgeflow.export.plugins.nodes import PLUGINS
 from edgeflow.export.sample import sample_calls
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import WeightFile
-from edgeflow.ir.bundle import MANIFEST, WEIGHTS, FileEntry, GraphEntry, Manifest, manifest_to_json
+from edgeflow.flow.module import RoutedModule
+from edgeflow.ir.bundle import WEIGHTS, GraphEntry
 from edgeflow.ir.errors import EdgeflowError, ExportError
-from edgeflow.ir.files import sha256_of
 from edgeflow.ir.golden import sizes_file
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
-from edgeflow.ir.program import FRAME, Program, reads, writes
-from edgeflow.ir.route import Assignment
+from edgeflow.ir.program import Program, Value, reads, writes
 from edgeflow.targets import Target
-from edgeflow.targets.plugin_library import SOURCES
 
 GOLDEN_SIZE = (180, 320)
 """(height, width) of golden frames whose size is free; portrait is turned."""
@@ -44,31 +43,58 @@ OTHER_SIZES = ((144, 144), (145, 227), (72, 512), (64, 80), (352, 624))
 GOLDEN_CALLS = 3
 
 
-@dataclass
-class Packer:
-    """Writes graphs, goldens, weights and the manifest into a bundle's folder.
+@dataclass(frozen=True)
+class Asked:
+    """What an export was asked for, and what is known of it.
 
     Attributes:
-        folder: of the bundle.
-        watch: of what is written.
+        reference: how to build the model again.
+        frames: of a clip (h, w, 3) uint8, for the goldens; may be none.
         goldens: whether the bundle gets golden vectors.
+        provenance: versions, and what else the manifest says of the export.
+    """
+
+    reference: Mapping[str, Any]
+    frames: Sequence[NDArray[np.uint8]]
+    goldens: bool
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Makers:
+    """What makes golden vectors: at the golden frames' size, and at others by (height, width)."""
+
+    own: GoldenMaker
+    others: Mapping[tuple[int, int], GoldenMaker]
+
+
+@dataclass
+class _Packer:
+    """Writes into a bundle's folder, and keeps what it wrote.
+
+    Attributes:
         weights: of all graphs.
         graphs: that were written, by their ids.
+        timed: milliseconds per batch size of engines that were timed, by key of the plan's graph.
         checked: variants of segments that were found to be functions of their regions.
     """
 
     folder: Path
+    model: RoutedModule
+    target: Target
+    lowered: Lowered
+    asked: Asked
     watch: Stopwatch
-    goldens: bool = True
     weights: WeightFile = field(default_factory=lambda: WeightFile(Path(WEIGHTS).name))
     graphs: dict[str, GraphEntry] = field(default_factory=dict)
+    timed: dict[str, Mapping[int, float]] = field(default_factory=dict)
     checked: set[Hashable] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         (self.folder / "graphs").mkdir()
         (self.folder / "golden").mkdir()
 
-    def add_graph(
+    def _add_graph(
         self, stage: str, model: onnx.ModelProto, segments: tuple[str, ...], kernel: KernelDraft | None
     ) -> str:
         """Write a graph unless the same one is there; returns its id."""
@@ -81,19 +107,19 @@ class Packer:
             file = f"graphs/{name}.onnx"
             (self.folder / file).write_bytes(data)
             types = {node.op_type for node in graph.graph.node}
-            plugins = tuple(sorted(types & set(PLUGIN_OPS)))
+            plugins = tuple(sorted(types & set(PLUGINS)))
             placed = self.weights.add_kernel(kernel) if kernel else None
             entry = GraphEntry(file, segments, len(graph.graph.node), moved, plugins=plugins, kernel=placed)
             self.graphs[name] = entry
         return name
 
-    def add_golden(self, graph: StageGraph, make: Callable[[], Arrays]) -> None:
+    def _add_golden(self, graph: StageGraph, make: Callable[[], Arrays]) -> None:
         """Write a graph's golden vectors unless they are there."""
-        if self.goldens and not (self.folder / graph.golden).exists():
+        if self.asked.goldens and not (self.folder / graph.golden).exists():
             with self.watch.part("goldens"):
-                self.add_arrays(graph.golden, make())
+                self._add_arrays(graph.golden, make())
 
-    def add_golden_sizes(
+    def _add_golden_sizes(
         self,
         golden: str,
         kind: str,
@@ -106,7 +132,7 @@ class Packer:
             ExportError: the model cannot run at one of these sizes.
         """
         file = sizes_file(golden, kind)
-        if not self.goldens or (self.folder / file).exists():
+        if not self.asked.goldens or (self.folder / file).exists():
             return
         arrays: Arrays = {}
         with self.watch.part("goldens"):
@@ -122,93 +148,121 @@ class Packer:
                         "--size WIDTHxHEIGHT, or make the segment work at any size"
                     ) from error
                 arrays |= {f"{height}x{width}/{name}": array for name, array in made.items()}
-        self.add_arrays(file, arrays)
+        self._add_arrays(file, arrays)
 
-    def add_arrays(self, file: str, arrays: Arrays) -> None:
+    def _add_arrays(self, file: str, arrays: Arrays) -> None:
         """Write a compressed npz file."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
         (self.folder / file).write_bytes(buffer.getvalue())
 
-    def add_text(self, file: str, text: str) -> None:
-        """Write a text file."""
-        (self.folder / file).write_text(text)
-
-    def finish(
-        self, plans: Mapping[str, Plan], reference: dict[str, Any], target: Target, provenance: dict[str, Any]
-    ) -> None:
-        """Write the weights and the manifest, which names every other file."""
-        provenance = {**provenance, "seconds": {k: round(s, 2) for k, s in self.watch.seconds.items()}}
-        self.weights.write(self.folder / WEIGHTS)
-        if any(entry.plugins for entry in self.graphs.values()):
-            shutil.copytree(SOURCES, self.folder / "plugins", dirs_exist_ok=True)
-        inside = (path for path in sorted(self.folder.rglob("*")) if path.is_file())
-        found = (path for path in inside if path.name != MANIFEST)
-        files = {
-            path.relative_to(self.folder).as_posix(): FileEntry(path.stat().st_size, sha256_of(path))
-            for path in found
-        }
-        self.manifest = Manifest(reference, plans, self.graphs, target.to_json(), provenance, files)
-        self._write_manifest()
-
-    def note(self, key: str, fact: Any) -> None:
-        """Add a fact to the manifest's provenance."""
-        seconds = {k: round(s, 2) for k, s in self.watch.seconds.items()}
-        self.manifest = replace(
-            self.manifest, provenance={**self.manifest.provenance, key: fact, "seconds": seconds}
+    def pack(self, priced: PricedPlan, kind: str) -> Plan:
+        """Write a plan's graphs and goldens; returns the plan that names them."""
+        program = priced.program
+        size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
+        calls = sample_calls(
+            program.inputs, (size[0], size[1]), GOLDEN_CALLS, self.asked.frames, program.task
         )
-        self._write_manifest()
+        makers = _Makers(
+            self._maker(program, calls),
+            {
+                shape: self._maker(program, sample_calls(program.inputs, shape, 2, task=program.task))
+                for shape in _other_sizes(kind)
+            },
+        )
+        steps = [
+            self._stage(priced, step, makers) if isinstance(step, StageDraft) else step
+            for step in priced.draft.steps
+        ]
+        if self.asked.goldens:
+            with self.watch.part("goldens"):
+                self._add_arrays(f"golden/clip-{kind}.npz", golden_clip(self.model, calls))
+        done = Plan(
+            priced.draft.strategy,
+            program.inputs,
+            program.outputs,
+            program.results,
+            program.states,
+            _used(program, steps),
+            tuple(steps),
+        )
+        done.verify()
+        return done
 
-    def _write_manifest(self) -> None:
-        text = json.dumps(manifest_to_json(self.manifest), indent=1)
-        (self.folder / MANIFEST).write_text(text + "\n")
+    def _maker(self, program: Program, calls: Sequence[Sequence[NDArray[Any]]]) -> GoldenMaker:
+        return GoldenMaker(self.model, program, calls, self.checked)
+
+    def _stage(self, priced: PricedPlan, stage: StageDraft, makers: _Makers) -> Stage:
+        """A stage's graphs: one file for all variants that differ in nothing but shapes."""
+        program = priced.program
+        images = {value.name for value in program.values if value.image}
+        linked = []
+        for variant in stage.variants:
+            parts = {part: self.lowered.graph(program, part) for part in variant.links}
+            linked.append(link(variant, parts, images))
+        # Engines at int8 are calibrated each with its own inputs, so they share nothing but weights.
+        models = linked if self.target.precision == "int8" else share(linked)
+        made = [
+            self._graph(priced, stage, variant, model, makers)
+            for variant, model in zip(stage.variants, models, strict=True)
+        ]
+        segments = tuple(call.segment for call in stage.calls)
+        return Stage(stage.name, stage.regions, segments, _merged(made), stage.otherwise)
+
+    def _graph(
+        self,
+        priced: PricedPlan,
+        stage: StageDraft,
+        variant: Variant,
+        model: onnx.ModelProto,
+        makers: _Makers,
+    ) -> StageGraph:
+        program, engine = priced.program, priced.variants[stage.name, variant]
+        name = self._add_graph(
+            stage.name, model, tuple(part.call.segment for part in variant.links), engine.kernel
+        )
+        graph = _stage_graph(program, variant, name, engine.flops, engine.batches)
+        graph = replace(graph, expected=engine.regions)
+        if engine.ms:
+            self.timed[graph.key] = engine.ms
+        self._add_golden(graph, lambda: makers.own.of(variant))
+        if _is_free(graph):
+            self._add_golden_sizes(graph.golden, program.frame, variant, makers.others)
+        return graph
 
 
-def pack_plan(
-    packer: Packer,
-    planner: Planner,
-    program: Program,
-    draft: PlanDraft,
-    kind: str,
-    frames: Sequence[NDArray[np.uint8]],
-) -> Plan:
-    """Write a drafted plan's graphs and goldens into the bundle; returns the plan that names them."""
-    model = planner.model
-    flops = call_flops(model, program)
-    size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
-    calls = sample_calls(program.inputs, (size[0], size[1]), GOLDEN_CALLS, frames)
-    maker = GoldenMaker(model, program, calls, packer.checked)
-    others = {
-        shape: GoldenMaker(model, program, sample_calls(program.inputs, shape, 2), packer.checked)
-        for shape in _other_sizes(kind)
-    }
-    steps: list[Any] = []
-    for step in draft.steps:
-        if not isinstance(step, StageDraft):
-            steps.append(step)
-            continue
-        graphs = _pack_stage(packer, planner, program, step, flops, maker, others)
-        segments = tuple(call.segment for call in step.calls)
-        steps.append(Stage(step.name, step.regions, segments, _merged(graphs), step.otherwise))
-    if packer.goldens:
-        with packer.watch.part("goldens"):
-            packer.add_arrays(f"golden/clip-{kind}.npz", golden_clip(model, calls))
-    read = {port.value for s in steps if isinstance(s, Stage) for g in s.graphs for port in g.inputs}
-    made = {name for s in steps if isinstance(s, Stage) for name, _ in s.otherwise}
-    beside = {name for s in steps if not isinstance(s, Stage) for name in _names(s)}
-    used = read | made | beside | {spec.name for spec in program.inputs} | set(program.results)
-    values = tuple(value for value in program.values if value.name in used)
-    done = Plan(
-        draft.strategy,
-        program.inputs,
-        program.outputs,
-        program.results,
-        program.states,
-        values,
-        tuple(steps),
+def pack(
+    into: Path,
+    model: RoutedModule,
+    target: Target,
+    priced: Mapping[str, PricedPlan],
+    lowered: Lowered,
+    asked: Asked,
+    watch: Stopwatch,
+) -> BundleDraft:
+    """Write the graphs, goldens and weights of a model's plans, at fp32.
+
+    Args:
+        into: the bundle's folder, empty.
+        model: whose plans they are.
+        target: that it is for.
+        priced: the plans, by kind of frame.
+        lowered: the graphs of the model's segments.
+        asked: what the export was asked for.
+        watch: told what it takes.
+
+    Raises:
+        ExportError: a segment is no function of its regions, or cannot run at some frame size.
+    """
+    task = next(iter(priced.values())).program.task
+    packer = _Packer(into, model, target, lowered, asked, watch)
+    plans = {kind: packer.pack(plan, kind) for kind, plan in priced.items()}
+    packer.weights.write(into / WEIGHTS)
+    decisions = {kind: dict(plan.decision) for kind, plan in priced.items() if plan.decision}
+    provenance = {**asked.provenance, "decisions": decisions}
+    return BundleDraft(
+        into, asked.reference, task, target, provenance, plans, packer.graphs, packer.weights, packer.timed
     )
-    done.verify()
-    return done
 
 
 def _merged(graphs: Sequence[StageGraph]) -> tuple[StageGraph, ...]:
@@ -223,41 +277,15 @@ def _merged(graphs: Sequence[StageGraph]) -> tuple[StageGraph, ...]:
     return tuple(merged.values())
 
 
-def _names(step: Any) -> tuple[str, ...]:
-    return (*reads(step), *writes(step))
-
-
-def _pack_stage(
-    packer: Packer,
-    planner: Planner,
-    program: Program,
-    stage: StageDraft,
-    flops: Mapping[tuple[str, Assignment], int],
-    maker: GoldenMaker,
-    others: Mapping[tuple[int, int], GoldenMaker],
-) -> list[StageGraph]:
-    """A stage's graphs: one file for all variants that differ in nothing but shapes."""
-    images = {value.name for value in program.values if value.image}
-    linked = []
-    for variant in stage.variants:
-        parts = {part: planner.lowering.graph(program, part) for part in variant.links}
-        linked.append(link(variant, parts, images))
-    made = []
-    # Engines at int8 are calibrated each with its own inputs, so they share nothing but weights.
-    models = linked if planner.target.precision == "int8" else share(linked)
-    expected = planner.expected_regions(program, stage)
-    for variant, model in zip(stage.variants, models, strict=True):
-        segments = tuple(part.call.segment for part in variant.links)
-        name = packer.add_graph(stage.name, model, segments, planner.kernel(program, variant))
-        batches = planner.target.batches if stage.regions != FRAME else (1,)
-        total = sum(flops[part.call.outputs[0], part.variant] for part in variant.links)
-        graph = planner.price(program, variant, _stage_graph(program, variant, name, total, batches))
-        graph = replace(graph, expected=expected.get(variant))
-        packer.add_golden(graph, lambda v=variant: maker.of(v))  # type: ignore[misc]
-        if _is_free(graph):
-            packer.add_golden_sizes(graph.golden, program.frame, variant, others)
-        made.append(graph)
-    return made
+def _used(program: Program, steps: Sequence[Any]) -> tuple[Value, ...]:
+    """The program's values that a plan of these steps still knows."""
+    stages = [step for step in steps if isinstance(step, Stage)]
+    read = {port.value for stage in stages for graph in stage.graphs for port in graph.inputs}
+    made = {name for stage in stages for name, _ in stage.otherwise}
+    others = [step for step in steps if not isinstance(step, Stage)]
+    beside = {name for step in others for name in (*reads(step), *writes(step))}
+    used = read | made | beside | {spec.name for spec in program.inputs} | set(program.results)
+    return tuple(value for value in program.values if value.name in used)
 
 
 def _other_sizes(kind: str) -> list[tuple[int, int]]:

@@ -204,4 +204,5 @@ def _region(value: EagerValue, variant: Variant) -> torch.Tensor:
 
 
 def _to_image(tensor: torch.Tensor) -> NDArray[np.uint8]:
-    return (tensor.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    order = (0, 2, 3, 1) if tensor.ndim == 4 else (0, 1, 3, 4, 2)
+    return (tensor.clamp(0, 1) * 255).round().to(torch.uint8).permute(order).numpy()

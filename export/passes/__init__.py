@@ -1,39 +1,35 @@
 """Graph rewrites that keep the function and remove cost that FLOPs do not show.
 
-One pass per file: `rewrite(graph) -> int` changes an onnx-graphsurgeon graph in place and says
-how many places it changed. Around every pass the interface is checked.
+One pass per file, which gives it its name (`select_bytes.py` is `select-bytes`): `rewrite(graph) -> int` changes an
+onnx-graphsurgeon graph in place and says how many places it changed. Around every pass the interface is checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from pkgutil import iter_modules
 
 import onnx
 import onnx_graphsurgeon as gs
 
-from edgeflow.export.passes import (
-    align_channels,
-    cast_at_edges,
-    dense_groups,
-    fold_parallel_conv,
-    polyphase_resize,
-    select_bytes,
-    unshuffle_conv,
-    untie_weights,
-)
 from edgeflow.ir.errors import ExportError
 
 PASSES: dict[str, Callable[[gs.Graph], int]] = {
-    "fold-parallel-conv": fold_parallel_conv.rewrite,
-    "dense-groups": dense_groups.rewrite,
-    "polyphase-resize": polyphase_resize.rewrite,
-    "unshuffle-conv": unshuffle_conv.rewrite,
-    "select-bytes": select_bytes.rewrite,
-    "align-channels": align_channels.rewrite,
-    "cast-at-edges": cast_at_edges.rewrite,
-    "untie-weights": untie_weights.rewrite,
+    found.name.replace("_", "-"): import_module(f"{__name__}.{found.name}").rewrite
+    for found in iter_modules(__path__)
 }
 """By the name that a target's description gives."""
+
+
+def check_passes(names: Sequence[str]) -> None:
+    """Refuse names that no pass has.
+
+    Raises:
+        ExportError: says which there are.
+    """
+    if unknown := [name for name in names if name not in PASSES]:
+        raise ExportError(f"no rewrite {unknown[0]!r}: a target's `rewrites` may name {', '.join(PASSES)}")
 
 
 def run_passes(model: onnx.ModelProto, names: Sequence[str], where: str) -> onnx.ModelProto:
@@ -47,8 +43,7 @@ def run_passes(model: onnx.ModelProto, names: Sequence[str], where: str) -> onnx
     Raises:
         ExportError: no pass has that name, or one changed the graph's interface or left it invalid.
     """
-    if unknown := [name for name in names if name not in PASSES]:
-        raise ExportError(f"no rewrite {unknown[0]!r}: a target's `rewrites` may name {', '.join(PASSES)}")
+    check_passes(names)
     for name, rewrite in ((name, PASSES[name]) for name in names):
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
         graph = gs.import_onnx(inferred)

@@ -6,17 +6,17 @@ from bisect import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.export.sample import sample_calls
+from edgeflow.export.sample import film_calls
 from edgeflow.flow.eager import Eager, EagerResult
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.program import FRAME, Call, Program, Route, Tile
 from edgeflow.ir.route import Assignment, assignment
-from edgeflow.ir.rules import KeyFrameInterval
 
 CLIP_FRAMES = 6
 """Calls of a clip whose routes are taken to stand for all."""
@@ -42,19 +42,17 @@ def of_clip(model: RoutedModule, program: Program, frames: Sequence[NDArray[np.u
 
     Args:
         model: runs eagerly.
-        program: whose inputs are all images, no larger than the frames.
-        frames: of the clip (h, w, 3) uint8; each call reads as many in a row as there are inputs,
-            cropped where the program fixes a size.
+        program: whose inputs are images, no larger than the frames.
+        frames: of the clip (h, w, 3) uint8, cropped where the program fixes a size.
     """
-    width = len(program.inputs)
-    last = len(frames) - width
-    firsts = np.unique(
+    calls = film_calls(program.inputs, program.task, frames)
+    last = len(calls) - 1
+    chosen = np.unique(
         np.linspace(0, min(last, CLIP_FRAMES - 1) if program.states else last, CLIP_FRAMES).astype(int)
     )
     eager, found = Eager(model), []
-    for first in firsts:
-        (call,) = sample_calls(program.inputs, frames[0].shape[:2], 1, frames[first:])
-        result = eager(*map(to_tensor, call))
+    for number in chosen:
+        result = eager(*map(to_tensor, calls[number]))
         found.append(_routes(program, result))
     return Mix(tuple(found), f"{len(found)} frames of the clip")
 
@@ -115,12 +113,8 @@ def _shares(program: Program) -> dict[str, list[float]]:
     shares = {}
     for step in program.operations:
         for decision in step.decisions if isinstance(step, Route) else ():
-            count = len(decision.variable.axis.values)
-            even = [(i + 1) / count for i in range(count - 1)]
-            rule = decision.rule
-            shares[decision.variable.name] = (
-                [1 / rule.interval] if isinstance(rule, KeyFrameInterval) else even
-            )
+            each = decision.rule.shares(decision.variable.axis)
+            shares[decision.variable.name] = list(accumulate(each))[:-1]
     return shares
 
 

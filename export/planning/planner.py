@@ -3,65 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from edgeflow.export.drafts import Link, PlanDraft, StageDraft, Variant, plan
-from edgeflow.export.lowering.graphs import Lowering
-from edgeflow.export.lowering.trials import faster_form
+from edgeflow.export.lowering.graphs import Lowered
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.planning.cuts import Pricing, choose, counts
 from edgeflow.export.planning.mix import Mix, of_clip, region_counts, uniform
+from edgeflow.export.planning.ports import planned_size, sized_ports
+from edgeflow.export.planning.priced import PricedPlan, PricedVariant
 from edgeflow.export.planning.prices import Pricer
-from edgeflow.export.plugins.kernels import KernelDraft, kernel_of
+from edgeflow.export.plugins.kernels import kernel_of
+from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.flow import cost
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.costs import Costs, Device
 from edgeflow.ir.errors import BackendError
-from edgeflow.ir.plan import Port, StageGraph
-from edgeflow.ir.program import Call, Program, Value
+from edgeflow.ir.film import calls_of
+from edgeflow.ir.libraries import library
+from edgeflow.ir.program import FRAME, Call, Program
 from edgeflow.ir.route import Assignment
 from edgeflow.runtime.backends import Backend, open_backend
 from edgeflow.runtime.machine import cpu_name
 from edgeflow.targets import Target
 
-PLANNED_SIZE = (720, 1280)
-"""(height, width) of the frames that are planned for if nothing says which will come."""
 
-
-@dataclass
+@dataclass(frozen=True)
 class Planner:
-    """Drafts plans and prices their engines; keeps what it decided and what it timed."""
+    """Drafts the plans of a model's programs and prices their engines.
+
+    Attributes:
+        model: whose programs they are.
+        lowered: graphs of all its segments.
+        target: that it is compiled for.
+        frames: of a clip; may be none.
+        expected: the routes to plan for, if not those of the frames.
+        backend: times engines; None to go by the target's roofline.
+        watch: told what the timing took.
+    """
 
     model: RoutedModule
-    lowering: Lowering
+    lowered: Lowered
     target: Target
     frames: Sequence[NDArray[np.uint8]]
     expected: Mix | None
-    decisions: dict[str, Any] = field(default_factory=dict)
+    backend: Backend | None
+    watch: Stopwatch
 
-    def __post_init__(self) -> None:
-        self._backend = self._open_backend() if self.frames else None
-        self._pricers: dict[str, Pricer] = {}
-        self._mixes: dict[str, Mix] = {}
-        self._ms: dict[str, Mapping[int, float]] = {}
+    def plans(self, programs: Mapping[str, Program], strategy: str) -> dict[str, PricedPlan]:
+        """A plan for each kind of frame; engines that several share are priced once.
 
-    @property
-    def costs(self) -> Costs:
-        """What was timed, by the key of the plan's graph."""
-        backend = self._backend
-        known = (backend.threads, backend.name, backend.version) if backend else (0, "", "")
-        return Costs(Device(cpu_name(), *known, self.target.precision), self._ms)
+        Raises:
+            ExportError: an unknown strategy.
+        """
+        known: dict[tuple[object, ...], Mapping[int, float]] = {}
+        slower: set[tuple[object, ...]] = set()
+        found = {}
+        for kind, program in programs.items():
+            pricer = self.pricer(program, known, slower)
+            found[kind] = self._plan(program, strategy, pricer)
+        return found
 
-    def draft(self, program: Program, strategy: str) -> PlanDraft:
-        """A plan of the program's calls."""
+    def _plan(self, program: Program, strategy: str, pricer: Pricer) -> PricedPlan:
         if strategy != "auto":
-            return plan(program, strategy)
-        mix = self._mixes[program.frame] = self._mix(program)
-        pricer = self._pricer(program)
+            return self._priced(program, plan(program, strategy), pricer, None, {})
+        mix = self._mix(program)
         pricing = Pricing(
             pricer.exact,
             pricer.bound,
@@ -70,12 +80,36 @@ class Planner:
             lambda made: self._fuses(program, made),
         )
         starts, decisions = choose(program, mix, pricing, self.target.weight_budget)
-        self.decisions[program.frame] = {
+        decision = {
             "routes": mix.source,
-            "prices": "runs timed on this machine" if self._backend else "the target's roofline",
+            "prices": "runs timed on this machine" if self.backend else "the target's roofline",
             "runs": [decision.to_json(program) for decision in decisions],
         }
-        return plan(program, strategy, starts)
+        return self._priced(program, plan(program, strategy, starts), pricer, mix, decision)
+
+    def _priced(
+        self,
+        program: Program,
+        draft: PlanDraft,
+        pricer: Pricer,
+        mix: Mix | None,
+        decision: Mapping[str, Any],
+    ) -> PricedPlan:
+        variants = {
+            (stage.name, variant): self._variant(stage, variant, pricer, regions.get(variant))
+            for stage in draft.stages
+            for regions in [expected_regions(stage, mix) if mix else {}]
+            for variant in stage.variants
+        }
+        return PricedPlan(program, draft, variants, decision)
+
+    def _variant(
+        self, stage: StageDraft, variant: Variant, pricer: Pricer, regions: float | None
+    ) -> PricedVariant:
+        flops = sum(pricer.flops[part.call.outputs[0], part.variant] for part in variant.links)
+        ms = pricer.exact(variant) if self.backend else {}
+        batches = tuple(sorted(ms)) or (self.target.batches if stage.regions != FRAME else (1,))
+        return PricedVariant(flops, batches, ms, pricer.kernel(variant), regions)
 
     def _fuses(self, program: Program, made: StageDraft) -> bool:
         """Whether calls may be fused: at int8, not into engines that end in other tensors than images.
@@ -85,98 +119,68 @@ class Planner:
         images = {value.name for value in program.values if value.image}
         return self.target.precision != "int8" or all(name in images for name, _ in made.otherwise)
 
-    def expected_regions(self, program: Program, draft: StageDraft) -> dict[Variant, float]:
-        """Regions of a frame that each variant of a stage is expected to run for; nothing if no routes were planned for."""
-        mix = self._mixes.get(program.frame)
-        if mix is None:
-            return {}
-        frames = [frame[draft.regions] for frame in mix.frames]
-        found = counts(draft, frames)
-        return {variant: sum(found.get(variant, ())) / len(frames) for variant in draft.variants}
-
-    def price(self, program: Program, variant: Variant, graph: StageGraph) -> StageGraph:
-        """A graph of the plan with the batch sizes worth running, if engines can be timed."""
-        if self._backend is None:
-            return graph
-        prices = self._pricer(program).exact(variant)
-        self._ms[graph.key] = prices
-        return replace(graph, batches=tuple(sorted(prices)))
-
-    def faster_form(self, program: Program, part: Link, graph: onnx.ModelProto) -> onnx.ModelProto:
-        """A lowered segment in the form that was timed to be the fastest, if engines can be timed."""
-        if self._backend is None:
-            return graph
-        port, values = self._pricer(program).port, dict(part.variant)
-        inputs = [replace(port(n, values), tensor=f"in.{i}") for i, n in enumerate(part.call.inputs)]
-        outputs = [replace(port(n, values), tensor=f"out.{i}") for i, n in enumerate(part.call.outputs)]
-        return faster_form(graph, inputs, outputs, self._backend, f"segment {part.call.segment}")
-
-    def kernel(self, program: Program, variant: Variant) -> KernelDraft | None:
-        """The kernel to run in place of a graph of the plan, unless it is timed to be slower."""
-        pricer = self._pricer(program)
-        if self._backend is not None:
-            pricer.exact(variant)
-        return pricer.kernel(variant)
-
     def _kernel_of(self, links: tuple[Link, ...]) -> KernelDraft | None:
         """Kernels run on processors, in single precision."""
-        return kernel_of(self.model, links) if self.target.library in ("onnxruntime", "openvino") else None
+        return kernel_of(self.model, links) if library(self.target.library).on_processor else None
 
-    def _pricer(self, program: Program) -> Pricer:
-        if program.frame not in self._pricers:
-            height, width = self._size(program)
-            dims = {"height": height, "width": width}
-
-            def port(name: str, values: Mapping[str, Any]) -> Port:
-                found = port_of(program.value(name), name, dict(values))
-                sizes = (dims[d] if isinstance(d, str) else d for d in found.shape)
-                return replace(found, shape=tuple(sizes))
-
-            shared = next(iter(self._pricers.values()), None)
-            self._pricers[program.frame] = Pricer(
-                program,
-                self.target,
-                lambda part: self.lowering.graph(program, part),
-                call_flops(self.model, program),
-                port,
-                self._backend,
-                self._kernel_of,
-                self.lowering.watch,
-                *((shared.known, shared.slower) if shared else ()),
-            )
-        return self._pricers[program.frame]
+    def pricer(
+        self,
+        program: Program,
+        known: dict[tuple[object, ...], Mapping[int, float]],
+        slower: set[tuple[object, ...]],
+    ) -> Pricer:
+        """What prices a program's engines; `known` and `slower` are what was found so far, and grow."""
+        return Pricer(
+            program,
+            self.target,
+            lambda part: self.lowered.graph(program, part),
+            call_flops(self.model, program),
+            sized_ports(program, planned_size(program, self.frames)),
+            self.backend,
+            self._kernel_of,
+            self.watch,
+            known,
+            slower,
+        )
 
     def _mix(self, program: Program) -> Mix:
         if self.expected:
             return self.expected
         if self._suits(program):
             return of_clip(self.model, program, self.frames)
-        return uniform(program, region_counts(program, *self._size(program)))
+        return uniform(program, region_counts(program, *planned_size(program, self.frames)))
 
     def _suits(self, program: Program) -> bool:
         """Whether the clip is what the program reads: enough frames, large enough, turned its way."""
-        if len(self.frames) < len(program.inputs) or not all(spec.image for spec in program.inputs):
+        if not program.task.offsets or not any(True for _ in calls_of(program.task, self.frames)):
             return False
         height, width = self.frames[0].shape[:2]
         turned = {"landscape": width >= height, "portrait": height > width}.get(program.frame, True)
-        sizes = [spec.shape[1:] for spec in program.inputs]
+        sizes = [spec.shape[-2:] for spec in program.inputs]
         fixed = [(h, w) for h, w in sizes if isinstance(h, int) and isinstance(w, int)]
         return turned and all(h <= height and w <= width for h, w in fixed)
 
-    def _size(self, program: Program) -> tuple[int, int]:
-        """(height, width) to plan for: as given, as the clip's, or 720p."""
-        for bound in program.inputs:
-            if bound.image and isinstance(bound.shape[1], int) and isinstance(bound.shape[2], int):
-                return bound.shape[1], bound.shape[2]
-        size = self.frames[0].shape[:2] if self.frames else PLANNED_SIZE
-        long, short = max(size), min(size)
-        return (long, short) if program.frame == "portrait" else (short, long)
 
-    def _open_backend(self) -> Backend | None:
-        try:
-            return open_backend(self.target.library)
-        except BackendError:
-            return None
+def expected_regions(stage: StageDraft, mix: Mix) -> dict[Variant, float]:
+    """Regions of a frame that each variant of a stage is expected to run for."""
+    frames = [frame[stage.regions] for frame in mix.frames]
+    found = counts(stage, frames)
+    return {variant: sum(found.get(variant, ())) / len(frames) for variant in stage.variants}
+
+
+def open_for_pricing(target: Target, frames: Sequence[NDArray[np.uint8]]) -> Backend | None:
+    """The target's engine library, if there are frames to plan for and it is here: it times engines."""
+    if not frames:
+        return None
+    try:
+        return open_backend(target.library)
+    except BackendError:
+        return None
+
+
+def costs_of(backend: Backend, precision: str, timed: Mapping[str, Mapping[int, float]]) -> Costs:
+    """What was timed, by the key of the plan's graph, as a bundle keeps it."""
+    return Costs(Device(cpu_name(), backend.threads, backend.name, backend.version, precision), timed)
 
 
 def call_flops(model: RoutedModule, program: Program) -> dict[tuple[str, Assignment], int]:
@@ -190,11 +194,3 @@ def call_flops(model: RoutedModule, program: Program) -> dict[tuple[str, Assignm
     calls = [operation for operation in program.operations if isinstance(operation, Call)]
     counted = cost(model, size or None).calls
     return {(calls[entry.call].outputs[0], entry.variant): entry.flops for entry in counted}
-
-
-def port_of(value: Value, name: str, route: dict[str, Any]) -> Port:
-    """How a value is held at run time, under a name in a graph: images as uint8 (height, width, 3)."""
-    shape = value.shape(route)
-    if value.image:
-        return Port(name, name, (*shape[1:], shape[0]), "uint8")
-    return Port(name, name, shape, "float32")

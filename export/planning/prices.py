@@ -13,7 +13,7 @@ import onnx
 from edgeflow.export.drafts import Link, StageDraft, Variant
 from edgeflow.export.lowering.link import link
 from edgeflow.export.lowering.trials import faster_form
-from edgeflow.export.plugins.kernels import KernelDraft
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bfloat16 import held
@@ -205,9 +205,10 @@ class Pricer:
         return {b: roofline.ms(flops * b, row * b + weights) for b in self._batches(variant)}
 
     def _work(self, part: Link, alone: bool) -> int:
-        """FLOPs of a call: inside a larger engine an operator with a kernel is its graph, of two products."""
+        """FLOPs of a call: inside a larger engine an operator with a kernel is its graph, which may compute more."""
         flops = self.flops[part.call.outputs[0], part.variant]
-        return flops if alone or self.kernel_of((part,)) is None else 2 * flops
+        draft = None if alone else self.kernel_of((part,))
+        return flops * draft.graph_work if draft else flops
 
     def _saved_bytes(self, variant: Variant) -> int:
         """Of one region, what its calls read and write apart, and not in one engine."""

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
 
 from edgeflow.export.drafts import Link
+from edgeflow.export.operators import operators
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.flow.module import RoutedModule, find_segment
-from edgeflow.ops.adabd import AdaBD
-
-
-@dataclass(frozen=True)
-class KernelDraft:
-    """A kernel before its constants lie in a weight file.
-
-    Attributes:
-        name: as `edgeflow.runtime.kernels` knows it.
-        constants: float32, by name.
-    """
-
-    name: str
-    constants: Mapping[str, NDArray[np.float32]]
 
 
 def kernel_of(model: RoutedModule, links: Sequence[Link]) -> KernelDraft | None:
@@ -31,7 +15,8 @@ def kernel_of(model: RoutedModule, links: Sequence[Link]) -> KernelDraft | None:
     if len(links) != 1:
         return None
     call = links[0].call
-    segment = find_segment(model, call.segment)
-    if not isinstance(segment, AdaBD) or len(set(call.inputs)) < len(call.inputs):
+    if len(set(call.inputs)) < len(call.inputs):
         return None  # a stage reads a value once, whatever its calls do
-    return KernelDraft("adabd", {"weight": segment.weight.detach().cpu().float().contiguous().numpy()})
+    segment = find_segment(model, call.segment)
+    drafts = (own.kernel(segment) for own in operators())
+    return next((draft for draft in drafts if draft), None)

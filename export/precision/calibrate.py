@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.export.plugins.bodies import runnable
-from edgeflow.export.sample import sample_calls
+from edgeflow.export.sample import film_calls
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import ExportError
-from edgeflow.ir.plan import Plan, Port
-from edgeflow.ir.program import Image, Interface
+from edgeflow.ir.interface import Interface
+from edgeflow.ir.plan import Port
 from edgeflow.ir.route import Axis, Choice, Variable
 from edgeflow.runtime import Session
 from edgeflow.runtime.backends import Engine, OperatorTime
@@ -122,14 +122,14 @@ def watch(
             wanted = {g.graph for stage in plan.stages for g in stage.graphs} & set(graphs) - set(found)
             if wanted:
                 progress(f"calibrate {kind}")
-                found |= _watch_plan(copy, calls_of(plan, kind, frames), wanted)
+                found |= _watch_plan(copy, calls_on(bundle, kind, frames), wanted)
     return found
 
 
 def _watch_plan(bundle: Bundle, calls: Sequence[Sequence[Array]], graphs: set[str]) -> dict[str, Seen]:
     policy = _Forced()
     session = Session(bundle, policy=policy, library="onnxruntime", exact=True)
-    height, width = calls[0][0].shape[:2]
+    height, width = calls[0][0].shape[-3:-1]
     session.prepare(height, width)
     assert session.executor is not None
     every = {graph.graph.graph: graph for graph in session.executor.loaded.values()}
@@ -163,10 +163,15 @@ def _watch_plan(bundle: Bundle, calls: Sequence[Sequence[Array]], graphs: set[st
     }
 
 
-def calls_of(plan: Plan, kind: str, frames: Sequence[NDArray[np.uint8]]) -> list[list[Array]]:
-    """Successive calls of a plan on a clip, turned where the plan is for frames of the other orientation."""
+def calls_on(bundle: Bundle, kind: str, frames: Sequence[NDArray[np.uint8]]) -> Sequence[Sequence[Array]]:
+    """Successive calls of a plan on a clip, turned where the plan is for frames of the other orientation.
+
+    Raises:
+        ExportError: the clip is too small or too short, or an input is no image.
+    """
+    plan, task = bundle.manifest.plans[kind], bundle.manifest.task
     for spec in plan.inputs:
-        if not isinstance(spec, Image):
+        if not spec.image:
             raise ExportError(
                 f"int8 is calibrated with a clip, and the input {spec.name} is no image: export at fp32"
             )
@@ -174,14 +179,16 @@ def calls_of(plan: Plan, kind: str, frames: Sequence[NDArray[np.uint8]]) -> list
     turned = kind in ("landscape", "portrait") and high != (kind == "portrait")
     clip = [np.ascontiguousarray(np.rot90(frame)) for frame in frames] if turned else list(frames)
     height, width = clip[0].shape[:2]
-    count = len(clip) - len(plan.inputs) + 1
     least = (max(_fixed(spec)[0] for spec in plan.inputs), max(_fixed(spec)[1] for spec in plan.inputs))
-    if count < 1 or height < least[0] or width < least[1]:
+    calls: list[tuple[Array, ...]] = []
+    if height >= least[0] and width >= least[1]:
+        calls = film_calls(plan.inputs, task, clip)
+    if not calls:
         raise ExportError(
             f"the clip has {len(clip)} frames of {width}x{height}, and int8 is calibrated with "
-            f"{len(plan.inputs)} or more of at least {least[1]}x{least[0]}: give a longer or larger one"
+            f"{1 + task.between} or more of at least {least[1]}x{least[0]}: give a longer or larger one"
         )
-    return sample_calls(plan.inputs, (height, width), count, clip)
+    return calls
 
 
 def _fixed(spec: Interface) -> tuple[int, int]:

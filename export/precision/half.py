@@ -24,9 +24,9 @@ import onnx
 import onnx.version_converter
 import onnx_graphsurgeon as gs
 
-from edgeflow.export.plugins.nodes import ADABD, DEFORM_CONV, PLUGIN_OPS
+from edgeflow.export.plugins.nodes import PLUGINS
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.program import Keep, Route, Sample
+from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
 
 SINGLE_OPS = frozenset(
     [
@@ -57,24 +57,22 @@ SINGLE_OPS = frozenset(
     ]
 )
 """Computed in single precision wherever they stand."""
-HEAVY_OPS = frozenset(("Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", *PLUGIN_OPS))
+HEAVY_OPS = frozenset(("Conv", "ConvTranspose", "DeformConv", "Gemm", "MatMul", *PLUGINS))
 """Where a chain that must be exact begins: what these make was rounded to half, and accumulated in single."""
 EXACT_INPUTS: Mapping[str, tuple[int, ...]] = {
     "GridSample": (1,),
     "DeformConv": (2,),
-    DEFORM_CONV: (2,),
-    ADABD: (2,),
     "Round": (0,),
+    **{node: plugin.exact_inputs for node, plugin in PLUGINS.items()},
 }
 """Inputs whose makers, back to a heavy operator, compute in single precision."""
 SINGLE_INPUTS: Mapping[str, tuple[int, ...]] = {
     "Resize": (1, 2),
-    DEFORM_CONV: (2, 4),
-    ADABD: (2, 3),
+    **{node: plugin.single_inputs for node, plugin in PLUGINS.items()},
 }
 """Inputs that stay single precision though their operator computes in half."""
 
-SINGLE_AT_BF16 = frozenset(("ConvTranspose", "Mish", "NonMaxSuppression", "RoiAlign", *PLUGIN_OPS))
+SINGLE_AT_BF16 = frozenset(("ConvTranspose", "Mish", "NonMaxSuppression", "RoiAlign", *PLUGINS))
 """Operators that TensorRT takes at float16 and not at bfloat16 (its parser's operator list; transposed convolutions by
 `targets/tensorrt_rules/conv_transpose.toml`), and our plugins."""
 BF16_OPSET = 22
@@ -96,6 +94,11 @@ def half_values(plan: Plan) -> frozenset[str]:
     of them where a stage does not run.
     """
     made = {name for stage in plan.stages for name, _ in stage.otherwise}
+    for step in plan.steps:  # what is cut of them, or put together, is as they are
+        if isinstance(step, Tile) and made & set(step.inputs):
+            made |= set(step.outputs)
+        elif isinstance(step, Stitch) and not step.blend and step.input in made:
+            made.add(step.output)
     states = {state.name for state in plan.states}
     single = {value.name for value in plan.values if value.image or value.name not in made | states}
     single.update(plan.results)
@@ -106,6 +109,10 @@ def half_values(plan: Plan) -> frozenset[str]:
             single.update(d.scores for d in step.decisions if d.scores is not None)
         elif isinstance(step, Keep):
             pairs.append((step.state, step.input))
+        elif isinstance(step, Stitch):
+            pairs.append((step.output, step.input))
+        elif isinstance(step, Tile):
+            pairs += zip(step.outputs, step.inputs, strict=True)
         elif isinstance(step, Sample):
             single.update((step.input, step.output))
     while grown := {name for pair in pairs if single & set(pair) for name in pair if name} - single:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgeflow.export.plugins.bodies import runnable
 from edgeflow.export.precision.asked import SPARE_DB, psnr_db
-from edgeflow.export.precision.calibrate import Array, calls_of
+from edgeflow.export.precision.calibrate import Array, calls_on
 from edgeflow.ir.bundle import Bundle
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check_frames
@@ -41,7 +41,7 @@ def missing_db(exact: Bundle, trial: Bundle, frames: Sequence[NDArray[np.uint8]]
             if (exact.path / f"golden/clip-{kind}.npz").exists():
                 worst = max(worst, _golden_missing_db(rounded, kind, library))
             if plan.states:
-                calls = calls_of(plan, kind, frames)
+                calls = calls_on(exact, kind, frames)
                 worst = max(worst, _stream_missing_db(plain, rounded, calls, library))
     return float(worst)
 

@@ -26,6 +26,8 @@ from onnxruntime.quantization.quant_utils import load_model_with_shape_infer
 from edgeflow.export.plugins.bodies import with_bodies
 from edgeflow.export.precision.byte_weights import fit_weights
 from edgeflow.export.precision.calibrate import Array
+from edgeflow.ir.errors import BackendError
+from edgeflow.ir.libraries import library as described
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.onnxruntime_backend import guest_options
 from edgeflow.runtime.backends.onnxruntime_int8 import PAIRS_FIT
@@ -60,11 +62,22 @@ class Scheme:
 
 
 def scheme_of(library: str) -> Scheme:
-    """What an engine library wants. Engines are judged where they will run, if that can be here."""
-    if library == "tensorrt":
-        options = {"ActivationSymmetric": True, "QuantizeBias": False}
-        return Scheme(QuantType.QInt8, BESIDE, options, "onnxruntime", pairs_fit=False)
-    return Scheme(QuantType.QUInt8, BESIDE + MOVING, {}, library, pairs_fit=True)
+    """What an engine library wants. Engines are judged where they will run, if that can be here.
+
+    Raises:
+        BackendError: no such library, or it runs no int8 graphs.
+    """
+    wanted = described(library).int8
+    if wanted is None:
+        raise BackendError(
+            f"{library} runs no int8 graphs: export with another --precision, or for another target"
+        )
+    options = {} if wanted.bias else {"QuantizeBias": False}
+    if wanted.signed:
+        options = {"ActivationSymmetric": True, **options}
+    activations = QuantType.QInt8 if wanted.signed else QuantType.QUInt8
+    beside = BESIDE + MOVING if wanted.moving else BESIDE
+    return Scheme(activations, beside, options, wanted.judge, wanted.pairs_fit)
 
 
 @dataclass(frozen=True)

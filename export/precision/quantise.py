@@ -19,8 +19,8 @@ import onnx
 from numpy.typing import NDArray
 
 from edgeflow.export.lowering.trials import faster_form
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.plugins.bodies import with_bodies
-from edgeflow.export.plugins.kernels import KernelDraft
 from edgeflow.export.precision.asked import Asked, Reached
 from edgeflow.export.precision.calibrate import Array, Seen, watch
 from edgeflow.export.precision.float_layers import least_float, worst_first

@@ -18,7 +18,7 @@ Array: TypeAlias = Any
 class OperatorTime:
     """Milliseconds in all operators of one kind, summed over an engine's runs.
 
-    `kind` is the library's own name, such as `Conv` or `GroupConvolution`.
+    `kind` is the library's own name, such as `Conv` or `GroupConvolution`; a native kernel's ends in ` kernel`.
     """
 
     kind: str

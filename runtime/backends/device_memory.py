@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edgeflow.ir.tiles import TileGrid
+from edgeflow.runtime.backends.memory import HostMemory
 from edgeflow.runtime.backends.rectangles import Rectangle, RectangleKernel
 from edgeflow.targets.cudart import ANYWHERE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cudart
 
@@ -164,20 +165,23 @@ class DeviceMemory:
 
     def cut(self, frame: DeviceArray, grid: TileGrid, order: NDArray[np.intp], tiles: DeviceArray) -> None:
         """See `Memory.cut`. Where a tile reaches beyond the frame, all are cut, and padded, on the host."""
-        height, width, channels = frame.shape
+        planes = frame.dtype != np.uint8
+        height, width = frame.shape[1:] if planes else frame.shape[:2]
         bottom, right = (max(starts) + grid.size for starts in zip(*grid.origins, strict=True))
         if bottom > height or right > width:
-            padded = np.empty(tiles.shape, tiles.dtype)
-            grid.cut(self.download(frame), order, padded)
+            HostMemory().cut(self.download(frame), grid, order, padded := np.empty(tiles.shape, tiles.dtype))
             self.copy_rows(self.upload(padded), np.arange(len(tiles)), tiles)
             return
-        row = grid.size * channels
+        count, pixel = (frame.shape[0], frame.dtype.itemsize) if planes else (1, frame.shape[2])
+        row = grid.size * pixel
         rectangles = []
         for position, number in enumerate(order):
             top, left = grid.origins[number]
-            start = frame.address + (top * width + left) * channels
-            rectangles.append(Rectangle(start, tiles[position].address, row, grid.size))
-        self._copy(rectangles, width * channels, row)
+            for plane in range(count):
+                start = frame.address + ((plane * height + top) * width + left) * pixel
+                target = tiles[position].address + plane * grid.size * row
+                rectangles.append(Rectangle(start, target, row, grid.size))
+        self._copy(rectangles, width * pixel, row)
 
     def paste(
         self, tiles: Sequence[DeviceArray], grid: TileGrid, order: NDArray[np.intp], picture: DeviceArray

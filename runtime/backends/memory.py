@@ -50,7 +50,7 @@ class Memory(Protocol):
         """`target[i] = source[rows[i]]` for every row of the target."""
 
     def cut(self, frame: Any, grid: TileGrid, order: NDArray[np.intp], tiles: Any) -> None:
-        """See `TileGrid.cut`; frame (height, width, channels) uint8."""
+        """See `TileGrid.cut`: frame (height, width, channels) uint8, or planes (channels, height, width) of floats."""
 
     def paste(self, tiles: Sequence[Any], grid: TileGrid, order: NDArray[np.intp], picture: Any) -> None:
         """Write tiles' patches into a picture.
@@ -101,7 +101,10 @@ class HostMemory:
 
     def cut(self, frame: Any, grid: TileGrid, order: NDArray[np.intp], tiles: Any) -> None:
         """See `Memory.cut`."""
-        grid.cut(frame, order, tiles)
+        if frame.dtype == np.uint8:
+            grid.cut(frame, order, tiles)
+        else:
+            grid.cut(frame.transpose(1, 2, 0), order, tiles.transpose(0, 2, 3, 1))
 
     def paste(self, tiles: Sequence[Any], grid: TileGrid, order: NDArray[np.intp], picture: Any) -> None:
         """See `Memory.paste`."""

@@ -225,6 +225,22 @@ class OpenVinoNpuBackend(OpenVinoBackend):
     _device = "NPU"
 
 
+def lacks_gpu() -> str:
+    """What OpenVINO lacks here to run engines on an Intel GPU, in words; nothing if it lacks nothing."""
+    return _lacks("GPU")
+
+
+def lacks_npu() -> str:
+    """The same of an Intel NPU."""
+    return _lacks("NPU")
+
+
+def _lacks(device: str) -> str:
+    found = ov.Core().available_devices
+    named = ", ".join(found)
+    return "" if device in found else f"needs an Intel {device} and its driver: OpenVINO finds {named}"
+
+
 class _Requests:
     """A compiled model's inference requests, one per shape, and what their tensors were set to."""
 

@@ -98,9 +98,9 @@ def golden_size(golden: Mapping[str, Array], plan: Plan) -> tuple[int, int]:
     """(height, width) of a plan's golden frames, given its golden clip; (0, 0) if it takes no image."""
     if not any(isinstance(d, str) for spec in plan.inputs for d in spec.shape):
         first = next((s for s in plan.inputs if s.image), None)
-        return (int(first.shape[1]), int(first.shape[2])) if first else (0, 0)
+        return (int(first.shape[-2]), int(first.shape[-1])) if first else (0, 0)
     for i, spec in enumerate(plan.inputs):
         if spec.image:
-            height, width = golden[f"0.in.{i}"].shape[:2]
+            height, width = golden[f"0.in.{i}"].shape[-3:-1]
             return height, width
     return (0, 0)

@@ -21,8 +21,9 @@ from edgeflow.ir.bundle import WEIGHTS, Bundle
 from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.errors import BackendError, BundleError
 from edgeflow.ir.files import write_atomically
+from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
-from edgeflow.runtime.backends import ON_PROCESSOR, Backend
+from edgeflow.runtime.backends import Backend
 from edgeflow.runtime.checking.engines import check_engine, golden_size
 from edgeflow.runtime.machine import in_words, instruction_sets
 from edgeflow.runtime.stream.loading import dims_of, load_graphs
@@ -49,7 +50,7 @@ def prove_here(bundle: Bundle, whole: Plan, backend: Backend) -> None:
         BackendError: an engine is too far off.
     """
     plan = _at_int8(bundle, whole)
-    if backend.name not in ON_PROCESSOR or not judged_elsewhere(bundle) or not plan.stages:
+    if not library(backend.name).on_processor or not judged_elsewhere(bundle) or not plan.stages:
         return
     record = _record(bundle, plan, backend)
     with suppress(OSError):

@@ -6,13 +6,17 @@ runs instead: the same function, slower.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from edgeflow.ir.bundle import Kernel
+from edgeflow.ir.extensions import extensions
 from edgeflow.runtime.backends import Engine
 
-_MODULES = {"adabd": ("adabd", "AdaBDEngine")}
+_OURS = {"adabd": "AdaBDEngine"}
+"""Class of each kernel that edgeflow ships, in the module of its name."""
 
 
 def open_kernel(kernel: Kernel, weights: Path, threads: int) -> Engine | None:
@@ -26,12 +30,17 @@ def open_kernel(kernel: Kernel, weights: Path, threads: int) -> Engine | None:
     Returns:
         Its engine; None where Numba is missing, or a newer edgeflow named a kernel that this one lacks.
     """
-    if kernel.name not in _MODULES:
-        return None
-    module, name = _MODULES[kernel.name]
+    engine = _engine(kernel.name)
+    opened: Engine | None = engine(kernel.read(weights), threads) if engine else None
+    return opened
+
+
+def _engine(name: str) -> Callable[..., Any] | None:
+    """What makes a kernel's engine: edgeflow's own, or an installed package's (entry points `edgeflow.kernels`)."""
+    if name not in _OURS:
+        return extensions("kernels", type).get(name)
     try:
-        engine = getattr(import_module(f"edgeflow.runtime.kernels.{module}"), name)
+        found: Callable[..., Any] = getattr(import_module(f"{__name__}.{name}"), _OURS[name])
     except ImportError:
         return None
-    opened: Engine = engine(kernel.read(weights), threads)
-    return opened
+    return found

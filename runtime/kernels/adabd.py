@@ -73,7 +73,7 @@ class AdaBDEngine:
 
     def operators(self) -> tuple[OperatorTime, ...]:
         """See `Engine.operators`."""
-        return (OperatorTime("AdaBD", self._ms),)
+        return (OperatorTime("AdaBD kernel", self._ms),)
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

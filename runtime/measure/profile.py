@@ -7,7 +7,6 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from time import sleep
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.costs import Costs, Device
+from edgeflow.ir.film import calls_of
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.device import RUNS, SECONDS, timed
 from edgeflow.runtime.machine import cpu_name, instruction_sets
@@ -177,11 +177,11 @@ def profile(
         InputError: the clip is too short, or does not fit a bundle, or `static` has decisions.
     """
     session = Session(bundle, library=library, threads=threads)
-    calls = _calls(bundle, frames)
+    calls = list(calls_of(bundle.manifest.task, frames))
     traces: tuple[Trace, ...] = ()
     waterfall = None
     if calls:
-        size = calls[0][0].shape[:2]
+        size = calls[0][0].shape[-3:-1]
         traces, waterfall = compare(
             bundle, calls, library=session.backend.name, threads=threads, static=static, progress=progress
         )
@@ -205,12 +205,6 @@ def _after_a_pause(session: Session, call: tuple[Array, ...]) -> float:
         session.run(*call)
     sleep(PAUSE_S)
     return session.run(*call).trace.total_ms
-
-
-def _calls(bundle: Bundle, frames: Iterable[Array]) -> list[tuple[Array, ...]]:
-    """The inputs of every call: pairs of frames for a model of two inputs."""
-    count = len(next(iter(bundle.manifest.plans.values())).inputs)
-    return list(pairwise(frames)) if count == 2 else [(frame,) for frame in frames]
 
 
 def _profile_engines(
@@ -245,7 +239,7 @@ def _clip(traces: Sequence[Trace], frame: Array, dearest_flops: int) -> ClipProf
     )
     return ClipProfile(
         frames=len(traces),
-        size=(frame.shape[1], frame.shape[0]),
+        size=(frame.shape[-2], frame.shape[-3]),
         latency=Latency.of(total),
         fps=1e3 / float(np.mean(total)),
         engines_ms=engines,

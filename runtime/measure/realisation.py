@@ -19,7 +19,7 @@ from edgeflow.runtime.measure.waterfall import FrameCost, Spent, Waterfall, Work
 from edgeflow.runtime.session import check_inputs, select_plan
 from edgeflow.runtime.stream.execute import Executor
 from edgeflow.runtime.stream.loading import load_graphs
-from edgeflow.runtime.stream.policy import Argmax, Fixed, Policy
+from edgeflow.runtime.stream.policy import Fixed, Own, Policy
 from edgeflow.runtime.stream.rows import Array
 from edgeflow.runtime.stream.trace import Trace
 
@@ -32,8 +32,8 @@ Call = Sequence[Array]
 _Backends = tuple[Backend, Backend]
 """One for plain engines, one for engines that time their operators."""
 
-_FLOPS = re.compile(r"Conv(?!ert)|Deconvolution|MatMul|Gemm|FullyConnected|Attention|AdaBD")
-"""Operators that count FLOPs, by both libraries' names; `Convert` is a change of type."""
+_FLOPS = re.compile(r"Conv(?!ert)|Deconvolution|MatMul|Gemm|FullyConnected|Attention| kernel$")
+"""Operators that count FLOPs, by the libraries' names, and native kernels; `Convert` is a change of type."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def compare(
     if len(calls) <= WARMUP:
         raise InputError(f"the clip has {len(calls)} calls, {WARMUP} of them warm up: give it more frames")
     backends = open_backend(library, threads), open_backend(library, threads, timed=True)
-    height, width = calls[0][0].shape[:2]
+    height, width = calls[0][0].shape[-3:-1]
     routed, *full = _load(bundle, static, calls[0], (height, width), backends)
     for number, call in enumerate(calls):
         progress(f"frame {number + 1} of {len(calls)}")
@@ -187,16 +187,16 @@ def _load(
     check_inputs(plan.inputs, tuple(call))
     route = dearest_route(plan, size)
     dearest = static_plan(plan, route)
-    left = {variable.name.split(".")[0] for variable in dearest.variables}
+    left = {variable.axis_name for variable in dearest.variables}
     policy = Fixed(**{name: value for name, value in route.items() if name in left})
     words = " ".join(f"{name}={value}" for name, value in route.items())
     runners = [
-        _Runner.load("the routed model", bundle, plan, Argmax(), size, backends),
+        _Runner.load("the routed model", bundle, plan, Own(), size, backends),
         _Runner.load(f"the dearest route {words}".strip(), bundle, dearest, policy, size, backends),
     ]
     if static is not None:
         own = _static(static, call, size)
-        runners.append(_Runner.load(static.path.name, static, own, Argmax(), size, backends))
+        runners.append(_Runner.load(static.path.name, static, own, Own(), size, backends))
     return runners
 
 

@@ -11,7 +11,7 @@ from edgeflow.ir.errors import BackendError, InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Decision, Route
 from edgeflow.ir.route import Axis
-from edgeflow.ir.rules import HostRule, StreamContext
+from edgeflow.ir.rules import HostRule, Rule, ScoreRule, StreamContext
 from edgeflow.ir.tiles import TileGrid, pool_map
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.stream.policy import Policy
@@ -39,7 +39,7 @@ class Decisions:
         policy.check(self.axes)
         self.owners = {d.variable.name: step.regions for step in steps for d in step.decisions}
         self._policy, self._grids, self._memory = policy, grids, memory
-        self._rules = _frame_rules(decisions, policy)
+        self._rules = _rules(decisions, policy)
         self.read = frozenset(d.scores for d in decisions if d.scores and self._reads(d))
         self._context = StreamContext()
 
@@ -86,25 +86,34 @@ class Decisions:
     ) -> NDArray[np.intp]:
         """What the rule chooses, before the policy has a say."""
         variable = decision.variable
-        rule = self._rules.get(variable.name, decision.rule)
+        rule = self._rules[variable.name]
         measured = value(decision.scores) if decision.scores and self._reads(decision) else None
         if isinstance(rule, HostRule):
             number = None if measured is None else float(self._memory.download(measured.row(0)).ravel()[0])
             _check_finite(number or 0.0, variable.name)
             return np.array([rule.choose(self._context, variable, number)])
-        assert measured is not None
-        if decision.pooled:
-            scores = pool_map(self._memory.download(measured.row(0)), self._grids[regions])
-            _check_finite(scores, variable.name)
-            return rule.decide(scores if order is None else scores[order], variable.axis)
-        count = len(self._grids[regions]) if regions in self._grids else 1
-        scores = np.stack([self._memory.download(measured.row(i)) for i in range(count)])
+        assert measured is not None and isinstance(rule, ScoreRule)
+        before = self._context.taken.get(variable.name)
+        if before is not None and order is not None:
+            before = before[order]
+        scores = self._scores(decision, regions, order, measured)
         _check_finite(scores, variable.name)
-        return rule.decide(scores.reshape(len(scores), -1), variable.axis)
+        return rule.decide(scores, variable.axis, before)
+
+    def _scores(
+        self, decision: Decision, regions: str, order: NDArray[np.intp] | None, measured: Rows
+    ) -> NDArray[np.float32]:
+        """Of every region, as they stand: (regions, values)."""
+        if decision.pooled:
+            scores = self._memory.download(measured.row(0))
+            pooled = pool_map(scores, self._grids[regions], decision.pooled)
+            return pooled if order is None else pooled[order]
+        count = len(self._grids[regions]) if regions in self._grids else 1
+        return np.stack([self._memory.download(measured.row(i)) for i in range(count)]).reshape(count, -1)
 
     def _reads(self, decision: Decision) -> bool:
         """Whether a decision reads its scores: a rule that reads none may have come with a measure."""
-        rule = self._rules.get(decision.variable.name, decision.rule)
+        rule = self._rules[decision.variable.name]
         return not isinstance(rule, HostRule) or rule.measures
 
 
@@ -129,23 +138,21 @@ def in_order(plan: Plan, policy: Policy) -> bool:
     """
     steps = [step for step in plan.steps if isinstance(step, Route)]
     policy.check({variable.name: variable.axis for variable in plan.variables})
-    rules = _frame_rules([decision for step in steps for decision in step.decisions], policy)
-    return bool(plan.states or rules)
+    rules = _rules([decision for step in steps for decision in step.decisions], policy)
+    return bool(plan.states) or any(rule.history for rule in rules.values())
 
 
-def _frame_rules(decisions: Sequence[Decision], policy: Policy) -> dict[str, HostRule]:
-    """The rule of every variable that is decided per frame.
+def _rules(decisions: Sequence[Decision], policy: Policy) -> dict[str, Rule]:
+    """The rule of every variable.
 
     Raises:
         InputError: a policy's rule reads a measure, and the model has none.
     """
-    rules: dict[str, HostRule] = {}
+    rules: dict[str, Rule] = {}
     for decision in decisions:
         rule = policy.rule(decision.variable, decision.rule)
-        if not isinstance(rule, HostRule):
-            continue
         rules[decision.variable.name] = rule
-        if rule.measures and decision.scores is None:
+        if isinstance(rule, HostRule) and rule.measures and decision.scores is None:
             raise InputError(
                 f"{rule.kind} reads a measure of the frame, and this bundle has none for {decision.variable.name}: "
                 "use another rule, or give f.decide a measure and export again"

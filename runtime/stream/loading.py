@@ -13,6 +13,7 @@ from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.costs import Roofline, load_costs
 from edgeflow.ir.errors import BackendError, EdgeflowError
+from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan, Port, StageGraph
 from edgeflow.ir.program import Shape
 from edgeflow.runtime.backends import Backend, Engine, SharedEngine
@@ -159,10 +160,10 @@ def _entry(bundle: Bundle, name: str, backend: Backend) -> GraphEntry:
     entry = bundle.manifest.graphs.get(name)
     if entry is None:
         raise BackendError(f"bundle {bundle.path}: the plan names a graph {name} that it lacks; export again")
-    if entry.plugins and backend.name != "tensorrt":
+    if entry.plugins and not library(backend.name).plugins:
         raise BackendError(
             f"{name} holds {' and '.join(entry.plugins)}, which are TensorRT plugins: to run the bundle by "
-            f"{backend.name}, export it with --deform-conv native or standard"
+            f"{backend.name}, export it with --operators native or standard"
         )
     return entry
 

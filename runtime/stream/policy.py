@@ -9,9 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.ir.errors import InputError
+from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.route import Axis, Choice, Variable
-from edgeflow.ir.rules import DriftAbove, HostRule, KeyFrameInterval, Rule
+from edgeflow.ir.rules import HostRule, Rule
 
 
 class Policy(Protocol):
@@ -28,7 +28,7 @@ class Policy(Protocol):
         """Chosen index per region: (regions,), from the model's own; tiles stand row by row."""
 
 
-class Argmax(Policy):
+class Own(Policy):
     """The model's own decision."""
 
     def check(self, axes: Mapping[str, Axis]) -> None:
@@ -60,14 +60,14 @@ class Fixed(Policy):
 
     def choose(self, variable: Variable, own: NDArray[np.intp]) -> NDArray[np.intp]:
         """The fixed value's index, or the model's own decision."""
-        name = variable.name.split(".")[0]
+        name = variable.axis_name
         if name not in self._values:
             return own
         return np.full_like(own, variable.axis.index(self._values[name]))
 
 
 class Rules(Policy):
-    """Other rules for axes that are decided per frame; the model's own for the others.
+    """Other rules for some axes, the model's own for the others: rules per frame for rules per frame, rules of scores for such.
 
     Args:
         rules: by axis.
@@ -76,19 +76,23 @@ class Rules(Policy):
     KeyFrameInterval(interval=5)
     """
 
-    def __init__(self, **rules: HostRule) -> None:
+    def __init__(self, **rules: Rule) -> None:
         self._rules = rules
 
     def rule(self, variable: Variable, own: Rule) -> Rule:
         """The rule given for the variable's axis, or the model's own.
 
         Raises:
-            InputError: the axis is not decided per frame.
+            InputError: one rule decides per frame and the other by scores.
         """
-        name = variable.name.split(".")[0]
-        if name in self._rules and not isinstance(own, HostRule):
-            raise InputError(f"{name} is decided by {own.kind} of scores: only a rule per frame is replaced")
-        return self._rules.get(name, own)
+        rule = self._rules.get(variable.axis_name, own)
+        if isinstance(rule, HostRule) != isinstance(own, HostRule):
+            ways = {True: "per frame", False: "of scores"}
+            raise InputError(
+                f"{variable.axis_name} is decided by {own.kind}, a rule {ways[isinstance(own, HostRule)]}: "
+                f"{rule.kind} is a rule {ways[isinstance(rule, HostRule)]} and cannot take its place"
+            )
+        return rule
 
     def check(self, axes: Mapping[str, Axis]) -> None:
         """Refuse an axis that does not exist, or one of more values than the rule takes.
@@ -100,8 +104,10 @@ class Rules(Policy):
         for name, rule in self._rules.items():
             if name not in own:
                 raise InputError(f"no axis {name!r} to rule: the bundle has {', '.join(own) or 'none'}")
-            if isinstance(rule, KeyFrameInterval | DriftAbove) and len(own[name].values) != 2:
-                raise InputError(f"{rule.kind} decides between two values, {name} has {own[name].values!r}")
+            try:
+                rule.check_axis(own[name])
+            except FlowError as error:
+                raise InputError(f"axis {name}: {error}") from error
 
     def choose(self, variable: Variable, own: NDArray[np.intp]) -> NDArray[np.intp]:
         """What the rule said."""
@@ -146,7 +152,7 @@ class Mix(Policy):
 
     def choose(self, variable: Variable, own: NDArray[np.intp]) -> NDArray[np.intp]:
         """The index that each region's route has; the model's own where that route names none."""
-        name = variable.name.split(".")[0]
+        name = variable.axis_name
         chosen = own.copy()
         taken = _scattered(_whole(self._shares, len(own)))
         for number, values in enumerate(self._routes):

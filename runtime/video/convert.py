@@ -107,13 +107,6 @@ class Conversion(ABC):
     def run(self, stages: Stages, on_frame: Callable[[int], None]) -> None:
         """Turn all that is decoded into what is finished."""
 
-    def _infer(self, *frames: Frame) -> Result:
-        """Run the session, noting time and routes."""
-        with self._waiting():
-            result = self._session.run(*frames)
-        self._note(result)
-        return result
-
     @contextmanager
     def _waiting(self) -> Iterator[None]:
         started = time.perf_counter()
@@ -140,7 +133,7 @@ def convert(
     overlay: bool,
     overwrite: bool,
     resize: Callable[[int, int], tuple[int, int]] | None,
-    picture: tuple[int, int] | None = None,
+    picture: Callable[[int, int], tuple[int, int]] | None = None,
     on_progress: Callable[[int, int | None], None] | None,
 ) -> VideoReport:
     """Write what a conversion makes of a video; the sound is kept.
@@ -153,7 +146,7 @@ def convert(
         overlay: Whether to draw routes.
         overwrite: Whether a file that is there may be replaced.
         resize: The (height, width) at which frames of this height and width are read; as they are if None.
-        picture: The (height, width) of what is made, if it is not that of the frames read.
+        picture: The (height, width) of what is made of frames read at this height and width; as them if None.
         on_progress: Called after each source frame with how many are done and, if known, how many there are.
 
     Raises:
@@ -164,7 +157,7 @@ def convert(
     reader = VideoReader(source, resize)
     info = reader.info
     try:
-        height, width = picture or (info.height, info.width)
+        height, width = picture(info.height, info.width) if picture else (info.height, info.width)
         writer = VideoWriter(destination, width=width, height=height, fps=info.fps * times, like=reader)
     except BaseException:
         reader.close()

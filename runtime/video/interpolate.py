@@ -1,17 +1,16 @@
-"""Multiplies a video's frame rate."""
+"""Multiplies a video's frame rate by the middle of every two frames."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from edgeflow.ir.errors import InputError
-from edgeflow.runtime.video.colour import Frame
-from edgeflow.runtime.video.convert import Conversion, Result, Session, VideoReport, convert
-from edgeflow.runtime.video.overlay import Region
-from edgeflow.runtime.video.scene import is_cut
-from edgeflow.runtime.video.stages import Decoded, Stages
+from edgeflow.ir.task import Made, Task
+from edgeflow.runtime.video.convert import Session, VideoReport
+from edgeflow.runtime.video.film import convert_film
+
+TASK = Task((0, 1), (Made("image", 0.5),))
+"""Two neighbouring frames in, the one halfway out."""
 
 
 def interpolate_video(
@@ -44,76 +43,13 @@ def interpolate_video(
     """
     if times not in (2, 4):
         raise InputError(f"times is {times}; choose 2 or 4")
-    middle = _Interpolation(session, times)
-    return convert(
-        middle,
+    return convert_film(
+        session,
+        TASK,
         source,
         destination,
         times=times,
         overlay=overlay,
         overwrite=overwrite,
-        resize=None,
         on_progress=on_progress,
     )
-
-
-_Pair = tuple[Decoded, Future[list[Result]]]
-"""A frame, and what will lie between it and the next."""
-
-
-class _Interpolation(Conversion):
-    """Pairs the source's frames and fills in between, for as many pairs at a time as the session may have in flight."""
-
-    def __init__(self, session: Session, times: int) -> None:
-        super().__init__(session)
-        self._times = times
-        self._pairs: deque[_Pair] = deque()
-
-    def run(self, stages: Stages, on_frame: Callable[[int], None]) -> None:
-        previous: Decoded | None = None
-        with ThreadPoolExecutor(self._session.in_flight, "infer") as pool:
-            for current in stages.decoded:
-                if previous is not None:
-                    self._pair(previous, current.frame, pool, stages)
-                previous = current
-                self.frames += 1
-                on_frame(self.frames)
-            self._finish(stages)
-        if previous is not None:
-            self._emit(stages, previous, repeat=self._times)
-
-    def _pair(self, previous: Decoded, current: Frame, pool: ThreadPoolExecutor, stages: Stages) -> None:
-        """Begin what lies between two frames."""
-        if is_cut(previous.frame, current):
-            self._finish(stages)
-            self.cuts += 1
-            self._session.reset()
-            self._emit(stages, previous, repeat=self._times)
-            return
-        self._pairs.append((previous, pool.submit(self._between, previous.frame, current, self._times)))
-        self._finish(stages, leave=self._session.in_flight - 1)
-
-    def _finish(self, stages: Stages, leave: int = 0) -> None:
-        """Emit pairs in order, until so many are left: the first frame of each, and what follows it."""
-        while len(self._pairs) > leave:
-            previous, future = self._pairs.popleft()
-            with self._waiting():
-                between = future.result()
-            for result in between:
-                self._note(result)
-            # The source frame shows the routes of what follows it; without any the overlay would flicker.
-            self._emit(stages, previous, between[0].trace.regions)
-            for result in between:
-                self._emit(stages, Decoded(result.outputs[0], []), result.trace.regions)
-
-    def _between(self, first: Frame, second: Frame, times: int) -> list[Result]:
-        """The times - 1 results between two frames: the middle, and the middles of the halves."""
-        middle = self._session.run(first, second)
-        if times == 2:
-            return [middle]
-        frame = middle.outputs[0]
-        before, after = (self._between(*half, times // 2) for half in ((first, frame), (frame, second)))
-        return [*before, middle, *after]
-
-    def _emit(self, stages: Stages, source: Decoded, regions: Sequence[Region] = (), repeat: int = 1) -> None:
-        stages.finished.put(self._finished(source, regions, repeat))

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from edgeflow.runtime.video.colour import Frame
-from edgeflow.runtime.video.convert import Conversion, Session, VideoReport, convert
-from edgeflow.runtime.video.overlay import enlarged
-from edgeflow.runtime.video.scene import is_cut
-from edgeflow.runtime.video.stages import Decoded, Stages
+from edgeflow.ir.task import Made, Task
+from edgeflow.runtime.video.convert import Session, VideoReport
+from edgeflow.runtime.video.film import convert_film
+
+TASK = Task((0,), (Made("image"),))
+"""A frame in, a picture out."""
 
 
 def translate_video(
@@ -37,33 +38,14 @@ def translate_video(
     Raises:
         VideoError: The source cannot be read, or the destination cannot be written or may not be replaced.
     """
-    middle = _Translation(session)
-    return convert(
-        middle,
+    return convert_film(
+        session,
+        TASK,
         source,
         destination,
-        times=1,
         overlay=overlay,
         overwrite=overwrite,
         resize=resize,
-        picture=picture,
+        picture=(lambda height, width: picture) if picture else None,
         on_progress=on_progress,
     )
-
-
-class _Translation(Conversion):
-    """One picture for every frame."""
-
-    def run(self, stages: Stages, on_frame: Callable[[int], None]) -> None:
-        previous: Frame | None = None
-        for current in stages.decoded:
-            if previous is not None and is_cut(previous, current.frame):
-                self.cuts += 1
-                self._session.reset()
-            previous = current.frame
-            result = self._infer(current.frame)
-            made = Decoded(result.outputs[0], current.audio)
-            regions = enlarged(result.trace.regions, current.frame, made.frame)
-            stages.finished.put(self._finished(made, regions))
-            self.frames += 1
-            on_frame(self.frames)

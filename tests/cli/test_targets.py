@@ -1,4 +1,4 @@
-"""`targets`, `export --dry-run`, `--deform-conv` and `sys` for devices that are not here."""
+"""`targets`, `export --dry-run`, `--operators` and `sys` for devices that are not here."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_a_dry_run_makes_golden_vectors_only_where_engines_are_chosen_by_them(
 @pytest.mark.parametrize(("form", "held"), [("plugin", PLUGINS), ("standard", {"GridSample", "MatMul"})])
 def test_forms_of_operators_that_have_plugins(edgeflow, tmp_path, form, held):
     out = tmp_path / "mine.edgeflow"
-    said = edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out, "--deform-conv", form, "--json")
+    said = edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out, "--operators", form, "--json")
     assert said.code == 0, said.err
     operators = set(json.loads(said.out)["support"]["operators"])
     assert held <= operators and not {"DeformConv", *(PLUGINS - held)} & operators
@@ -98,8 +98,8 @@ def test_forms_of_operators_that_have_plugins(edgeflow, tmp_path, form, held):
 
 
 def test_plugins_are_tensorrts_alone(edgeflow, tmp_path):
-    said = edgeflow("export", MODEL, "-o", tmp_path / "x.edgeflow", "--deform-conv", "plugin")
-    assert said.code == 1 and "plugins are TensorRT's: use --deform-conv native or standard" in said.err
+    said = edgeflow("export", MODEL, "-o", tmp_path / "x.edgeflow", "--operators", "plugin")
+    assert said.code == 1 and "plugins are TensorRT's: use --operators native or standard" in said.err
 
 
 def test_int8_with_plugins(edgeflow, tmp_path, clip):
@@ -114,7 +114,7 @@ def test_int8_with_plugins(edgeflow, tmp_path, clip):
     checked = json.loads(edgeflow("check", out, "--library", "onnxruntime", "--json").out)
     assert all(engine["passed"] for engine in checked["graphs"])
     refused = edgeflow("check", out, "--library", "openvino")
-    assert refused.code == 1 and "export it with --deform-conv native or standard" in refused.err
+    assert refused.code == 1 and "export it with --operators native or standard" in refused.err
 
 
 def test_build_without_tensorrt_says_how_to_get_it(edgeflow, bundle_for_orin):

@@ -45,7 +45,7 @@ def tampered(monkeypatch):
     """An exporter that gets a number wrong, as one that misreads an operator does."""
     from edgeflow.export.pack import bundle as packing
 
-    add = packing.Packer.add_graph
+    add = packing._Packer._add_graph
 
     def wrong(self, stage, model, *rest):
         for tensor in model.graph.initializer:
@@ -54,7 +54,7 @@ def tampered(monkeypatch):
                 tensor.raw_data = (array + 0.25).tobytes()
         return add(self, stage, model, *rest)
 
-    monkeypatch.setattr(packing.Packer, "add_graph", wrong)
+    monkeypatch.setattr(packing._Packer, "_add_graph", wrong)
 
 
 def test_what_the_library_computes_otherwise_is_refused_and_nothing_is_written(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.errors import BundleError, EdgeflowError
 from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
 from edgeflow.ir.program import Tile
+from edgeflow.ir.task import Made, Task
 from edgeflow.runtime import open_bundle
 
 
@@ -82,11 +83,11 @@ def test_a_manifest_of_something_else(bundle, text):
     refused(bundle, r"manifest\.json is not an edgeflow manifest; export the bundle again")
 
 
-@pytest.mark.parametrize("version", [[1, 6], [2, 0], [0, 9]])
+@pytest.mark.parametrize("version", [[1, 7], [2, 0], [0, 9]])
 def test_another_schema(bundle, version):
     rewrite(bundle, lambda data: data.update(schema_version=version))
     number = ".".join(map(str, version))
-    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.5: update edgeflow, or export")
+    refused(bundle, rf"has schema {number}, this edgeflow reads up to 1\.6: update edgeflow, or export")
 
 
 def test_a_bundle_without_kernels_and_float_layers_is_read(bundle):
@@ -99,6 +100,17 @@ def test_a_bundle_without_kernels_and_float_layers_is_read(bundle):
 
     rewrite(bundle, older)
     assert all(graph.kernel is None for graph in open_bundle(bundle).manifest.graphs.values())
+
+
+def test_a_bundle_that_names_no_task_has_the_one_of_its_inputs(bundle):
+    """Schema 1.5 has no task."""
+
+    def older(data):
+        data["schema_version"] = [1, 5]
+        del data["task"]
+
+    rewrite(bundle, older)
+    assert open_bundle(bundle).manifest.task == Task((0,), (Made("image"),))
 
 
 def test_a_bundle_whose_tiles_begin_anywhere_is_read(bundle):

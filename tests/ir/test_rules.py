@@ -15,10 +15,12 @@ from edgeflow.ir.rules import (
     Length,
     Nearest,
     StreamContext,
-    evenly,
+    Table,
+    parse_rule,
     rule_from_json,
-    rule_to_json,
+    rules,
 )
+from edgeflow.ir.sampling import evenly
 
 THREE = Axis("low", "middle", "high")
 
@@ -140,12 +142,13 @@ RULES = [
     KeyFrameInterval(4),
     Nearest(6),
     Nearest(Length("a"), "lower"),
+    Table((0.1, 0.5)),
 ]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=repr)
 def test_json_round_trip(rule):
-    assert rule_from_json(rule_to_json(rule)) == rule
+    assert rule_from_json(rule.to_json()) == rule
 
 
 def test_an_unknown_rule():
@@ -165,3 +168,47 @@ def test_evenly_by_hand():
     assert evenly(16, 4) == [2, 6, 10, 14]
     assert evenly(8, 8) == list(range(8))
     assert evenly(2, 4) == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("score", "wanted"),
+    [(-1.0, "low"), (0.0, "low"), (0.25, "middle"), (0.49, "middle"), (0.5, "high"), (9.0, "high")],
+)
+def test_a_table_takes_the_value_in_whose_range_the_score_lies(score, wanted):
+    (index,) = Table((0.25, 0.5)).decide(scores([[score]]), THREE)
+    assert THREE.values[index] == wanted
+
+
+def test_a_table_that_does_not_fit():
+    with pytest.raises(FlowError, match="bounds ascend, got"):
+        Table((0.5, 0.25))
+    with pytest.raises(FlowError, match="a table of 1 bounds decides 2 values"):
+        Table((0.5,)).decide(scores([[0.0]]), THREE)
+    with pytest.raises(FlowError, match=r"needs scores of shape \(regions, 1\)"):
+        Table((0.25, 0.5)).decide(scores([[0.0, 1.0]]), THREE)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("argmax", Argmax()),
+        ("interval:4", KeyFrameInterval(4)),
+        ("drift:0.3:12", DriftAbove(0.3, 12)),
+        ("confidence-below:0.8", ConfidenceBelow(0.8)),
+        ("nearest:8", Nearest(8)),
+        ("table:0.1:0.5", Table((0.1, 0.5))),
+    ],
+)
+def test_rules_as_the_command_line_spells_them(text, rule):
+    assert parse_rule(text) == rule
+
+
+@pytest.mark.parametrize("rule", [rule for rule in rules().values()], ids=lambda rule: rule.kind)
+def test_every_rule_is_complete(rule):
+    assert rule.__doc__ and rule.word and rule.spelling().startswith(rule.word)
+
+
+def test_shares_of_a_rule_are_a_whole():
+    for rule in RULES[:4]:
+        axis = Axis(False, True)
+        assert sum(rule.shares(axis)) == pytest.approx(1) and len(rule.shares(axis)) == 2

@@ -13,7 +13,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from edgeflow.export.lowering.segment import SegmentModule, to_onnx
-from edgeflow.export.plugins.kernels import KernelDraft
+from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import open_backend

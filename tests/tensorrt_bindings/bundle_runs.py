@@ -17,7 +17,7 @@ from edgeflow.export.plugins.bodies import runnable
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.runtime import Session
-from edgeflow.runtime.stream.policy import Argmax
+from edgeflow.runtime.stream.policy import Own
 from edgeflow.targets.cudart import Cudart
 
 SIZE = (192, 320)
@@ -25,7 +25,7 @@ SIZE = (192, 320)
 FRAMES = 8
 
 
-class Random(Argmax):
+class Random(Own):
     """Routes that change for a share of the regions with every frame."""
 
     def __init__(self, share: float, seed: int = 0) -> None:

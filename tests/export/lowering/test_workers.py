@@ -1,16 +1,19 @@
 """Jobs in forked processes: all done, or left to the caller."""
 
+import gc
 import multiprocessing
 import os
 import time
 from functools import partial
 
+import numpy as np
 import pytest
 from routed_models import small
 
 from edgeflow.export.compile import compile_model
 from edgeflow.export.lowering import graphs, workers
 from edgeflow.export.lowering.workers import do_in_processes
+from edgeflow.runtime import Session
 from edgeflow.targets import load
 
 
@@ -49,6 +52,23 @@ def test_processes_that_hang_are_ended(tmp_path, monkeypatch):
     do_in_processes(jobs_of(tmp_path, 6, lambda: time.sleep(600)), 2, lambda: len(made(tmp_path)))
     assert made(tmp_path) == {0, 2, 3, 4, 5}
     assert time.monotonic() - begin < 60 and not multiprocessing.active_children()
+
+
+def test_engines_among_the_callers_garbage_are_left_alone(tmp_path, small_bundle, monkeypatch):
+    """They would wait for their threads, which did not come along."""
+    _, compiled = small_bundle("Shortcut", "chained")
+    session = Session(compiled.path)
+    session.run(np.zeros((16, 24, 3), np.uint8))
+    gc.collect()
+    gc.disable()
+    try:
+        session.itself = session
+        del session
+        monkeypatch.setattr(workers, "PATIENCE", 10.0)
+        do_in_processes(jobs_of(tmp_path, 4, gc.collect), 2, lambda: len(made(tmp_path)))
+    finally:
+        gc.enable()
+    assert made(tmp_path) == {0, 1, 2, 3}
 
 
 def test_an_interrupted_caller_ends_them(tmp_path):

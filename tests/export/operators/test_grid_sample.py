@@ -43,7 +43,7 @@ def opset(model):
 
 
 def test_no_bundle_has_it_at_opset_20(tiny_bundles, tmp_path):
-    target = load("cpu").with_deform_conv("standard")
+    target = load("cpu").with_operators("standard")
     standard = compile_model(Warped().eval(), target, tmp_path / "warped.edgeflow", reference={})
     found = 0
     for compiled in (*tiny_bundles.values(), standard):

@@ -45,12 +45,12 @@ def priced(request, tmp_path_factory):
     model = Blending().eval() if request.param == "Blending" else small(request.param)
     program, target = trace(model), load("cpu")
     folder = tmp_path_factory.mktemp("lowered")
-    lowering = Lowering(
-        model, folder, "", (), target.deform_conv, lambda what, done, total: None, Stopwatch()
-    )
+    lowering = Lowering(model, folder, "", (), target.operators, lambda what, done, total: None, Stopwatch())
+    lowered = lowering.lower([program])
 
     def pricer(roofline):
-        return Planner(model, lowering, replace(target, roofline=roofline), (), None)._pricer(program)
+        planner = Planner(model, lowered, replace(target, roofline=roofline), (), None, None, Stopwatch())
+        return planner.pricer(program, {}, set())
 
     alone, fused = [], []
     for run in runs(program):

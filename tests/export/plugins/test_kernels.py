@@ -160,7 +160,7 @@ def test_a_kernel_of_a_newer_edgeflow_is_left_to_its_graph(tmp_path):
 def test_the_standard_form_has_no_deform_conv(compiled, frames):
     import onnx
 
-    made = compiled(load("cpu").with_deform_conv("standard"), "standard", strategy="routes")
+    made = compiled(load("cpu").with_operators("standard"), "standard", strategy="routes")
     files = [made.path / entry.file for entry in made.manifest.graphs.values()]
     nodes = {node.op_type for file in files for node in onnx.load(file, load_external_data=False).graph.node}
     assert "GridSample" in nodes and "DeformConv" not in nodes

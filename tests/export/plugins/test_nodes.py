@@ -10,7 +10,8 @@ from onnx import helper
 from torch import nn
 
 from edgeflow.export.lowering.segment import SegmentModule, to_onnx
-from edgeflow.export.plugins.nodes import DOMAIN, PLUGIN_OPS
+from edgeflow.export.operators.descriptor import DOMAIN
+from edgeflow.export.plugins.nodes import PLUGINS
 from edgeflow.ops.cost_volume import cost_volume
 from edgeflow.targets.plugin_library import SOURCES
 
@@ -59,7 +60,7 @@ def test_the_router_of_cain_sd_holds_one_per_level_of_its_flow(tiny):
         assert Counter(node.op_type for node in graph.node)["EdgeflowCostVolume"] == held
 
 
-@pytest.mark.parametrize("op", PLUGIN_OPS)
+@pytest.mark.parametrize("op", PLUGINS)
 def test_nodes_have_the_attributes_that_the_plugin_reads(op):
     sources = [path.read_text() for path in SOURCES.glob("*_plugin.cpp")]
     (source,) = (text for text in sources if f'kName = "{op}"' in text)

@@ -156,7 +156,7 @@ def test_the_standard_form_of_a_deformable_operator_stays_single_and_says_why(tm
     from plugin_model import Deforming
 
     path = tmp_path / "standard.edgeflow"
-    target = load("jetson-orin").at("bf16").with_deform_conv("standard")
+    target = load("jetson-orin").at("bf16").with_operators("standard")
     compile_model(Deforming().eval(), target, path, reference={"model": "mine"})
     bundle = open_bundle(path)
     (entry,) = bundle.manifest.graphs.values()

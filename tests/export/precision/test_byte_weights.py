@@ -148,7 +148,7 @@ def test_stacked_matrices_are_fitted_as_one():
     steps = np.round(moved / entry["scale"])
     assert np.abs(steps[:, 0::2] + steps[:, 1::2]).max() <= 128
     source = ranged(graph("MatMul", weight, (2, 3, 6), {}), ["x"], [(np.ones((2, 3, 6), np.float32),)])
-    assert quantised(source, ["layer"], scheme_of("cpu")).graph.node
+    assert quantised(source, ["layer"], scheme_of("onnxruntime")).graph.node
 
 
 def test_a_layer_that_reads_a_nearly_flat_picture_loses_less_than_by_plain_rounding():

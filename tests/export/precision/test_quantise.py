@@ -186,7 +186,7 @@ def test_plugin_nodes_are_quantised_around_as_their_standard_form_is(tmp_path):
     frames = [moving_picture(16, 24, time) for time in range(4)]
     made = {}
     for form in ("plugin", "standard"):
-        target = load("jetson-orin").at("int8").with_deform_conv(form)
+        target = load("jetson-orin").at("int8").with_operators(form)
         written = compile_model(model, target, tmp_path / form, reference={}, frames=frames)
         with runnable(open_bundle(written.path)) as copy:
             assert all(graph.passed for graph in check(copy, library="onnxruntime").graphs)
@@ -251,7 +251,7 @@ def test_quantising_needs_no_session_before_it(tmp_path):
 
 def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
     for name in ("quantise", "qdq"):
-        monkeypatch.delitem(sys.modules, f"edgeflow.export.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"edgeflow.export.precision.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks a module that cannot be imported
     with pytest.raises(ExportError, match=r"int8 needs onnxruntime: pip install 'edgeflow\[onnxruntime\]'"):
         compile_model(

@@ -14,7 +14,7 @@ from edgeflow.runtime.measure.realisation import WARMUP, compare, usual
 from edgeflow.runtime.session import select_plan
 from edgeflow.runtime.stream.execute import Executor
 from edgeflow.runtime.stream.loading import load_graphs
-from edgeflow.runtime.stream.policy import Argmax
+from edgeflow.runtime.stream.policy import Own
 from edgeflow.runtime.stream.trace import EngineTrace, Trace
 from edgeflow.targets import load
 
@@ -65,7 +65,7 @@ def test_operators_take_part_of_their_engines_time(library, patchwork, tmp_path,
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     plan = select_plan(patchwork.manifest.plans, *SIZE)
     backend = open_backend(library, timed=True)
-    executor = Executor(plan, load_graphs(patchwork, plan, backend, SIZE), backend.memory, Argmax(), SIZE)
+    executor = Executor(plan, load_graphs(patchwork, plan, backend, SIZE), backend.memory, Own(), SIZE)
     traces = [executor.run(call).trace for call in frames(3)]
     engines = {loaded.graph.graph: loaded.engine for loaded in executor.loaded.values()}
     for name in {engine.graph for engine in traces[0].engines}:

@@ -9,6 +9,8 @@ from edgeflow.runtime.video.translate import translate_video
 class Inverting:
     """A key frame first and after a reset; turns a frame into its negative."""
 
+    in_flight = 1
+
     def __init__(self, patch, result, trace):
         self.patch, self.result, self.trace = patch, result, trace
         self.modes, self.fresh = [], True

@@ -1,0 +1,127 @@
+"""The calls of a film: which of its frames each call of a task reads.
+
+Where a window reaches beyond the film's ends or a scene's, the edge frame is repeated: no call sees two scenes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeflow.ir.errors import InputError
+from edgeflow.ir.task import Task
+
+T = TypeVar("T")
+Frame = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Moment(Generic[T]):
+    """One frame of a film, and the call that is made there.
+
+    Attributes:
+        here: the frame.
+        number: of the frame in the film, from 0.
+        frames: of the call, in the order of the task's offsets; empty if no call is made here.
+        span: numbers of the first and the last frame that the call reads.
+        cut: whether a new scene begins here.
+    """
+
+    here: T
+    number: int
+    frames: tuple[T, ...]
+    span: tuple[int, int]
+    cut: bool
+
+
+def moments(
+    task: Task, frames: Iterable[T], cut: Callable[[T, T], bool] = lambda last, now: False
+) -> Iterator[Moment[T]]:
+    """Every frame of a film with the call that is made there, as soon as the frames of that call are known.
+
+    A call is made at every `stride`-th frame of a scene, and not where an output would stand between two scenes
+    or after the film's end.
+
+    Args:
+        task: says what a call reads.
+        frames: of the film.
+        cut: whether a new scene begins between two neighbours.
+
+    Raises:
+        InputError: the model takes more than frames.
+    """
+    scene: _Scene[T] = _Scene(task, 0)
+    for number, frame in enumerate(frames):
+        if not task.offsets:
+            raise InputError(
+                "this model takes more than frames of a film: call it by edgeflow.runtime.Session"
+            )
+        if scene.held and cut(scene.held[-1], frame):
+            yield from scene.rest()
+            scene = _Scene(task, number)
+        yield from scene.add(frame)
+    yield from scene.rest()
+
+
+def calls_of(
+    task: Task, frames: Iterable[Frame], cut: Callable[[Frame, Frame], bool] = lambda last, now: False
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """The inputs of every call on a film, see `moments`: images (h, w, 3) uint8, or one clip (t, h, w, 3).
+
+    >>> from edgeflow.ir.task import Made
+    >>> film = [np.full((1, 1, 3), shade, np.uint8) for shade in range(3)]
+    >>> task = Task((-1, 0, 1, 2), (Made("image", time=0.5),))
+    >>> [[int(frame[0, 0, 0]) for frame in call] for call in calls_of(task, film)]
+    [[0, 0, 1, 2], [0, 1, 2, 2]]
+    """
+    for moment in moments(task, frames, cut):
+        if moment.frames:
+            yield call_inputs(task, moment.frames)
+
+
+def call_inputs(task: Task, frames: tuple[Frame, ...]) -> tuple[NDArray[Any], ...]:
+    """A call's frames as the model takes them: one by one, or as one clip."""
+    return (np.stack(frames),) if task.clip else frames
+
+
+class _Scene(Generic[T]):
+    """The frames of one scene that calls still read."""
+
+    def __init__(self, task: Task, start: int) -> None:
+        self._task, self._start = task, start
+        self._ahead = max(max(task.offsets, default=0) - task.base, int(task.between))
+        self._behind = task.base - min(task.offsets, default=0)
+        self._gone = self._at = 0
+        self.held: list[T] = []
+
+    def add(self, frame: T) -> Iterator[Moment[T]]:
+        """One more frame, and the moments that are whole with it."""
+        self.held.append(frame)
+        while self._at + self._ahead < self._gone + len(self.held):
+            yield self._next()
+
+    def rest(self) -> Iterator[Moment[T]]:
+        """What is left when the scene has ended."""
+        while self._at < self._gone + len(self.held):
+            yield self._next()
+
+    def _next(self) -> Moment[T]:
+        at, last = self._at, self._gone + len(self.held) - 1
+        places: list[int] = []
+        if at % self._task.stride == 0 and not (self._task.between and at == last):
+            places = [at + offset - self._task.base for offset in self._task.offsets]
+            inside = [min(max(place, 0), last) for place in places]
+            places = [p for p in places if 0 <= p <= last] if self._task.shorter else inside
+        frames = tuple(self.held[place - self._gone] for place in places)
+        span = (min(places, default=at) + self._start, max(places, default=at) + self._start)
+        here = self.held[at - self._gone]
+        self._at += 1
+        if (useless := self._at - max(self._behind, 0) - self._gone) > 0:
+            keep = min(useless, len(self.held) - 1)  # the newest is compared with the next scene's first
+            del self.held[:keep]
+            self._gone += keep
+        return Moment(here, at + self._start, frames, span, at == 0 and self._start > 0)

@@ -1,0 +1,110 @@
+"""Models of other tasks through every command, on both libraries: four frames in, a clip in, a larger picture out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import av
+import pytest
+from film_models import NAMES
+
+MODELS = Path(__file__).parents[1] / "film_models.py"
+TARGETS = ("cpu", "openvino-cpu")
+KINDS = ("four_frames", "labels", "whole_clip", "larger")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("tasks")
+
+
+@pytest.fixture
+def exported(edgeflow, folder, clip):
+    """A function that exports a model for a target once, planned by a clip."""
+
+    def export(kind, target, *options):
+        path = folder / f"{kind}-{target}{'-'.join(options)}.edgeflow"
+        if not path.exists():
+            said = edgeflow(
+                "export", f"{MODELS}:{kind}", "--target", target, "--clip", clip, "-o", path, *options
+            )
+            assert said.code == 0, said.err
+        return path
+
+    return export
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_check_and_profile_serve_it(edgeflow, exported, clip, tmp_path, kind, target):
+    bundle = exported(kind, target)
+    said = edgeflow("check", bundle)
+    assert said.code == 0, said.err
+    said = edgeflow("profile", bundle, "--clip", clip, "--json", tmp_path / "p.json")
+    assert said.code == 0, said.err
+    calls = {"four_frames": 8, "labels": 3, "whole_clip": 5, "larger": 9}[kind]
+    assert json.loads((tmp_path / "p.json").read_text())["clip"]["frames"] == calls - 2  # two warm up
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    decided = next(iter(manifest["provenance"]["decisions"].values()))
+    assert decided["routes"].endswith("frames of the clip")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_int8_is_calibrated_with_its_calls(edgeflow, exported, kind, target):
+    bundle = exported(kind, target, "--precision", "int8")
+    said = edgeflow("check", bundle)
+    assert said.code == 0, said.err
+    entries = json.loads((bundle / "manifest.json").read_text())["graphs"].values()
+    assert any(entry["sqnr_db"] is not None for entry in entries)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_four_frames_double_the_rate(edgeflow, exported, clip, tmp_path, target):
+    out = tmp_path / "out.mp4"
+    said = edgeflow("run", exported("four_frames", target), clip, "-o", out, "--json")
+    assert said.code == 0, said.err
+    report = json.loads(said.out)
+    assert (report["frames_read"], report["frames_written"], report["fps"]) == (9, 18, 50)
+    with av.open(str(out)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 18
+    said = edgeflow("run", exported("four_frames", target), clip, "-o", out, "--times", "4", "--overwrite")
+    assert said.code == 1 and "times is 4; choose 2" in said.err
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_clips_labels_become_lines(edgeflow, exported, clip, tmp_path, target):
+    out = tmp_path / "labels.jsonl"
+    said = edgeflow("run", exported("labels", target), clip, "-o", out, "--json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["calls"] == 3
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(line["start"], line["end"]) for line in lines] == [(0, 0.16), (0.16, 0.32), (0.32, 0.36)]
+    assert all(line["name"] == NAMES[line["label"]] and isinstance(line["score"], float) for line in lines)
+    said = edgeflow("run", exported("labels", target), clip, "-o", out)
+    assert said.code == 1 and "--overwrite" in said.err
+
+
+def test_labels_without_names_on_stdout(edgeflow, exported, clip):
+    said = edgeflow("run", exported("whole_clip", "cpu"), clip, "-o", "-")
+    assert said.code == 0, said.err
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [(line["start"], line["end"]) for line in lines][-2:] == [(0.24, 0.36), (0.32, 0.36)]
+    assert all(line["name"] is None for line in lines)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_larger_film_is_written(edgeflow, exported, clip, tmp_path, target):
+    said = edgeflow(
+        "run", exported("larger", target), clip, "-o", tmp_path / "out.mp4", "--json", "--overlay"
+    )
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["frames_written"] == 9
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (96, 64)
+
+
+def test_what_makes_no_film_is_refused(edgeflow, exported, clip, tmp_path):
+    said = edgeflow("run", exported("labels", "cpu"), clip, "-o", tmp_path / "out.jsonl", "--times", "2")
+    assert said.code == 1 and "leaves their rate as it is" in said.err
