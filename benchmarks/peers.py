@@ -104,7 +104,9 @@ def main(
         peers = [peer for peer in peers if not only or peer.name in only.split(",")]
         ready, records = _prepare(peers, pictures, maker)
         runs = {key: entry[1] for key, entry in ready.items()}
-        timed = interleaved(runs, list(calls_of(task_of(model), pictures)), warm, lambda picture: None, pause=0.05)
+        timed = interleaved(
+            runs, list(calls_of(task_of(model), pictures)), warm, lambda picture: None, pause=0.05
+        )
     for key, (peer, _, extra) in ready.items():
         records.append({"peer": peer.name, "backend": peer.backend, "ms": timed[key].median, **extra})
     _relate(records)
@@ -178,7 +180,9 @@ class _Maker:
     def _compiled(self) -> Run:
         compiled.settle()
         run = _torch_run(steered(self.model, self.policy, compiled.CompiledFlow))
-        for call in calls_of(task_of(self.model), self.pictures):  # every group size that will be timed is compiled for
+        for call in calls_of(
+            task_of(self.model), self.pictures
+        ):  # every group size that will be timed is compiled for
             run(*call)
         return run
 

@@ -58,7 +58,13 @@ class BundleDraft:
         """It can be run; its manifest is not written."""
         target = self.target.to_json()
         manifest = Manifest(
-            dict(self.reference), self.plans, self.graphs, target, dict(self.provenance), self.files, self.task
+            dict(self.reference),
+            self.plans,
+            self.graphs,
+            target,
+            dict(self.provenance),
+            self.files,
+            self.task,
         )
         return Bundle(self.folder, manifest)
 

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 def run(
     bundle: Annotated[Path, typer.Argument(help="The bundle to run.")],
     source: Annotated[str, typer.Argument(help="The video to read; - for y4m on stdin.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="The video to write, or the lines of JSON; - for y4m, or lines, on stdout.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "-o", "--output", help="The video to write, or the lines of JSON; - for y4m, or lines, on stdout."
+        ),
+    ],
     times: Annotated[
         int | None,
         typer.Option(help="Multiply the frame rate by 2 (the default) or 4, if the model interpolates."),

@@ -323,8 +323,7 @@ class Executor:
         picture = self._pictures.pop(step.output, None)
         if picture is None:
             picture = self._memory.empty(shape, like.dtype)
-        for position, number in enumerate(order.tolist()):
-            self._memory.paste(rows.row(position), grid, number, picture)
+        self._memory.paste([rows.row(i) for i in range(len(order))], grid, order, picture)
         frame.values[step.output] = Rows.of(picture[None])
         if step.output in self.plan.results:
             frame.outputs[step.output] = self._memory.download(picture)
