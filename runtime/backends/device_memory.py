@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edgeflow.ir.tiles import TileGrid
+from edgeflow.runtime.backends.memory import HostMemory
 from edgeflow.targets.cudart import ANYWHERE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cudart
 
 CAPTURED_AFTER = 3
@@ -159,27 +160,21 @@ class DeviceMemory:
 
     def cut(self, frame: DeviceArray, grid: TileGrid, order: NDArray[np.intp], tiles: DeviceArray) -> None:
         """See `Memory.cut`. Where a tile reaches beyond the frame, all are cut, and padded, on the host."""
-        height, width, channels = frame.shape
+        planes = frame.dtype != np.uint8
+        height, width = frame.shape[1:] if planes else frame.shape[:2]
         bottom, right = (max(starts) + grid.size for starts in zip(*grid.origins, strict=True))
         if bottom > height or right > width:
-            padded = np.empty(tiles.shape, tiles.dtype)
-            grid.cut(self.download(frame), order, padded)
+            HostMemory().cut(self.download(frame), grid, order, padded := np.empty(tiles.shape, tiles.dtype))
             self.copy_rows(self.upload(padded), np.arange(len(tiles)), tiles)
             return
+        count, pixel = (frame.shape[0], frame.dtype.itemsize) if planes else (1, frame.shape[2])
+        row = grid.size * pixel
         for position, number in enumerate(order):
             top, left = grid.origins[number]
-            start = frame.address + (top * width + left) * channels
-            row = grid.size * channels
-            self.cudart.copy_2d(
-                tiles[position].address,
-                row,
-                start,
-                width * channels,
-                row,
-                grid.size,
-                ANYWHERE,
-                self.stream,
-            )
+            for plane in range(count):
+                start = frame.address + ((plane * height + top) * width + left) * pixel
+                target = tiles[position].address + plane * grid.size * row
+                self.cudart.copy_2d(target, row, start, width * pixel, row, grid.size, ANYWHERE, self.stream)
 
     def paste(self, tile: DeviceArray, grid: TileGrid, number: int, picture: DeviceArray) -> None:
         """See `Memory.paste`."""

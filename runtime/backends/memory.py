@@ -50,7 +50,7 @@ class Memory(Protocol):
         """`target[i] = source[rows[i]]` for every row of the target."""
 
     def cut(self, frame: Any, grid: TileGrid, order: NDArray[np.intp], tiles: Any) -> None:
-        """See `TileGrid.cut`; frame (height, width, channels) uint8."""
+        """See `TileGrid.cut`: frame (height, width, channels) uint8, or planes (channels, height, width) of floats."""
 
     def paste(self, tile: Any, grid: TileGrid, number: int, picture: Any) -> None:
         """Write a tile's patch into a picture: both (h, w, channels) uint8, or both (channels, h, w) float32."""
@@ -94,7 +94,10 @@ class HostMemory:
 
     def cut(self, frame: Any, grid: TileGrid, order: NDArray[np.intp], tiles: Any) -> None:
         """See `Memory.cut`."""
-        grid.cut(frame, order, tiles)
+        if frame.dtype == np.uint8:
+            grid.cut(frame, order, tiles)
+        else:
+            grid.cut(frame.transpose(1, 2, 0), order, tiles.transpose(0, 2, 3, 1))
 
     def paste(self, tile: Any, grid: TileGrid, number: int, picture: Any) -> None:
         """See `Memory.paste`."""

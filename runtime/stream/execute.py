@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from edgeflow.ir.bfloat16 import held, to_held
 from edgeflow.ir.errors import BackendError
+from edgeflow.ir.interface import Interface, held_shape, to_picture
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.plan_routes import dearest_route, route_flops, working_stages
 from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, State, Stitch, Tile
 from edgeflow.ir.route import Choice
 from edgeflow.ir.sampling import evenly
-from edgeflow.ir.tiles import Region, TileGrid
+from edgeflow.ir.tiles import Region, TileGrid, blend
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.stream.batching import cover
 from edgeflow.runtime.stream.decisions import Decisions
@@ -42,7 +43,7 @@ class _Frame:
     tiles: dict[str, tuple[str, str]] = field(default_factory=dict)
     order: dict[str, NDArray[np.intp]] = field(default_factory=dict)
     outputs: dict[str, Array] = field(default_factory=dict)
-    kept: dict[str, Array] = field(default_factory=dict)
+    kept: dict[str, Rows] = field(default_factory=dict)
     engines: list[tuple[EngineTrace, list[int]]] = field(default_factory=list)
     marks: list[tuple[str, str, Any, Any]] = field(default_factory=list)
     flops: int = 0
@@ -71,6 +72,7 @@ class Executor:
         memory: that their engines read and write.
         policy: what to make of the model's decisions.
         size: (height, width) of the frames.
+        exact: pictures come out as (3, h, w) float32 before rounding.
     """
 
     def __init__(
@@ -80,16 +82,19 @@ class Executor:
         memory: Memory,
         policy: Policy,
         size: tuple[int, int],
+        exact: bool = False,
     ) -> None:
-        self.plan, self.loaded = plan, loaded
+        self.plan, self.loaded, self._exact = plan, loaded, exact
         self._dims = dims_of(size)
         self._memory = memory
         self._grids = {s.regions: s.grid(*size) for s in plan.steps if isinstance(s, Tile)}
+        self._smaller = {s.regions: s.smaller for s in plan.steps if isinstance(s, Tile)}
         self._decisions = Decisions(plan, policy, self._grids, memory)
         self._working = working_stages(plan, self._decisions.read)
         self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
         self._tiles: dict[str, Array] = {}
         self._pictures: dict[str, Array] = {}
+        self._regions_of = {state.name: state.regions for state in plan.states}
         self.reset()
 
     def reset(self) -> None:
@@ -106,8 +111,7 @@ class Executor:
         start = perf_counter()
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
         self._memory.begin_frame()
-        values = {name: Rows.of(array) for name, array in self._states.items()}
-        frame = _Frame(named, self._memory, self._memory.mark(), values)
+        frame = _Frame(named, self._memory, self._memory.mark())
         for name, array in named.items():
             frame.values[name] = Rows.of(self._memory.upload(array)[None])
         for step in self.plan.steps:
@@ -130,6 +134,7 @@ class Executor:
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
         for spec, output in zip(self.plan.outputs, outputs, strict=True):
             _check_finite(spec.name, output)
+        outputs = tuple(map(self._made, self.plan.outputs, outputs))
         self._decisions.advance(self._in_place(frame))
         self._memory.wait()
         total = (perf_counter() - start) * 1e3
@@ -147,10 +152,13 @@ class Executor:
         """What a state holds after a reset, in the type that engines read it in."""
         graphs = [graph for stage in self.plan.stages for graph in stage.graphs]
         dtypes = {port.value: port.dtype for graph in graphs for port in graph.inputs}
-        fill = np.full((1, *self.sizes(state.shape)), state.fill)
-        array = to_held(fill, dtypes.get(state.name, "float32"))
+        count = self._count(state.regions)
+        fill = np.full(
+            (count, *self.sizes(held_shape(state.shape) if state.image else state.shape)), state.fill
+        )
+        array = to_held(fill, "uint8" if state.image else dtypes.get(state.name, "float32"))
         kept = self._memory.empty(array.shape, array.dtype)
-        self._memory.copy_rows(self._memory.upload(array), np.zeros(1, np.intp), kept)
+        self._memory.copy_rows(self._memory.upload(array), np.arange(count), kept)
         return kept
 
     def dearest_flops(self) -> int:
@@ -168,20 +176,34 @@ class Executor:
         return 1 if regions == FRAME else len(self._grids[regions])
 
     def _value(self, name: str, frame: _Frame) -> Rows:
-        """A value's rows; tiles are cut when they are first read, in route order."""
+        """A value's rows; tiles are cut, and states put in route order, when they are first read."""
         if name not in frame.values:
-            start = self._memory.mark()
-            regions, source = frame.tiles[name]
-            grid = self._grids[regions]
-            order = frame.order.setdefault(regions, np.arange(len(grid)))
-            tiles = self._tiles.get(name)
-            if tiles is None:
-                shape = (len(grid), grid.size, grid.size, 3)
-                tiles = self._tiles[name] = self._memory.empty(shape, np.uint8)
-            self._memory.cut(frame.values[source].row(0), grid, order, tiles)
-            frame.values[name] = Rows.of(tiles)
-            frame.spent("cut", name, start)
+            if name in self._states:
+                order = self._order(self._regions_of[name], frame)
+                frame.values[name] = Rows.of(self._states[name], order)
+            else:
+                frame.values[name] = self._cut(name, frame)
         return frame.values[name]
+
+    def _order(self, regions: str, frame: _Frame) -> NDArray[np.intp]:
+        """The order in which regions stand, which is theirs from now on."""
+        if regions == FRAME:
+            return np.zeros(1, np.intp)
+        return frame.order.setdefault(regions, np.arange(len(self._grids[regions])))
+
+    def _cut(self, name: str, frame: _Frame) -> Rows:
+        start = self._memory.mark()
+        regions, source = frame.tiles[name]
+        grid, order = self._grids[regions], self._order(regions, frame)
+        whole = self._value(source, frame).row(0)
+        tiles = self._tiles.get(name)
+        if tiles is None:
+            sides = (grid.size, grid.size)
+            pixels = (*sides, whole.shape[2]) if whole.dtype == np.uint8 else (whole.shape[0], *sides)
+            tiles = self._tiles[name] = self._memory.empty((len(grid), *pixels), whole.dtype)
+        self._memory.cut(whole, grid, order, tiles)
+        frame.spent("cut", name, start)
+        return Rows.of(tiles)
 
     def _route(self, step: Route, frame: _Frame) -> None:
         ordered = frame.order.get(step.regions)
@@ -271,6 +293,10 @@ class Executor:
         order = frame.order.get(step.regions, np.arange(len(grid)))
         like = rows.row(0)
         scale = like.shape[1] // grid.size
+        if step.blend:
+            frame.values[step.output] = Rows.of(self._blended(step, rows, order)[None])
+            frame.spent("stitch", step.output, start)
+            return
         height, width = scale * grid.height, scale * grid.width
         planes = like.dtype != np.uint8
         shape = (like.shape[0], height, width) if planes else (height, width, like.shape[2])
@@ -286,16 +312,30 @@ class Executor:
             self._pictures[step.output] = picture  # nobody was given it, so the next frame may write here
         frame.spent("stitch", step.output, start)
 
+    def _blended(self, step: Stitch, rows: Rows, order: NDArray[np.intp]) -> Array:
+        """The frame of tiles that fade into each other, in float32."""
+        grid = self._grids[step.regions]
+        tiles = np.stack([self._memory.download(rows.row(int(i))) for i in np.argsort(order)])
+        return self._memory.upload(blend(tiles.astype(np.float32, copy=False), grid))
+
     def _keep(self, step: Keep, frame: _Frame) -> None:
-        if step.when.mask(frame.routes, self._decisions.axes, 1)[0]:
-            frame.kept[step.state] = self._value(step.input, frame).row(0)
+        regions = self._regions_of[step.state]
+        value = self._value(step.input, frame)
+        order = self._order(regions, frame)
+        mask = np.broadcast_to(step.when.mask(frame.routes, self._decisions.axes, len(order)), len(order))
+        if mask.any():
+            kept = frame.kept.setdefault(step.state, Rows.of(self._states[step.state], order))
+            kept.keep(np.flatnonzero(mask), value)
 
     def _write_states(self, frame: _Frame) -> None:
         """Copy what is kept, when nothing reads the old states any more; engines' arrays are written again."""
-        for name, row in frame.kept.items():
+        for name, rows in frame.kept.items():
             start = self._memory.mark()
             spare = self._spare[name]
-            self._memory.copy_rows(row[None], np.zeros(1, np.intp), spare)
+            natural = np.argsort(self._order(self._regions_of[name], frame))
+            taken = rows.take(natural, self._memory, lambda count, spare=spare: spare)  # type: ignore[misc]
+            if taken is not spare:
+                self._memory.copy_rows(taken, np.arange(len(natural)), spare)
             self._states[name], self._spare[name] = spare, self._states[name]
             frame.spent("keep", name, start)
 
@@ -310,6 +350,12 @@ class Executor:
     def _output(self, name: str, frame: _Frame) -> Array:
         found = frame.outputs.get(name)
         return found if found is not None else self._memory.download(self._value(name, frame).row(0)).copy()
+
+    def _made(self, spec: Interface, output: Array) -> Array:
+        """An output as the session gives it: pictures that stayed in float are rounded now."""
+        if self._exact or not spec.image or output.dtype == np.uint8:
+            return output
+        return to_picture(output)
 
     def _choices(self, frame: _Frame) -> dict[str, list[Choice]]:
         """Per variable the value of every region, in the order of the regions themselves."""
@@ -332,7 +378,7 @@ class Executor:
         regions = FRAME
         patches: tuple[Region, ...] = (Region(0, 0, self._dims["height"], self._dims["width"]),)
         for name, grid in self._grids.items():
-            regions, patches = name, grid.regions
+            regions, patches = name, tuple(_times(region, self._smaller[name]) for region in grid.regions)
             break
         own = [name for name in choices if self._decisions.owners[name] == regions]
         return tuple(
@@ -352,6 +398,11 @@ def _check_finite(name: str, output: Array) -> None:
             f"the output {name} is not finite in this frame: check the frame, the weights and the engines' precision "
             "(`edgeflow check`)"
         )
+
+
+def _times(region: Region, factor: int) -> Region:
+    """A region of a value that is smaller than the frame, in the frame's pixels."""
+    return Region(*(factor * side for side in (region.top, region.left, region.bottom, region.right)))
 
 
 def _patch_shares(grid: TileGrid) -> NDArray[np.float64]:
