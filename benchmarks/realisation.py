@@ -48,6 +48,8 @@ def main(
     clip: Annotated[Path, typer.Option(help="The video to run.")],
     family: Annotated[str, typer.Option(help="Model family.")] = "cain-sd",
     preset: str = "small",
+    variant: Annotated[str, typer.Option(help="The family's own choice if not given.")] = "",
+    weights: Annotated[Path | None, typer.Option(help="The packaged ones if not given.")] = None,
     mix: Annotated[str, typer.Option(help="router, or paper: a fixed mix of routes.")] = "",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
     plans: Annotated[str, typer.Option(help="Of chained, routes, auto.")] = "chained,routes,auto",
@@ -62,7 +64,7 @@ def main(
     """Measure and save results/realisation.json."""
     torch.set_num_threads(threads)
     default, warm = FRAMES.get(preset, FRAMES["small"])
-    model, trained = subject(family, preset)
+    model, trained = subject(family, preset, variant, weights)
     pictures = pictures_of(clip, warm + (frames or default) + 1, parsed_size(size) if size else model.size)
     height, width = pictures[0].shape[:2]
     mix = mix or ("router" if trained else "paper")

@@ -28,11 +28,13 @@ from edgeflow.targets import Target
 Pictures = list[NDArray[np.uint8]]
 
 
-def subject(name: str, preset: str) -> tuple[RoutedModule, bool]:
-    """A family's model, and whether its weights are trained; if none are packaged they are random, by seed 0."""
+def subject(
+    name: str, preset: str, variant: str = "", weights: Path | None = None
+) -> tuple[RoutedModule, bool]:
+    """A family's model, and whether its weights are trained: those given, or packaged; else random, by seed 0."""
     torch.manual_seed(0)
-    model = family(name).model(preset)
-    weights = family(name).weights(preset)
+    model = family(name).model(preset, variant)
+    weights = weights or family(name).weights(preset, variant)
     if weights is not None:
         load_weights(model, weights)
     return model, weights is not None
