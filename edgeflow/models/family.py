@@ -111,16 +111,6 @@ class Family:
         return self.pretrained(chosen["preset"], chosen["variant"])
 
 
-def packaged(folder: Path) -> Callable[[str, str], Path | None]:
-    """Finds weight files `PRESET-VARIANT.safetensors` in a folder."""
-
-    def find(preset: str, variant: str) -> Path | None:
-        path = folder / f"{preset}-{variant}.safetensors"
-        return path if path.exists() else None
-
-    return find
-
-
 def called(hook: Hook) -> Callable[..., Any]:
     """The function that a hook names.
 

@@ -1,8 +1,8 @@
 """CAIN-SD as a family."""
 
 from edgeflow.models.cain_sd.model import PRESETS, WholeFrame, build
-from edgeflow.models.cain_sd.weights import PACKAGED
-from edgeflow.models.family import Family, Option, Recipe, packaged
+from edgeflow.models.cain_sd.weights import pretrained
+from edgeflow.models.family import Family, Option, Recipe
 
 FAMILY = Family(
     name="cain-sd",
@@ -12,7 +12,7 @@ FAMILY = Family(
     preset="small",
     variant="SD",
     build=build,
-    pretrained=packaged(PACKAGED),
+    pretrained=pretrained,
     full_static=WholeFrame,
     recipe=Recipe(
         begin="edgeflow.training.cain_sd:begin",

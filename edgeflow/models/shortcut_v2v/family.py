@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from edgeflow.models.family import Family, Option, Recipe, packaged
+from edgeflow.models.family import Family, Option, Recipe
 from edgeflow.models.shortcut_v2v.model import PRESETS, Teacher, build
-from edgeflow.models.shortcut_v2v.weights import PACKAGED
+from edgeflow.models.shortcut_v2v.weights import pretrained
 
 FAMILY = Family(
     name="shortcut-v2v",
@@ -14,7 +14,7 @@ FAMILY = Family(
     preset="tiny",
     variant="medium",
     build=build,
-    pretrained=packaged(PACKAGED),
+    pretrained=pretrained,
     full_static=Teacher,
     recipe=Recipe(
         begin="edgeflow.training.shortcut_v2v:begin",
