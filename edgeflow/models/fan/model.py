@@ -27,7 +27,7 @@ class FrameAdaptive(RoutedModule):
         network: (n, t, 3, h, w), normalised -> (n, classes), for any t. Its weights are shared by all lengths.
         lengths: clip lengths that have a sub-network, ascending.
         size: (height, width) of frames.
-        names: of the classes, in order.
+        names: of the classes, in order, or how many there are if they have none.
         altered: names of the convolutions whose input channels are scaled for every length, as patterns
             (`blocks.*.convs.0`); none for none.
 
@@ -43,7 +43,7 @@ class FrameAdaptive(RoutedModule):
         *,
         lengths: Sequence[int] = LENGTHS,
         size: tuple[int, int],
-        names: Sequence[str],
+        names: Sequence[str] | int,
         altered: Sequence[str] = (),
     ) -> None:
         super().__init__()
@@ -57,8 +57,9 @@ class FrameAdaptive(RoutedModule):
         self.network = network
         self.frames = Axis(*lengths)
         self.inputs = (Clip("clip", "frames", *size),)  # type: ignore[misc]
-        self.outputs = (Scores("scores", (len(names),)),)  # type: ignore[misc]
-        self.task = Task.of_clip(max(lengths), Made("labels", names=tuple(names)), shorter=True)
+        count, known = (names, ()) if isinstance(names, int) else (len(names), tuple(names))
+        self.outputs = (Scores("scores", (count,)),)  # type: ignore[misc]
+        self.task = Task.of_clip(max(lengths), Made("labels", names=known), shorter=True)
         for name, numbers in (("mean", MEAN), ("deviation", DEVIATION)):
             self.register_buffer(name, torch.tensor(numbers).reshape(3, 1, 1), persistent=False)
 
@@ -70,8 +71,36 @@ class FrameAdaptive(RoutedModule):
     def classify(self, clip: Tensor, frames: int) -> Tensor:
         """Scores (n, classes) of clips (n, t, 3, h, w) in [0, 1] by the sub-network of a length."""
         self._length.position = self.frames.index(frames)
-        made: Tensor = self.network((clip - self.mean) / self.deviation)
+        mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
+        made: Tensor = self.network((clip - mean) / deviation)
         return made
+
+
+class Longest(RoutedModule):
+    """The same network without routing: every clip has as many frames as the longest length.
+
+    Args:
+        model: whose longest length it is.
+    """
+
+    def __init__(self, model: FrameAdaptive) -> None:
+        super().__init__()
+        self.model = model
+        longest = int(model.frames.values[-1])
+        size = model.inputs[0].shape[-2:]
+        self.inputs = (Clip("clip", longest, *size),)  # type: ignore[misc]
+        self.outputs = model.outputs  # type: ignore[misc]
+        assert model.task is not None
+        self.task = Task.of_clip(longest, *model.task.outputs)
+        self.frames_read = longest
+
+    def flow(self, f: Flow, clip: Any) -> Any:
+        """The longest length's sub-network."""
+        return f.call(self.classify, clip)
+
+    def classify(self, clip: Tensor) -> Tensor:
+        """Scores (n, classes) of clips (n, t, 3, h, w) in [0, 1]."""
+        return self.model.classify(clip, self.frames_read)
 
 
 def _matching(network: nn.Module, patterns: Sequence[str]) -> Callable[[str], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,11 +49,14 @@ class PerLength(nn.Module):
         return made
 
 
-def _affine(norm: nn.modules.batchnorm._BatchNorm, x: Tensor) -> Tensor:
-    scale = (norm.running_var + norm.eps).rsqrt() * norm.weight  # type: ignore[operator]
-    shift = norm.bias - norm.running_mean * scale  # type: ignore[operator]
+def _affine(norm: Any, x: Tensor) -> Tensor:
+    scale = (norm.running_var + norm.eps).rsqrt()
+    shift = -norm.running_mean * scale
+    if norm.affine:
+        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
     sides = (1, -1, *[1] * (x.ndim - 2))
-    return x * scale.reshape(sides) + shift.reshape(sides)
+    made: Tensor = x * scale.reshape(sides) + shift.reshape(sides)
+    return made
 
 
 class AlteredConv(nn.Module):
@@ -69,22 +73,22 @@ class AlteredConv(nn.Module):
     Source: FAN, section 4.3 (Weight Alteration).
     """
 
-    def __init__(self, conv: nn.Module, count: int, length: Length) -> None:
+    def __init__(self, conv: nn.modules.conv._ConvNd, count: int, length: Length) -> None:
         super().__init__()
         self.conv = conv
         self.thetas = nn.ParameterList(
-            nn.Parameter(torch.empty(conv.in_channels).normal_(0, 1e-3))  # type: ignore[arg-type]
-            for _ in range(count)
+            nn.Parameter(torch.empty(conv.in_channels).normal_(0, 1e-3)) for _ in range(count)
         )
         self._length = length
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of the scaled channels."""
-        conv, scale = self.conv, 1 + self.thetas[self._length.position]
-        groups = scale.reshape(conv.groups, 1, -1)  # type: ignore[call-overload, operator]
-        each = conv.out_channels // conv.groups  # type: ignore[operator]
-        per_output = groups.expand(-1, each, -1).reshape(*conv.weight.shape[:2], *[1] * (conv.weight.ndim - 2))  # type: ignore[union-attr, operator, arg-type, misc]
-        made: Tensor = conv._conv_forward(x, conv.weight * per_output, conv.bias)  # type: ignore[operator]
+        conv: Any = self.conv  # its rank decides what `_conv_forward` is
+        scale = 1 + self.thetas[self._length.position]
+        per_group = scale.reshape(conv.groups, 1, -1).expand(-1, conv.out_channels // conv.groups, -1)
+        sides = [1] * (conv.weight.ndim - 2)
+        altered = conv.weight * per_group.reshape(*conv.weight.shape[:2], *sides)
+        made: Tensor = conv._conv_forward(x, altered, conv.bias)
         return made
 
 
