@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from edgeflow.export.heavy import is_heavy, without_initialisers
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.passes.untie_weights import UNTIED
 from edgeflow.ir.bundle import Constant, Kernel
-
-EXTERNAL_BYTES = 1024
-"""Smaller tensors stay in the graph file: shape inference reads them there."""
+from edgeflow.ir.files import write_atomically
 
 PAGE = 4096
 """Alignment of tensors of a page or more, so that they can be mapped; smaller ones take 64."""
@@ -34,21 +33,27 @@ class WeightFile:
     _size: int = 0
     _places: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def externalise(self, model: onnx.ModelProto) -> int:
-        """Move a model's large initialisers to this file; returns their bytes.
+    def externalised(self, model: onnx.ModelProto) -> tuple[onnx.ModelProto, int]:
+        """A copy of a model whose large initialisers lie in this file, and their bytes.
 
         Untied copies stay where they are: at one place in this file they would be one constant again.
         """
-        moved = 0
+        made, moved = without_initialisers(model), 0
         for tensor in model.graph.initializer:
-            if len(tensor.raw_data) >= EXTERNAL_BYTES and not tensor.name.endswith(UNTIED):
-                moved += len(tensor.raw_data)
-                offset, length = self._place(tensor.raw_data)
-                tensor.ClearField("raw_data")
-                tensor.data_location = onnx.TensorProto.EXTERNAL
-                for key, value in (("location", self.name), ("offset", offset), ("length", length)):
-                    tensor.external_data.add(key=key, value=str(value))
-        return moved
+            if not is_heavy(tensor) or tensor.name.endswith(UNTIED):
+                made.graph.initializer.append(tensor)
+                continue
+            offset, length = self._place(tensor.raw_data)
+            moved += length
+            light = made.graph.initializer.add(
+                name=tensor.name,
+                data_type=tensor.data_type,
+                dims=tensor.dims,
+                data_location=onnx.TensorProto.EXTERNAL,
+            )
+            for key, value in (("location", self.name), ("offset", offset), ("length", length)):
+                light.external_data.add(key=key, value=str(value))
+        return made, moved
 
     def add_kernel(self, draft: KernelDraft) -> Kernel:
         """A kernel whose constants lie in this file."""
@@ -76,3 +81,11 @@ class WeightFile:
             self._size += gap + len(data)
             self.unique_bytes += len(data)
         return self._places[key]
+
+
+def save_graph(model: onnx.ModelProto, path: Path) -> None:
+    """Write a graph, and its weights beside it, where `onnx.load` and engine libraries look for them."""
+    weights = WeightFile(f"{path.stem}.weights")
+    light, _ = weights.externalised(model)
+    weights.write(path.with_name(weights.name))
+    write_atomically(path, light.SerializeToString())

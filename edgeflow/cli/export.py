@@ -349,3 +349,7 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
     out.print(_compared(manifest.provenance["compared"], manifest.provenance["seconds"]), soft_wrap=True)
     if mix:
         out.print("routes on the clip: " + ", ".join(f"{r}: {s:.0%}" for r, s in mix.items()), soft_wrap=True)
+    if library(manifest.target["library"]).builds == "engines":
+        out.print(
+            f"next: copy {compiled.path} to the device and run `edgeflow build` on it there", soft_wrap=True
+        )

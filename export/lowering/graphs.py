@@ -16,9 +16,9 @@ from edgeflow.export.lowering.graph_cache import GraphCache
 from edgeflow.export.lowering.segment import lower
 from edgeflow.export.lowering.workers import do_in_processes, processes_for
 from edgeflow.export.stopwatch import Stopwatch
+from edgeflow.export.weights import save_graph
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.segments import find_segment
-from edgeflow.ir.files import write_atomically
 from edgeflow.ir.program import FRAME, Program
 
 ChooseForm = Callable[[Program, Link, onnx.ModelProto], onnx.ModelProto]
@@ -88,7 +88,7 @@ class Lowering:
         if file.is_file():
             return onnx.load(file)
         made = lower(self.model, program, part, self.rewrites, self.operators, self.cache)
-        write_atomically(file, made.SerializeToString())
+        save_graph(made, file)
         return made
 
     def _best(self, key: str, program: Program, part: Link, lowered: onnx.ModelProto) -> onnx.ModelProto:
@@ -98,7 +98,7 @@ class Lowering:
             return onnx.load(file)
         best = self.choose_form(program, part, lowered)
         if best is not lowered:
-            write_atomically(file, best.SerializeToString())
+            save_graph(best, file)
         return best
 
     def _lower_all(self, parts: Mapping[str, tuple[Program, Link]]) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from edgeflow.export.drafts import Link, Variant
+from edgeflow.export.heavy import check
 from edgeflow.export.passes.untie_weights import UNTIED
 from edgeflow.ir.plan import EXACT as EXACT
 from edgeflow.ir.plan import MEAN as MEAN
@@ -79,7 +80,7 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
         ir_version=10,
         producer_name="edgeflow",
     )
-    onnx.checker.check_model(model, full_check=True)
+    check(model)
     return model
 
 
@@ -109,7 +110,8 @@ def _mean_info(name: str, exact: onnx.ValueInfoProto) -> onnx.ValueInfoProto:
 
 
 def _content_name(tensor: onnx.TensorProto) -> str:
-    digest = hashlib.sha256(f"{tensor.data_type}{list(tensor.dims)}".encode() + tensor.raw_data)
+    digest = hashlib.sha256(f"{tensor.data_type}{list(tensor.dims)}".encode())
+    digest.update(tensor.raw_data)
     return f"w_{digest.hexdigest()[:20]}{UNTIED if tensor.name.endswith(UNTIED) else ''}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import onnx
@@ -33,10 +33,6 @@ from edgeflow.ir.route import Choice, describe
 
 OPSET = 19
 """DeformConv arrived in 19; from 20 on TensorRT misreads GridSample's `linear` as `nearest`."""
-
-
-MOST_BYTES = (2 << 30) - (16 << 20)
-"""Weights of one segment: what a graph file of 2 GiB holds beside its operators."""
 
 
 class SegmentModule(nn.Module):
@@ -121,20 +117,6 @@ def lower(
     return lowered
 
 
-def _refuse_heavy(weights: Mapping[str, torch.Tensor], where: str) -> None:
-    """No graph may hold more than protocol buffers do.
-
-    Raises:
-        ExportError: the segment's weights are too many.
-    """
-    total = sum(tensor.nbytes for tensor in weights.values())
-    if total > MOST_BYTES:
-        raise ExportError(
-            f"{where}: holds {total / 2**30:.1f} GiB of weights, and a graph holds 2 GiB at most: split it into several segments "
-            "(f.call each)"
-        )
-
-
 def _refuse_misread(model: onnx.ModelProto, where: str) -> None:
     """No `GridSample` may leave at opset 20 or later, whose `linear` TensorRT reads as `nearest`.
 
@@ -208,7 +190,6 @@ def to_onnx(
                 check_free(formed, dynamic, portrait, where)
                 settings = f"{axes} {names} {operators} {OPSET}"
                 weights = {name: weight(formed, name) for name in weight_names(formed)}
-                _refuse_heavy(weights, where)
                 key = fingerprint(formed, settings)
                 bare = cache.get(key) if key is not None else None
                 if bare is None:

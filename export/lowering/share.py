@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import onnx
 
+from edgeflow.export.heavy import check, without_initialisers
+
 
 def share(models: Sequence[onnx.ModelProto]) -> list[onnx.ModelProto]:
     """For each model the one that stands for it: itself, or one for all that differ in shapes alone.
@@ -26,13 +28,11 @@ def share(models: Sequence[onnx.ModelProto]) -> list[onnx.ModelProto]:
 
 def _body(model: onnx.ModelProto) -> bytes:
     """Everything but the shapes of inputs and outputs; weights by their names, which name their content."""
-    bare = onnx.ModelProto()
-    bare.CopyFrom(model)
+    bare = without_initialisers(model)
     for info in (*bare.graph.input, *bare.graph.output):
         for dimension in info.type.tensor_type.shape.dim:
             dimension.Clear()
-    names = "\n".join(tensor.name for tensor in bare.graph.initializer)
-    del bare.graph.initializer[:]
+    names = "\n".join(tensor.name for tensor in model.graph.initializer)
     return bytes(bare.SerializeToString(deterministic=True)) + names.encode()
 
 
@@ -48,7 +48,7 @@ def _with_free_dimensions(group: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
             if len(set(values)) > 1:
                 own.dim_param = symbols.setdefault(values, f"size{len(symbols)}")
     if symbols:
-        onnx.checker.check_model(made, full_check=True)
+        check(made)
     return made
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 
 from edgeflow.export.passes import run_passes
+from edgeflow.export.weights import save_graph
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import Backend
 from edgeflow.runtime.device import measure
@@ -51,6 +52,6 @@ def time_graph(
     """Milliseconds of a run for one region."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
-        path.write_bytes(graph.SerializeToString())
+        save_graph(graph, path)
         engine = backend.load(path, inputs, outputs, {}, precision)
         return measure(engine, backend.memory, inputs, outputs, [1])[1]

@@ -98,9 +98,7 @@ class _Packer:
         self, stage: str, model: onnx.ModelProto, segments: tuple[str, ...], kernel: KernelDraft | None
     ) -> str:
         """Write a graph unless the same one is there; returns its id."""
-        graph = onnx.ModelProto()
-        graph.CopyFrom(model)
-        moved = self.weights.externalise(graph)
+        graph, moved = self.weights.externalised(model)
         data = graph.SerializeToString(deterministic=True)
         name = f"{stage}-{hashlib.sha256(data).hexdigest()[:12]}"
         if name not in self.graphs:

@@ -13,6 +13,7 @@ from pkgutil import iter_modules
 import onnx
 import onnx_graphsurgeon as gs
 
+from edgeflow.export.heavy import check, inferred
 from edgeflow.ir.errors import ExportError
 
 PASSES: dict[str, Callable[[gs.Graph], int]] = {
@@ -45,8 +46,7 @@ def run_passes(model: onnx.ModelProto, names: Sequence[str], where: str) -> onnx
     """
     check_passes(names)
     for name, rewrite in ((name, PASSES[name]) for name in names):
-        inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        graph = gs.import_onnx(inferred)
+        graph = gs.import_onnx(inferred(model))
         if not rewrite(graph):
             continue
         changed = gs.export_onnx(graph.cleanup().toposort())
@@ -55,7 +55,7 @@ def run_passes(model: onnx.ModelProto, names: Sequence[str], where: str) -> onnx
         if _interface(changed) != _interface(model):
             raise ExportError(f"{where}: the pass {name} changed the graph's interface; please report this")
         try:
-            onnx.checker.check_model(changed, full_check=True)
+            check(changed)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
             reason = str(error).splitlines()[0]
             raise ExportError(f"{where}: the pass {name} left an invalid graph: {reason}") from error

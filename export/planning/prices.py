@@ -15,7 +15,7 @@ from edgeflow.export.lowering.link import link
 from edgeflow.export.lowering.trials import faster_form
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.stopwatch import Stopwatch
-from edgeflow.export.weights import WeightFile
+from edgeflow.export.weights import WeightFile, save_graph
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.plan import Port
@@ -121,7 +121,7 @@ class Pricer:
             model = faster_form(self._quantised(model, inputs), inputs, outputs, backend, "an engine", "int8")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "engine.onnx"
-            path.write_bytes(model.SerializeToString())
+            save_graph(model, path)
             prices = self._measured(
                 lambda batch: backend.load(path, inputs, outputs, {}, precision, batch), variant, batches
             )

@@ -24,6 +24,7 @@ import onnx
 import onnx.version_converter
 import onnx_graphsurgeon as gs
 
+from edgeflow.export.heavy import inferred
 from edgeflow.export.plugins.nodes import PLUGINS
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
@@ -144,7 +145,7 @@ def to_half(
     half = HALVES[precision]
     if precision == "bf16" and not single:
         model = _raised(model)
-    graph = gs.import_onnx(onnx.shape_inference.infer_shapes(model, data_prop=True)).toposort()
+    graph = gs.import_onnx(inferred(model)).toposort()
     _name_constants(graph)
     exact = {id(node) for node in graph.nodes if single or node.op in SINGLE_OPS} | _exact_chains(graph)
     if precision == "bf16":

@@ -112,7 +112,7 @@ def _at_int8(
             rows = [*seen[name].rows, *_golden_rows(bundle, name)]
             graph, entry, found = _engine(name, graph, entry, seen[name], rows, batches[name], judge)
             errors |= {name: found} if found else {}
-        moved = weights.externalise(graph)
+        graph, moved = weights.externalised(graph)
         if entry.kernel:
             draft = KernelDraft(entry.kernel.name, entry.kernel.read(bundle.path / WEIGHTS))
             entry = replace(entry, kernel=weights.add_kernel(draft))

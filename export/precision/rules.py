@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from edgeflow.export.heavy import MOST_BYTES
 from edgeflow.ir.bundle import GraphEntry
 from edgeflow.ir.plan import Plan
 
 DECIDES = "decides routes, which precision must not change"
+
+HEAVY = "holds more than 2 GiB of weights, which quantisers and converters of types cannot be given"
 
 HAS_KERNEL = "runs as a native kernel, which computes in fp32"
 
@@ -35,4 +38,13 @@ def at_bf16(graphs: Mapping[str, GraphEntry], plans: Mapping[str, Plan]) -> dict
 
 def fp32_note(entry: GraphEntry, decides: bool) -> str:
     """Why an engine stays fp32 at any precision; empty if it need not."""
-    return DECIDES if decides else HAS_KERNEL if entry.kernel else ""
+    if decides:
+        return DECIDES
+    if entry.kernel:
+        return HAS_KERNEL
+    return heavy_note(entry)
+
+
+def heavy_note(entry: GraphEntry) -> str:
+    """Why an engine with very many weights stays fp32; empty for others."""
+    return HEAVY if entry.weight_bytes > MOST_BYTES else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 
 from edgeflow.export.precision.half import HALVES, half_values, single_note, to_half
-from edgeflow.export.precision.rules import DECIDES, deciding
+from edgeflow.export.precision.rules import DECIDES, deciding, heavy_note
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.plan import Plan, Port, Stage
@@ -32,9 +32,9 @@ def at_half(bundle: Bundle, precision: str) -> tuple[dict[str, Plan], dict[str, 
     for name, entry in manifest.graphs.items():
         path = bundle.path / entry.file
         graph = onnx.load(path)
-        note = DECIDES if name in kept else single_note(graph, precision)
+        note = DECIDES if name in kept else heavy_note(entry) or single_note(graph, precision)
         graph = to_half(graph, halves, precision, single=bool(note))
-        moved = weights.externalise(graph)
+        graph, moved = weights.externalised(graph)
         path.write_bytes(graph.SerializeToString(deterministic=True))
         if note:
             entry = replace(entry, note=note)
