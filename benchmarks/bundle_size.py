@@ -11,20 +11,18 @@ from time import perf_counter
 
 import typer
 from records import record, save
+from subject import subject
 
 from edgeflow.export.compile import compile_model
 from edgeflow.ir.bundle import WEIGHTS
-from edgeflow.models.cain_sd import build
-from edgeflow.models.cain_sd.weights import load_weights, pretrained
 from edgeflow.targets import load
 
 
-def main(preset: str = "small", limit: float = 1.05, plans: str = "chained,routes") -> None:
+def main(
+    family: str = "cain-sd", preset: str = "small", limit: float = 1.05, plans: str = "chained,routes"
+) -> None:
     """Measure and save results/bundle_size.json; exits with 1 if the weights take more than `limit`."""
-    model = build(preset)
-    weights = pretrained(preset)
-    if weights is not None:
-        load_weights(model, weights)
+    model, _ = subject(family, preset)
     records = []
     for plan in plans.split(","):
         with tempfile.TemporaryDirectory() as folder:
@@ -37,7 +35,7 @@ def main(preset: str = "small", limit: float = 1.05, plans: str = "chained,route
         golden = sum(entry.bytes for name, entry in files.items() if name.startswith("golden/"))
         records.append(
             record(
-                family="cain-sd",
+                family=family,
                 preset=preset,
                 backend="any",
                 precision="fp32",

@@ -39,7 +39,7 @@ print(json.dumps({name: seconds * 1e3 for name, seconds in times.items()}))
 """
 
 
-def main(bundle: Path, runs: int = 5) -> None:
+def main(bundle: Path, runs: int = 5, family: str = "cain-sd") -> None:
     """Measure and save results/cold_start.json; exits with 1 if the import is slow or loads torch."""
     imports = [_python(IMPORT).split() for _ in range(runs)]
     import_ms = float(np.median([float(ms) for ms, _ in imports]))
@@ -50,7 +50,7 @@ def main(bundle: Path, runs: int = 5) -> None:
         medians = {name: float(np.median([load[name] for load in loads])) for name in loads[0]}
         records.append(
             record(
-                family="cain-sd",
+                family=family,
                 bundle=bundle.name,
                 backend=library,
                 import_ms=import_ms,

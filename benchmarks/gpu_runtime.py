@@ -98,8 +98,7 @@ def _tiles(memory: DeviceMemory) -> None:
     grid.cut(frame, order, wanted)
     np.testing.assert_array_equal(memory.download(tiles), wanted)
     picture = memory.empty(frame.shape, frame.dtype)
-    for position, number in enumerate(order.tolist()):
-        memory.paste(tiles[position], grid, number, picture)
+    memory.paste([tiles[i] for i in range(len(grid))], grid, order, picture)
     np.testing.assert_array_equal(memory.download(picture), frame)
 
 

@@ -22,9 +22,9 @@ from typing import Annotated
 import numpy as np
 import typer
 from records import record, save
+from static_models import full_static
 from subject import TARGETS, bundle_folder, exported, parsed_size, pictures_of, subject
 
-from edgeflow.models.cain_sd import WholeFrame
 from edgeflow.runtime import open_bundle
 from edgeflow.runtime.backends.openvino_backend import OpenVinoBackend
 from edgeflow.runtime.backends.openvino_store import engine_folder
@@ -38,6 +38,7 @@ READINGS = ("loaded", "mixed", "largest", "peak")
 
 def main(
     clip: Annotated[Path, typer.Option(help="The video to run.")],
+    family: Annotated[str, typer.Option(help="Model family.")] = "cain-sd",
     preset: str = "small",
     plans: Annotated[str, typer.Option(help="Of chained, routes, auto.")] = "chained,routes",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
@@ -49,17 +50,17 @@ def main(
     """Measure and save results/memory.json."""
     pictures = pictures_of(clip, 4, parsed_size(size) if size else None)
     height, width = pictures[0].shape[:2]
-    model, _ = subject(preset)
+    model, _ = subject(family, preset)
     records = []
     with bundle_folder(bundles) as folder, tempfile.TemporaryDirectory() as temporary:
         frames = Path(temporary) / "frames.npy"
-        np.save(frames, np.stack(pictures[:2]))
+        np.save(frames, np.stack(pictures))
         for backend in library.split(","):
             target = load(TARGETS[backend])
             cases = {
                 "full": exported(
                     folder / f"{preset}-whole-{width}x{height}-{target.name}.edgeflow",
-                    WholeFrame(model).eval(),
+                    full_static(family, model),
                     target,
                     sizes=[(height, width)],
                 )
@@ -83,7 +84,7 @@ def main(
                 load_ratio = own["load_seconds"] / full["load_seconds"]
                 records.append(
                     record(
-                        family="cain-sd",
+                        family=family,
                         preset=preset,
                         backend=backend,
                         plan=plan,

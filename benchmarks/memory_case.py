@@ -16,6 +16,7 @@ import numpy as np
 from mixes import every_route
 from numpy.typing import NDArray
 
+from edgeflow.ir.film import calls_of
 from edgeflow.ir.route import Assignment, Axis, Variable, assignments
 from edgeflow.runtime import Fixed, Own, Session, Trace
 from edgeflow.runtime.backends import open_backend
@@ -37,24 +38,25 @@ class Steering(Policy):
 
 
 def main(bundle: str, library: str, frames: str, threads: str) -> None:
-    first, second = np.load(frames)
+    pictures = np.load(frames)
     open_backend(library, int(threads))  # so that the library itself is not counted
     empty, empty_rss = resident(), status("VmRSS")
     start = perf_counter()
     steering = Steering()
     session = Session(bundle, library=library, threads=int(threads), policy=steering)
-    session.prepare(*first.shape[:2])
+    session.prepare(*pictures.shape[1:3])
     readings = {"load_seconds": perf_counter() - start, "empty_mb": empty, "loaded_mb": resident() - empty}
-    variables = select_plan(session.bundle.manifest.plans, *first.shape[:2]).variables
+    variables = select_plan(session.bundle.manifest.plans, *pictures.shape[1:3]).variables
     steering.policy = every_route(variables)
+    call = next(calls_of(session.bundle.manifest.task, pictures))
     for _ in range(3):
-        trace = session.run(first, second).trace
+        trace = session.run(*call).trace
     if missing := set(assignments(variables)) - taken(trace):
         raise SystemExit(f"{len(trace.regions)} tiles cannot take all routes: {len(missing)} are missing")
     readings["mixed_mb"] = resident() - empty
     for route in assignments(variables):
         steering.policy = Fixed(**dict(route))
-        session.run(first, second)
+        session.run(*call)
     readings |= {"largest_mb": resident() - empty, "peak_mb": status("VmHWM") - empty_rss}
     print(json.dumps(readings))
 

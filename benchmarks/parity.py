@@ -11,16 +11,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from records import record, save
-from subject import TARGETS, bundle_folder, exported
+from subject import TARGETS, bundle_folder, exported, subject
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.flow import Eager
-from edgeflow.flow.module import task_of
+from edgeflow.flow.tasks import task_of
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.film import calls_of
-from edgeflow.models.cain_sd import build
-from edgeflow.models.cain_sd.weights import load_weights, pretrained
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
@@ -28,17 +26,16 @@ from edgeflow.targets import load
 
 def main(
     clip: Annotated[Path, typer.Option(help="The video to run.")],
+    family: Annotated[str, typer.Option(help="Model family.")] = "cain-sd",
     preset: str = "small",
     frames: int = 30,
     bundles: Annotated[Path | None, typer.Option(help="Keep bundles here, and take those there are.")] = None,
     threads: int = 2,
 ) -> None:
     """Measure and save results/parity.json; exits with 1 if a limit is broken."""
-    pictures = first_frames(clip, frames + 1)
-    model = build(preset)
-    weights = pretrained(preset)
-    if weights is not None:
-        load_weights(model, weights)
+    model, _ = subject(family, preset)
+    size = model.size
+    pictures = first_frames(clip, frames + 1, (lambda height, width: size) if size else None)
     eager = Eager(model)
     calls = list(calls_of(task_of(model), pictures))
     wanted = [eager(*map(to_tensor, call)) for call in calls]
@@ -58,7 +55,7 @@ def main(
                 broken |= not good
                 records.append(
                     record(
-                        family="cain-sd",
+                        family=family,
                         preset=preset,
                         backend=report.library,
                         precision="fp32",

@@ -33,14 +33,14 @@ from mixes import MIXES
 from nested_if import session_of_one_model
 from numpy.typing import NDArray
 from records import record, save
+from static_models import full_static
 from steered import steered
 from subject import TARGETS, Pictures, bundle_folder, exported, mix_of, parsed_size, pictures_of, subject
 
-from edgeflow.flow import Eager
-from edgeflow.flow.module import task_of
+from edgeflow.flow import Eager, RoutedModule
+from edgeflow.flow.tasks import task_of
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.film import calls_of
-from edgeflow.models.cain_sd import CAINSD, WholeFrame
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.targets import load
 
@@ -72,6 +72,7 @@ class Peer:
 
 def main(
     clip: Annotated[Path, typer.Option(help="The video to run.")],
+    family: Annotated[str, typer.Option(help="Model family.")] = "cain-sd",
     preset: str = "small",
     plans: Annotated[str, typer.Option(help="edgeflow's, of chained, routes, auto.")] = "chained,routes",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
@@ -86,9 +87,9 @@ def main(
     torch.set_num_threads(threads)
     pictures = pictures_of(clip, warm + frames + 1, parsed_size(size) if size else None)
     height, width = pictures[0].shape[:2]
-    model, trained = subject(preset)
+    model, trained = subject(family, preset)
     about = {
-        "family": "cain-sd",
+        "family": family,
         "preset": preset,
         "clip": clip.stem,
         "size": f"{width}x{height}",
@@ -97,14 +98,16 @@ def main(
         "mix": "router" if trained else "paper",
     }
     with bundle_folder(bundles) as folder:
-        maker = _Maker(model, preset, pictures, folder, threads, about["mix"])
+        maker = _Maker(family, model, preset, pictures, folder, threads, about["mix"])
         peers = maker.torch_peers()
         for name in library.split(","):
             peers += maker.engine_peers(name, plans.split(","))
         peers = [peer for peer in peers if not only or peer.name in only.split(",")]
         ready, records = _prepare(peers, pictures, maker)
         runs = {key: entry[1] for key, entry in ready.items()}
-        timed = interleaved(runs, list(calls_of(task_of(model), pictures)), warm, lambda picture: None, pause=0.05)
+        timed = interleaved(
+            runs, list(calls_of(task_of(model), pictures)), warm, lambda picture: None, pause=0.05
+        )
     for key, (peer, _, extra) in ready.items():
         records.append({"peer": peer.name, "backend": peer.backend, "ms": timed[key].median, **extra})
     _relate(records)
@@ -117,12 +120,12 @@ class _Maker:
     """Makes the peers of one model and clip."""
 
     def __init__(
-        self, model: CAINSD, preset: str, pictures: Pictures, folder: Path, threads: int, mix: Any
+        self, family: str, model: RoutedModule, preset: str, pictures: Pictures, folder: Path, threads: int, mix: Any
     ) -> None:
         self.model, self.preset, self.pictures, self.folder = model, preset, pictures, folder
         self.threads, self.policy = threads, MIXES[mix]
         self.size = pictures[0].shape[:2]
-        self.whole = WholeFrame(model).eval()
+        self.whole = full_static(family, model)
 
     def wanted(self, routed: bool) -> Picture:
         """The first frame, by the eager model."""
@@ -178,7 +181,9 @@ class _Maker:
     def _compiled(self) -> Run:
         compiled.settle()
         run = _torch_run(steered(self.model, self.policy, compiled.CompiledFlow))
-        for call in calls_of(task_of(self.model), self.pictures):  # every group size that will be timed is compiled for
+        for call in calls_of(
+            task_of(self.model), self.pictures
+        ):  # every group size that will be timed is compiled for
             run(*call)
         return run
 

@@ -10,6 +10,7 @@ image conversion included. Overhead is the call over the sum of its engines.
     python benchmarks/realisation.py --clip juggle.mp4 --preset full --bundles kept/
     python benchmarks/realisation.py --clip juggle.mp4 --precision int8 --plans auto
     python benchmarks/realisation.py --clip juggle.mp4 --in-flight 2
+    python benchmarks/realisation.py --clip juggle.mp4 --family own --preset small
 
 At bf16 and int8 the full static model is compiled at the same precision.
 
@@ -32,10 +33,10 @@ from saving import compare, full_models
 from steered import steered
 from subject import TARGETS, Pictures, bundle_folder, exported, mix_of, parsed_size, pictures_of, subject
 
-from edgeflow.flow.module import task_of
+from edgeflow.flow import RoutedModule
+from edgeflow.flow.tasks import task_of
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.film import calls_of
-from edgeflow.models.cain_sd import CAINSD
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.targets import load
 
@@ -45,7 +46,10 @@ FRAMES = {"small": (22, 2), "full": (4, 1)}
 
 def main(
     clip: Annotated[Path, typer.Option(help="The video to run.")],
+    family: Annotated[str, typer.Option(help="Model family.")] = "cain-sd",
     preset: str = "small",
+    variant: Annotated[str, typer.Option(help="The family's own choice if not given.")] = "",
+    weights: Annotated[Path | None, typer.Option(help="The packaged ones if not given.")] = None,
     mix: Annotated[str, typer.Option(help="router, or paper: a fixed mix of routes.")] = "",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
     plans: Annotated[str, typer.Option(help="Of chained, routes, auto.")] = "chained,routes,auto",
@@ -60,9 +64,9 @@ def main(
     """Measure and save results/realisation.json."""
     torch.set_num_threads(threads)
     default, warm = FRAMES.get(preset, FRAMES["small"])
-    pictures = pictures_of(clip, warm + (frames or default) + 1, parsed_size(size) if size else None)
+    model, trained = subject(family, preset, variant, weights)
+    pictures = pictures_of(clip, warm + (frames or default) + 1, parsed_size(size) if size else model.size)
     height, width = pictures[0].shape[:2]
-    model, trained = subject(preset)
     mix = mix or ("router" if trained else "paper")
     if mix == "router" and not trained:
         raise SystemExit(f"no trained weights for {preset}: its router says nothing, use --mix paper")
@@ -72,7 +76,7 @@ def main(
         for backend in library.split(","):
             target = load(TARGETS[backend]).at(precision)
             at = "" if precision == "fp32" else f"-{precision}"
-            full = full_models(model, preset, (height, width), folder, target, pictures)
+            full = full_models(family, model, preset, (height, width), folder, target, pictures)
             expected = mix_of(model, policy, (height, width)) if policy else None
             routed = {
                 plan: exported(
@@ -88,7 +92,7 @@ def main(
             measured = compare(full, routed, backend, pictures, warm, threads, policy, in_flight)
             records = [
                 record(
-                    family="cain-sd",
+                    family=family,
                     preset=preset,
                     trained=trained,
                     mix=mix,
@@ -115,7 +119,7 @@ def main(
             save("realisation", records, KEY)
 
 
-def _eager_ms(model: CAINSD, policy: Policy | None, pictures: Pictures) -> float:
+def _eager_ms(model: RoutedModule, policy: Policy | None, pictures: Pictures) -> float:
     """Median of the eager model's frames, after one that is not measured."""
     eager = steered(model, policy)
     times = []

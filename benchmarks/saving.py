@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 from interleaved import Timed, interleaved
-from static_models import FullTiles
+from static_models import full_forms
 from subject import Pictures, exported
 
 from edgeflow.flow import RoutedModule, cost
 from edgeflow.ir.film import calls_of
-from edgeflow.ir.tiles import TileGrid
-from edgeflow.models.cain_sd import CAINSD, WholeFrame
-from edgeflow.models.cain_sd.model import GRID
 from edgeflow.runtime import Result, Session, Trace
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.targets import Target
@@ -37,22 +34,21 @@ class FullModel:
 
 
 def full_models(
-    model: CAINSD,
+    family: str,
+    model: RoutedModule,
     preset: str,
     size: tuple[int, int],
     folder: Path,
     target: Target,
     pictures: Sequence[Any] = (),
 ) -> dict[str, FullModel]:
-    """The full static model of the frame as a whole, and of the same tiles as the routed model.
+    """The full static model of the frame as a whole, and for CAIN-SD of the same tiles as the routed model.
 
     Pictures are needed to calibrate int8 with.
     """
     at = "" if target.precision == "fp32" else f"-{target.precision}"
     seen = pictures if target.precision == "int8" else ()
     height, width = size
-    forms: dict[str, RoutedModule] = {"whole": WholeFrame(model).eval(), "tiles": FullTiles(model).eval()}
-    counts = {"whole": 1, "tiles": len(TileGrid(height, width, model.preset.tile, model.preset.halo, GRID))}
     return {
         form: FullModel(
             exported(
@@ -62,9 +58,9 @@ def full_models(
                 sizes=[size],
                 frames=seen,
             ),
-            counts[form] * sum(call.flops for call in cost(module, {"height": height, "width": width}).calls),
+            times * sum(call.flops for call in cost(module, {"height": height, "width": width}).calls),
         )
-        for form, module in forms.items()
+        for form, (module, times) in full_forms(family, model, size).items()
     }
 
 

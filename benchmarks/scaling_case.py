@@ -36,11 +36,11 @@ def main(text: str) -> None:
 
 def by_size(task: dict[str, Any], pictures: Any) -> list[dict[str, Any]]:
     """Realisation at one frame size and number of threads, for every plan."""
-    model, trained = subject(task["preset"])
+    model, trained = subject("cain-sd", task["preset"])
     mix = "router" if trained else "paper"
     folder, plans = Path(task["folder"]), task["plans"]
     target = load(TARGETS[task["library"]])
-    full = full_models(model, task["preset"], tuple(task["size"]), folder, target)
+    full = full_models("cain-sd", model, task["preset"], tuple(task["size"]), folder, target)
     routed = {
         plan: exported(
             folder / f"{task['preset']}-{plan}-{target.name}.edgeflow", model, target, plan, frames=pictures

@@ -20,8 +20,8 @@ def steered(model: RoutedModule, policy: Policy | None, watching: type[EagerFlow
     taken = policy or Own()
 
     class Steered(watching):  # type: ignore[misc, valid-type]
-        def _route(self, regions: Any, variable: Any, rule: Any, scores: Any) -> None:
-            super()._route(regions, variable, rule, scores)
+        def _route(self, regions: Any, variable: Any, *rest: Any) -> None:
+            super()._route(regions, variable, *rest)
             self.chosen[variable.name] = taken.choose(variable, self.chosen[variable.name])
 
     return Eager(model, interpreter=Steered)

@@ -1,4 +1,4 @@
-"""What is measured: CAIN-SD of a preset, the frames it sees, and the bundles it is compiled to."""
+"""What is measured: a family's model, the frames it sees, and the bundles it is compiled to."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from edgeflow.export.planning.mix import Mix, region_counts
 from edgeflow.flow import RoutedModule, trace
 from edgeflow.ir.bundle import MANIFEST
 from edgeflow.ir.route import assignment
-from edgeflow.models.cain_sd import CAINSD, build
-from edgeflow.models.cain_sd.weights import load_weights, pretrained
+from edgeflow.models import family
+from edgeflow.models.weights import load_weights
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.targets import Target
 
 Pictures = list[NDArray[np.uint8]]
 
 
-def subject(preset: str) -> tuple[CAINSD, bool]:
-    """The model, and whether its weights are trained; if none are packaged they are random, by seed 0."""
+def subject(
+    name: str, preset: str, variant: str = "", weights: Path | None = None
+) -> tuple[RoutedModule, bool]:
+    """A family's model, and whether its weights are trained: those given, or packaged; else random, by seed 0."""
     torch.manual_seed(0)
-    model = build(preset)
-    weights = pretrained(preset)
+    model = family(name).model(preset, variant)
+    weights = weights or family(name).weights(preset, variant)
     if weights is not None:
         load_weights(model, weights)
     return model, weights is not None
@@ -87,7 +89,7 @@ def exported(
     return path
 
 
-def mix_of(model: CAINSD, policy: Policy, size: tuple[int, int]) -> Mix:
+def mix_of(model: RoutedModule, policy: Policy, size: tuple[int, int]) -> Mix:
     """The routes that a policy deals out whatever the model says, for the planner."""
     program = trace(model)
     counts = region_counts(program, *size)

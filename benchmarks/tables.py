@@ -203,9 +203,9 @@ SECTIONS: list[Section] = [
         ],
     ),
     (
-        "shortcut_quality",
+        "shortcut_v2v_quality",
         "Shortcut-V2V: quality of shortcut frames",
-        "`python benchmarks/shortcut_quality.py --data FOLDER`. Shortcut frames against the teacher's frames, beside copying "
+        "`python benchmarks/quality.py --family shortcut-v2v --data FOLDER`. Shortcut frames against the teacher's frames, beside copying "
         "the last key frame's picture (which decoding its feature again gives too). Change: from frame to frame, over the "
         "teacher's; flicker: what differs from the teacher's change, in levels of 255. Clips that training saw are scored on "
         "their last fifth.",

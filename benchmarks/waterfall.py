@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 from records import record, save
+from static_models import full_static
 from subject import TARGETS, bundle_folder, exported, parsed_size, pictures_of, subject
 
 from edgeflow.ir.film import calls_of
-from edgeflow.models.cain_sd import WholeFrame
 from edgeflow.runtime import open_bundle
 from edgeflow.runtime.measure.realisation import compare
 from edgeflow.targets import load
@@ -27,6 +27,7 @@ KEY = ("family", "preset", "build", "backend", "clip", "size", "threads")
 
 def main(
     clip: Annotated[Path, typer.Option(help="The video to run.")],
+    family: Annotated[str, typer.Option(help="Model family.")] = "cain-sd",
     preset: str = "small",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
     frames: int = 16,
@@ -37,13 +38,13 @@ def main(
     """Measure and save results/waterfall.json."""
     pictures = pictures_of(clip, frames + 3, parsed_size(size) if size else None)
     height, width = pictures[0].shape[:2]
-    model, _ = subject(preset)
+    model, _ = subject(family, preset)
     with bundle_folder(bundles) as folder:
         for backend in library.split(","):
             target = load(TARGETS[backend])
             plain = replace(target, batches=(1,), rewrites=())
             whole = folder / f"{preset}-whole-{width}x{height}-{target.name}.edgeflow"
-            static = open_bundle(exported(whole, WholeFrame(model).eval(), target, sizes=[(height, width)]))
+            static = open_bundle(exported(whole, full_static(family, model), target, sizes=[(height, width)]))
             builds = {
                 "straightforward": exported(
                     folder / f"{preset}-straightforward-{target.name}.edgeflow", model, plain
@@ -65,7 +66,7 @@ def main(
                 assert fall is not None
                 records.append(
                     record(
-                        family="cain-sd",
+                        family=family,
                         preset=preset,
                         build=build,
                         backend=backend,

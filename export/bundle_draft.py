@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from edgeflow.export.weights import WeightFile
-from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry, Manifest
+from edgeflow.ir.bundle import WEIGHTS, Bundle, FileEntry, GraphEntry, Manifest
 from edgeflow.ir.layer_errors import LayerError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.task import Task
@@ -29,6 +29,7 @@ class BundleDraft:
         graphs: entries of the graph files, by id.
         weights: of all graphs; written to the folder.
         timed: milliseconds per batch size, by key of a plan's graph, of engines that were timed.
+        files: of the folder, once all are written; none before.
         layers: what layers at reduced precision lose, by graph; None if that was not found out.
     """
 
@@ -41,6 +42,7 @@ class BundleDraft:
     graphs: Mapping[str, GraphEntry]
     weights: WeightFile
     timed: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+    files: Mapping[str, FileEntry] = field(default_factory=dict)
     layers: Mapping[str, tuple[LayerError, ...]] | None = None
 
     def with_weights(self, graphs: Mapping[str, GraphEntry], weights: WeightFile) -> BundleDraft:
@@ -53,10 +55,16 @@ class BundleDraft:
         return replace(self, provenance={**self.provenance, key: fact})
 
     def as_bundle(self) -> Bundle:
-        """It can be run; that its files are whole is not checked, and its manifest is not written."""
+        """It can be run; its manifest is not written."""
         target = self.target.to_json()
         manifest = Manifest(
-            dict(self.reference), self.plans, self.graphs, target, dict(self.provenance), {}, self.task
+            dict(self.reference),
+            self.plans,
+            self.graphs,
+            target,
+            dict(self.provenance),
+            self.files,
+            self.task,
         )
         return Bundle(self.folder, manifest)
 

@@ -22,7 +22,7 @@ from edgeflow.export.lowering.digest import model_digest
 from edgeflow.export.lowering.graph_cache import GraphCache
 from edgeflow.export.lowering.graphs import Lowering, Progress
 from edgeflow.export.pack.bundle import Asked, pack
-from edgeflow.export.pack.manifest import write_manifest
+from edgeflow.export.pack.manifest import complete, write_manifest
 from edgeflow.export.pack.seams import seam_remarks
 from edgeflow.export.passes import check_passes
 from edgeflow.export.planning.forms import timed_forms
@@ -132,7 +132,7 @@ def compile_model(
             draft = draft.noted("remarks", _remarks(model, programs, draft.plans))
         for step in steps:
             draft = step(draft)
-        draft = _judged(draft, compare and goldens, watch, progress)
+        draft = _judged(complete(draft), compare and goldens, watch, progress)
         manifest = write_manifest(draft.noted("seconds", watch.rounded()))
         if backend and draft.timed:
             save_costs(folder, costs_of(backend, target.precision, draft.timed), by="export")

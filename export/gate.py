@@ -81,7 +81,7 @@ def _judged_instead(bundle: Bundle, library: str) -> dict[str, Any]:
 def _built_elsewhere(library: str) -> dict[str, Any]:
     return {
         "compared": False,
-        "why": f"{library} builds engines on the device: `edgeflow build` compares them",
+        "why": f"{library} builds engines on the device, where `edgeflow build` compares them",
     }
 
 

@@ -17,7 +17,8 @@ from torch import nn
 
 from edgeflow.flow.eager import Eager, EagerFlow, EagerResult
 from edgeflow.flow.flow import leaves
-from edgeflow.flow.module import RoutedModule, segment_name
+from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.segments import segment_name
 from edgeflow.ir.errors import BackendError, ExportError
 from edgeflow.ir.route import Choice
 from edgeflow.ops.custom_op import PLAIN, overload

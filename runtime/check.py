@@ -82,6 +82,7 @@ class CheckReport:
         graphs: every engine.
         clips: whole frames.
         not_built: kinds of frames of which nothing was compared, since this device has no engines for them.
+        accelerator: in words, what engines ran on if that is not the processor.
     """
 
     library: str
@@ -92,6 +93,7 @@ class CheckReport:
     graphs: tuple[GraphCheck, ...]
     clips: tuple[ClipCheck, ...]
     not_built: tuple[str, ...] = ()
+    accelerator: str = ""
 
     @property
     def passed(self) -> bool:
@@ -151,6 +153,7 @@ def check(
         tuple(graphs.values()),
         tuple(clips),
         tuple(missing),
+        backend.accelerator,
     )
 
 

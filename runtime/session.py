@@ -151,7 +151,7 @@ class Session:
         lanes = [loaded, *(twins(loaded) for _ in range(self.in_flight - 1))]
         self._size = size
         self._executors = tuple(
-            Executor(plan, graphs, self.backend.memory, self._policy, size) for graphs in lanes
+            Executor(plan, graphs, self.backend.memory, self._policy, size, self._exact) for graphs in lanes
         )
         self._idle = SimpleQueue()
         for executor in self._executors:

@@ -51,8 +51,13 @@ class Nvidia:
     @property
     def words(self) -> str:
         """What a measurement holds for: name, compute capability, power mode and clocks, as far as they are known."""
-        parts = [self.name, f"sm_{self.compute_capability.replace('.', '')}", self.power_mode, self.clocks]
+        parts = [self.name, sm(self.compute_capability), self.power_mode, self.clocks]
         return ", ".join(part for part in parts if part)
+
+
+def sm(capability: str) -> str:
+    """A compute capability as compilers name it: `sm_87` of `8.7`."""
+    return f"sm_{capability.replace('.', '')}"
 
 
 def find(cudart: Cudart | None = None) -> Nvidia:

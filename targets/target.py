@@ -134,7 +134,11 @@ def load(name: str) -> Target:
     Raises:
         TargetError: no such target, or its description lacks or misstates something.
     """
-    path = Path(name) if name.endswith(".toml") else extensions("targets", Path).get(name, _FOLDER / f"{name}.toml")
+    path = (
+        Path(name)
+        if name.endswith(".toml")
+        else extensions("targets", Path).get(name, _FOLDER / f"{name}.toml")
+    )
     if not path.is_file():
         raise TargetError(f"no target {name!r}: known are {', '.join(names())}, or give a .toml file")
     try:
@@ -179,7 +183,9 @@ def from_json(data: dict[str, Any], where: str) -> Target:
         raise TargetError(f"target {where}: memory_gb is a positive number, got {data['memory_gb']!r}")
     _check_names(data, "rewrites", where)
     if "int8" in precisions and library(data["library"]).int8 is None:
-        raise TargetError(f"target {where}: {data['library']} runs no int8 graphs; take int8 out of its precisions")
+        raise TargetError(
+            f"target {where}: {data['library']} runs no int8 graphs; take int8 out of its precisions"
+        )
     return Target(
         **{
             **data,

@@ -8,7 +8,7 @@ from typing import Any
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.libraries import library
-from edgeflow.targets.nvidia import Nvidia
+from edgeflow.targets.nvidia import Nvidia, sm
 from edgeflow.targets.target import numbers
 
 BF16_CAPABILITY = (8, 0)
@@ -63,7 +63,9 @@ def other_device(target: Mapping[str, Any], device: Nvidia) -> str:
     """Why a board's target is not for a device; empty if it is. A desktop's is for every GPU."""
     if not target["unified_memory"] or device.compute_capability == target["compute_capability"]:
         return ""
-    return f"is for sm_{target['compute_capability']}, this is {device.name} (sm_{device.compute_capability})"
+    return (
+        f"is for {sm(target['compute_capability'])}, this is {device.name} ({sm(device.compute_capability)})"
+    )
 
 
 def _check_precision(target: Mapping[str, Any], device: Nvidia, version: str) -> None:

@@ -31,4 +31,8 @@ def test_examples(name):
 
 
 def test_there_are_examples():
-    assert {"edgeflow.runtime.stream.policy", "edgeflow.runtime.stream.batching", "edgeflow.targets.nvidia"} <= set(FOUND)
+    assert {
+        "edgeflow.runtime.stream.policy",
+        "edgeflow.runtime.stream.batching",
+        "edgeflow.targets.nvidia",
+    } <= set(FOUND)

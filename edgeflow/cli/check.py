@@ -77,7 +77,7 @@ def _print_layers(graph: str, errors: Sequence[LayerError]) -> None:
 
 def _print(report: CheckReport) -> None:
     here = in_words(report.instructions)
-    title = f"{report.library} {report.version}, {report.precision}, {here}"
+    title = f"{report.library} {report.version}, {report.precision}, {report.accelerator or here}"
     table = Table("engine", "precision", "largest error", "signal to error", "asked for", "", title=title)
     for graph in report.graphs:
         mark = "ok" if graph.passed else "DIFFERS"

@@ -58,7 +58,7 @@ def export(
     model: Annotated[
         str,
         typer.Argument(
-            help="`cain-sd`, `shortcut-v2v`, or your own: path/to/file.py:build or package.module:build."
+            help="A family (`edgeflow train` lists them), or your own: path/to/file.py:build or package.module:build."
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write (a folder).")],
@@ -67,12 +67,12 @@ def export(
     ] = "cpu",
     preset: Annotated[
         str | None,
-        typer.Option(help="Size of a built-in model: full, small (cain-sd alone, its default) or tiny."),
+        typer.Option(help="Size of a family's model; its own choice if not given."),
     ] = None,
     variant: Annotated[
         str | None,
         typer.Option(
-            help="Variant of a built-in model: SD, S or D of cain-sd; low, medium or high dependence of shortcut-v2v."
+            help="Variant of a family's model; its own choice if not given."
         ),
     ] = None,
     weights: Annotated[
@@ -140,7 +140,7 @@ def export(
 
     An interrupted export goes on where it stopped when the same command is run again.
 
-    Example: edgeflow export cain-sd --preset small --target cpu -o cain.edgeflow
+    Example: edgeflow export path/to/model.py:build --target cpu -o model.edgeflow
     """
     wanted = _target(target, precision, operators)
     sizes = [parse_size(text) for text in size or []]
@@ -151,7 +151,7 @@ def export(
     if not dry_run:
         check_replaceable(output, overwrite)
     compile_model = _compiler()
-    from edgeflow.models import seed_options
+    from edgeflow.models import family
 
     built = find_model(model, preset, variant)
     own_size = built.size if not sizes else None
@@ -160,7 +160,7 @@ def export(
     used = _load_weights(built, model, preset, variant, weights)
     reference = {"reference": model, "class": type(built).__name__, "weights": used}
     if ":" not in model:
-        reference |= seed_options(model, preset, variant)
+        reference |= family(model).options(preset, variant)
     start = perf_counter()
     with progress_bar() as bar, _place(output, dry_run) as written:
         task = bar.add_task("trace")
@@ -224,7 +224,7 @@ def _place(output: Path, dry_run: bool) -> Iterator[Path]:
 
 def _frames_wanted(model: RoutedModule) -> int:
     """How many frames of a clip the export reads: enough for `MIX_CALLS` calls and one frame more."""
-    from edgeflow.flow.module import task_of
+    from edgeflow.flow.tasks import task_of
 
     return max(MIX_CALLS + 1, min(task_of(model).frames_of(MIX_CALLS), MOST_FRAMES))
 
@@ -241,13 +241,13 @@ def _load_weights(
     built: RoutedModule, model: str, preset: str | None, variant: str | None, weights: Path | None
 ) -> str:
     """Load weights into the model; says which."""
-    from edgeflow.models import pretrained_seed, seed_options
+    from edgeflow.models import family
     from edgeflow.models.weights import load_weights
 
     if weights is None and ":" not in model:
-        weights = pretrained_seed(model, preset, variant)
+        weights = family(model).weights(preset, variant)
         if weights is None:
-            own = " ".join(seed_options(model, preset, variant).values())
+            own = " ".join(family(model).options(preset, variant).values())
             err.print(f"edgeflow: {model} {own} comes without trained weights; these are random")
             return "random"
         load_weights(built, weights)
@@ -349,3 +349,7 @@ def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: b
     out.print(_compared(manifest.provenance["compared"], manifest.provenance["seconds"]), soft_wrap=True)
     if mix:
         out.print("routes on the clip: " + ", ".join(f"{r}: {s:.0%}" for r, s in mix.items()), soft_wrap=True)
+    if library(manifest.target["library"]).builds == "engines":
+        out.print(
+            f"next: copy {compiled.path} to the device and run `edgeflow build` on it there", soft_wrap=True
+        )

@@ -39,6 +39,7 @@ def _print(bundle: Bundle) -> None:
     made = manifest.provenance
     target = manifest.target
     out.print(f"model   {model}", soft_wrap=True)
+    out.print(f"task    {manifest.task}", soft_wrap=True)
     out.print(
         f"target  {target['name']}: {target['library']} >= {target['versions'][0]}, {target['precision']}",
     )

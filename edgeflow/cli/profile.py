@@ -30,7 +30,9 @@ LEAST_CALLS = 4
 def profile(
     bundle: Annotated[Path, typer.Argument(help="The bundle to measure.")],
     clip: Annotated[Path | None, typer.Option(help="A video whose frames are run as well.")] = None,
-    frames: Annotated[int, typer.Option(help="Frames of the clip to run; more where fewer do not make four calls.", min=4)] = 32,
+    frames: Annotated[
+        int, typer.Option(help="Frames of the clip to run; more where fewer do not make four calls.", min=4)
+    ] = 32,
     library: Annotated[
         str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
     ] = None,

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def find_model(reference: str, preset: str | None, variant: str | None) -> RoutedModule:
-    """Build a model from `cain-sd`, `shortcut-v2v`, `path/to/file.py:build` or `package.module:build`.
+    """Build a model from the name of a family, `path/to/file.py:build` or `package.module:build`.
 
     Raises:
         FlowError: it cannot be found, or is no routed module.
     """
     from edgeflow.flow.module import RoutedModule
-    from edgeflow.models import build_seed
+    from edgeflow.models import family
 
     if ":" not in reference:
-        return build_seed(reference, preset, variant)
+        return family(reference).model(preset, variant)
     place, _, name = reference.rpartition(":")
     module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
     build = getattr(module, name, None)

@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 def run(
     bundle: Annotated[Path, typer.Argument(help="The bundle to run.")],
     source: Annotated[str, typer.Argument(help="The video to read; - for y4m on stdin.")],
-    output: Annotated[str, typer.Option("-o", "--output", help="The video to write, or the lines of JSON; - for y4m, or lines, on stdout.")],
+    output: Annotated[
+        str,
+        typer.Option(
+            "-o", "--output", help="The video to write, or the lines of JSON; - for y4m, or lines, on stdout."
+        ),
+    ],
     times: Annotated[
         int | None,
         typer.Option(help="Multiply the frame rate by 2 (the default) or 4, if the model interpolates."),
@@ -79,7 +84,7 @@ def run(
     opened = open_bundle(bundle)
     plans, task = opened.manifest.plans, opened.manifest.task
     kinds = {made.kind for made in task.outputs}
-    _check_task(opened, times)
+    _check_task(opened, times, overlay)
     variables = next(iter(plans.values())).variables
     steered = _policy(fix or [], policy or [], {v.axis_name: v.axis for v in variables})
     session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
@@ -117,8 +122,8 @@ def run(
         _print_labels(labels, json)
 
 
-def _check_task(bundle: Bundle, times: int | None) -> None:
-    """Refuse a bundle whose calls are not those of a film, or a rate that its task does not make."""
+def _check_task(bundle: Bundle, times: int | None, overlay: bool) -> None:
+    """Refuse a bundle whose calls are not those of a film, or what its task does not make."""
     task, plan = bundle.manifest.task, next(iter(bundle.manifest.plans.values()))
     kinds = {made.kind for made in task.outputs}
     if not task.offsets or not kinds & {"image", "labels"}:
@@ -128,6 +133,8 @@ def _check_task(bundle: Bundle, times: int | None) -> None:
             f"{bundle.path} takes ({names}), not frames alone, or makes no pictures and no labels ({made}): declare the "
             "model's task and export again, or use edgeflow.runtime.Session"
         )
+    if overlay and "image" not in kinds:
+        raise InputError(f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: leave it out")
     if times and not task.between:
         raise InputError(f"--times {times}: {bundle.path} translates frames and leaves their rate as it is")
 

@@ -16,7 +16,7 @@ from edgeflow.ir.libraries import Library, libraries, library
 from edgeflow.runtime.machine import in_words
 from edgeflow.runtime.measure.profile import machine
 from edgeflow.targets import Target, load, names, numbers
-from edgeflow.targets.nvidia import Nvidia, find
+from edgeflow.targets.nvidia import Nvidia, find, sm
 from edgeflow.targets.tensorrt_fit import other_device
 
 PACKAGES = ("numpy", "av", "torch", "onnx", "onnxscript", "onnx-graphsurgeon", "numba")
@@ -50,7 +50,7 @@ def sys_info(
             f", power mode {device.power_mode}, clocks {device.clocks or '?'}" if device.power_mode else ""
         )
         out.print(
-            f"  {device.name}, sm_{device.compute_capability}, CUDA {device.cuda}{jetson}, "
+            f"  {device.name}, {sm(device.compute_capability)}, CUDA {device.cuda}{jetson}, "
             f"{device.free_bytes / 1e9:.1f} of {device.total_bytes / 1e9:.1f} GB free{power}",
             soft_wrap=True,
         )

@@ -45,7 +45,9 @@ def show(
     out.print(f"{target.name}: {target.description}")
     rows = {
         "versions": _library(target),
-        "precision": " or ".join((target.precision, *(p for p in target.precisions if p != target.precision))),
+        "precision": " or ".join(
+            (target.precision, *(p for p in target.precisions if p != target.precision))
+        ),
         "batches": ", ".join(map(str, target.batches)),
         "rewrites": ", ".join(target.rewrites) or "none",
         "operators": target.operators,

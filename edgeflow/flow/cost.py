@@ -16,7 +16,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from edgeflow.flow.flow import leaves
-from edgeflow.flow.module import RoutedModule, find_segment
+from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.segments import find_segment
 from edgeflow.flow.trace import FREE_SIZES
 from edgeflow.flow.tracing import TraceFlow
 from edgeflow.flow.train import condition_mask

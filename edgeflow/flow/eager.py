@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
-from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.grids import found_grids
 from edgeflow.flow.opaque import Opaque
-from edgeflow.flow.tensors import cut_tile, paste_tile
+from edgeflow.flow.tensors import blend_tiles, cut_tile, paste_tile
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import FRAME
 from edgeflow.ir.route import Choice, Condition, Variable
@@ -21,13 +21,17 @@ from edgeflow.ir.rules import HostRule, Rule, ScoreRule, StreamContext
 from edgeflow.ir.sampling import evenly
 from edgeflow.ir.tiles import TileGrid, pool_map
 
+if TYPE_CHECKING:
+    from edgeflow.flow.module import RoutedModule
+
 
 @dataclass(frozen=True)
 class EagerValue(Opaque):
-    """One tensor (1, ...) per region; None where no call made one."""
+    """One tensor (1, ...) per region; None where no call made one. A state has its name, and its regions once it is used."""
 
     regions: str
     tensors: list[torch.Tensor | None]
+    state: str = ""
 
     @property
     def shape(self) -> torch.Size:
@@ -128,8 +132,6 @@ def tile_multiple(model: RoutedModule, regions: str, size: tuple[int, int]) -> i
 
     What cannot be traced is refused when it is exported, with a reason: here it may begin anywhere.
     """
-    from edgeflow.flow.grids import found_grids
-
     try:
         return found_grids(model, {"height": size[0], "width": size[1]}).get(regions, 1)
     except FlowError:
@@ -150,6 +152,8 @@ class EagerFlow(Flow):
         super().__init__(model)
         self._fixed, self._context, self._states, self._rules = fixed, context, states, rules
         self.kept: dict[str, torch.Tensor] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._read: dict[str, EagerValue] = {}
         self.chosen: dict[str, NDArray[np.intp]] = {}
         self.grids: dict[str, TileGrid] = {}
 
@@ -165,7 +169,7 @@ class EagerFlow(Flow):
         cut = [EagerValue(regions, [cut_tile(t, grid, i) for i in range(len(grid))]) for t in tensors]
         return cut[0] if len(cut) == 1 else tuple(cut)
 
-    def stitch(self, tiles: EagerValue) -> EagerValue:
+    def _stitch(self, tiles: EagerValue, blend: bool) -> EagerValue:
         grid = self.grids[tiles.regions]
         known = tiles.known()
         height, width = known[0].shape[-2:]
@@ -174,25 +178,37 @@ class EagerFlow(Flow):
                 f"stitch takes pictures of {grid.size} pixels a side, or of a multiple of that, got {tuple(known[0].shape)}"
             )
         scale = height // grid.size
+        if blend:
+            return EagerValue(FRAME, [blend_tiles(known, grid)])
         frame = known[0].new_empty(1, known[0].shape[1], scale * grid.height, scale * grid.width)
         for number, tile in enumerate(known):
             paste_tile(tile[0], grid, number, frame[0])
         return EagerValue(FRAME, [frame])
 
-    def state(self, **shapes: Sequence[int]) -> Any:
-        parameter = next(self.model.parameters())
-        values = {
-            name: EagerValue(FRAME, [self._states.get(name, parameter.new_zeros(1, *shape))])
-            for name, shape in shapes.items()
-        }
-        return States(values)
+    def _declare(self, state: str, shape: tuple[int, ...]) -> EagerValue:
+        self._shapes[state] = shape
+        return EagerValue(FRAME, [next(self.model.parameters()).new_zeros(1, *shape)], state)
 
-    def keep(self, *, when: Any = True, **values: EagerValue) -> None:
-        condition = when.condition() if isinstance(when, Selector) else when
-        if not isinstance(condition, bool) and not self._mask(condition, FRAME, 1)[0]:
-            return
-        if condition is not False:
-            self.kept.update({name: value.known()[0] for name, value in values.items()})
+    def _state_of(self, state: str, regions: str) -> EagerValue:
+        if state not in self._read:
+            count = 1 if regions == FRAME else len(self.grids[regions])
+            kept = self._states.get(state)
+            if kept is None:
+                kept = next(self.model.parameters()).new_zeros(count, *self._shapes[state])
+            self._read[state] = EagerValue(regions, list(torch.split(kept, 1)), state)
+        return self._read[state]
+
+    def _keep(self, state: str, value: EagerValue, condition: Condition) -> None:
+        if state not in self._shapes:
+            raise FlowError(f"keep: the flow has no state {state!r}; it has {sorted(self._shapes)}")
+        old = self.kept.get(state)
+        before = self._state_of(state, value.regions).tensors if old is None else list(torch.split(old, 1))
+        mask = self._mask(condition, value.regions, len(before))
+        if mask.any():
+            after = [
+                new if taken else kept for kept, new, taken in zip(before, value.tensors, mask, strict=True)
+            ]
+            self.kept[state] = torch.cat(EagerValue(value.regions, after).known())
 
     def sample(self, clip: EagerValue, frames: Selector) -> EagerValue:
         (tensor,) = clip.known()
@@ -241,12 +257,14 @@ class EagerFlow(Flow):
             return EagerValue(regions, [None] * count)
         return rebuild(like, [EagerValue(regions, tensors) for tensors in outputs])
 
-    def _route(self, regions: EagerValue, variable: Variable, rule: ScoreRule, scores: EagerValue) -> None:
+    def _route(
+        self, regions: EagerValue, variable: Variable, rule: ScoreRule, scores: EagerValue, pool: str
+    ) -> None:
         count = len(regions.tensors)
         if (fixed := self._override(variable)) is not None:
             self.chosen[variable.name] = np.full(count, fixed)
         elif scores.regions == FRAME and regions.regions != FRAME:
-            pooled = pool_map(scores.known()[0][0].numpy(), self.grids[regions.regions])
+            pooled = pool_map(scores.known()[0][0].numpy(), self.grids[regions.regions], pool)
             self.chosen[variable.name] = self._decided(variable, rule, pooled)
         else:
             flat = torch.cat(scores.known()).flatten(1).numpy()
@@ -279,13 +297,3 @@ class EagerFlow(Flow):
     def _mask(self, condition: Condition, regions: str, count: int) -> NDArray[np.bool_]:
         axes = {variable.name: variable.axis for variable in self.variables}
         return np.broadcast_to(condition.mask(self.chosen, axes, count), (count,))
-
-
-class States:
-    """The states of a flow, as attributes."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self.__dict__.update(values)
-
-    def __getattr__(self, name: str) -> Any:
-        raise FlowError(f"the flow has no state {name!r}: it has {sorted(self.__dict__)}")

@@ -5,12 +5,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from edgeflow.flow.module import RoutedModule, segment_name
+from edgeflow.flow.segments import segment_name
 from edgeflow.ir.errors import FlowError
+from edgeflow.ir.program import FRAME
 from edgeflow.ir.route import ALWAYS, NEVER, Choice, Condition, Variable, as_condition
 from edgeflow.ir.rules import Argmax, HostRule, Rule, ScoreRule
+
+if TYPE_CHECKING:
+    from edgeflow.flow.module import RoutedModule
 
 NOTHING: Any = object()
 """Stands for the value of a region where a call did not run and gave no other value."""
@@ -90,12 +94,33 @@ class Chosen:
         raise FlowError(f"nothing was decided for the axis {name!r}: decided are {sorted(self.__dict__)}")
 
 
+class States:
+    """The states of a flow, as attributes."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.__dict__.update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        raise FlowError(f"the flow has no state {name!r}: it has {sorted(self.__dict__)}")
+
+
 @dataclass(frozen=True)
 class Scored:
-    """A rule together with the value it reads."""
+    """A rule together with the value it reads.
+
+    Attributes:
+        rule: that decides.
+        scores: of the regions, or a map over the frame.
+        pool: what of a map counts for a tile's patch: its `mean`, or its `max`.
+    """
 
     rule: ScoreRule
     scores: Any
+    pool: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.pool not in ("mean", "max"):
+            raise FlowError(f"Scored: of a patch the 'mean' or the 'max' counts, got {self.pool!r}")
 
 
 class Flow(ABC):
@@ -104,6 +129,7 @@ class Flow(ABC):
     def __init__(self, model: RoutedModule) -> None:
         self.model = model
         self.variables: list[Variable] = []
+        self._bound: dict[str, str] = {}
 
     # What an author calls -------------------------------------------------------------------
 
@@ -119,10 +145,13 @@ class Flow(ABC):
             otherwise: the output where it does not run; its first input if not given.
             axes: keyword arguments of the segment: a chosen axis value, or a constant.
         """
-        flat = flatten(inputs)
+        flat = self._placed(flatten(inputs))
         condition = _condition_of(when)
         if otherwise is NOTHING and condition != ALWAYS:
             otherwise = flat[0]
+        elif otherwise is not NOTHING and otherwise is not None:
+            sides = self._placed(leaves(otherwise), flat[0].regions)
+            otherwise = rebuild(otherwise, list(sides))
         chosen = {k: v.variable for k, v in axes.items() if isinstance(v, Selector)}
         constants = {k: v for k, v in axes.items() if not isinstance(v, Selector)}
         return self._call(segment, flat, condition, otherwise, chosen, constants)
@@ -159,14 +188,16 @@ class Flow(ABC):
 
         A choice is a value of scores (argmax decides), `Scored(rule, scores)`, or a rule that
         scores `regions` itself. Scores are (regions, n), or for tiles a map (1, n, h, w) over
-        the frame, averaged over each tile's patch.
+        the frame: of each tile's patch the mean counts, or the largest (`Scored(rule, scores, pool="max")`).
         """
-        regions = flatten((regions,))[0]
+        (regions,) = self._placed(flatten((regions,))[:1])
         selectors = {}
         for name, choice in choices.items():
             rule: Rule
+            pool = "mean"
             if isinstance(choice, Scored):
                 rule, scores = choice.rule, choice.scores
+                pool = choice.pool
             elif isinstance(choice, Rule):
                 rule, scores = choice, regions
             else:
@@ -175,7 +206,9 @@ class Flow(ABC):
                 raise FlowError(f"{type(rule).__name__} reads no scores: use f.decide({name}=...)")
             variable = self._variable(name)
             rule.check_axis(variable.axis)
-            self._route(regions, variable, rule, scores)
+            if getattr(scores, "state", ""):
+                (scores,) = self._placed((scores,), regions.regions)
+            self._route(regions, variable, rule, scores, pool)
             selectors[name] = Selector(variable)
         return Chosen(selectors)
 
@@ -202,39 +235,84 @@ class Flow(ABC):
 
     @abstractmethod
     def tile(self, *frames: Any, size: int, halo: int, multiple: int | None = None) -> Any:
-        """Cut input frames of one size into tiles of `size` pixels; one value per frame.
+        """Cut frames of one size into tiles of `size` pixels; one value per frame.
 
         Args:
-            frames: input images.
+            frames: input images, or values (1, c, h, w) that segments made of frames: a flow map, features. These may
+                be smaller than the frame by a whole factor.
             size: side of a tile, in pixels.
             halo: pixels of a tile beyond its patch, at every seam.
             multiple: tiles begin at multiples of so many pixels. If not given, the grid that the segments of
                 these tiles work on is found, so that they compute what they would of the whole frame.
         """
 
-    @abstractmethod
-    def stitch(self, tiles: Any) -> Any:
+    def stitch(self, tiles: Any, blend: bool = False) -> Any:
         """Put tiles back together: each writes the patch it answers for.
 
         Tiles may be larger than they were cut by a whole factor, and so is the frame then.
-        """
 
-    @abstractmethod
+        Args:
+            tiles: a value of tiles, (tiles, c, size, size).
+            blend: let neighbours fade into each other over their halos, instead of meeting in a seam.
+        """
+        (tiles,) = self._placed((tiles,))
+        return self._stitch(tiles, blend)
+
     def state(self, **shapes: Sequence[int]) -> Any:
         """Tensors that live across frames, by name: their shape without the batch dimension.
 
-        They hold zeros after a reset (a new stream, another size, a scene cut).
+        A state belongs to the regions that it is first read or kept with: one tensor for the frame, or one for
+        every tile. They hold zeros after a reset (a new stream, another size, a scene cut).
         """
+        return States({name: self._declare(name, tuple(shape)) for name, shape in shapes.items()})
 
-    @abstractmethod
     def keep(self, *, when: Any = True, **values: Any) -> None:
-        """Write states where the condition holds; read back from the next frame on."""
+        """Write states, in the regions where the condition holds; read back from the next frame on.
+
+        Raises:
+            FlowError: no such state, or it belongs to other regions.
+        """
+        condition = _condition_of(when)
+        for name, value in values.items():
+            (value,) = self._placed((value,))
+            self._belong(name, value.regions)
+            self._keep(name, value, condition)
 
     @abstractmethod
     def sample(self, clip: Any, frames: Selector) -> Any:
         """As many evenly spaced entries of a clip (1, time, ...) as the axis value says."""
 
+    def _placed(self, values: Sequence[Any], regions: str | None = None) -> tuple[Any, ...]:
+        """The values, states among them as those of the regions that the others have, or of these regions."""
+        own = regions or next((value.regions for value in values if not value.state), None)
+        return tuple(
+            self._state_of(value.state, self._belong(value.state, own)) if value.state else value
+            for value in values
+        )
+
+    def _belong(self, state: str, regions: str | None) -> str:
+        """The regions that a state belongs to, from its first use on."""
+        bound = self._bound.setdefault(state, regions or FRAME)
+        if regions and bound != regions:
+            raise FlowError(
+                f"the state {state} belongs to {bound}, where it was first used, and is used with {regions}: "
+                "let it be two states"
+            )
+        return bound
+
     # What an interpreter gives --------------------------------------------------------------
+
+    @abstractmethod
+    def _stitch(self, tiles: Any, blend: bool) -> Any: ...
+
+    @abstractmethod
+    def _declare(self, state: str, shape: tuple[int, ...]) -> Any: ...
+
+    @abstractmethod
+    def _state_of(self, state: str, regions: str) -> Any: ...
+
+    @abstractmethod
+    def _keep(self, state: str, value: Any, condition: Condition) -> None: ...
 
     @abstractmethod
     def _call(
@@ -248,7 +326,7 @@ class Flow(ABC):
     ) -> Any: ...
 
     @abstractmethod
-    def _route(self, regions: Any, variable: Variable, rule: ScoreRule, scores: Any) -> None: ...
+    def _route(self, regions: Any, variable: Variable, rule: ScoreRule, scores: Any, pool: str) -> None: ...
 
     @abstractmethod
     def _decide(self, variable: Variable, rule: HostRule, measured: Any) -> None: ...

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.shrinkage import grid_of
 from edgeflow.flow.tracing import TraceFlow
 from edgeflow.ir.errors import FlowError
+
+if TYPE_CHECKING:
+    from edgeflow.flow.module import RoutedModule
 
 _FOUND: WeakKeyDictionary[RoutedModule, Mapping[str, int]] = WeakKeyDictionary()
 """Grids by model: how a model shrinks its input does not change once it is built."""

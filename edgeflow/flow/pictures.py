@@ -11,36 +11,78 @@ from edgeflow.ir.task import Task
 
 
 def mark_images(program: Program) -> Program:
-    """An image output is an image all the way back to the calls that made its tiles, on every branch."""
-    images = {v.name for v in program.values if v.image}
+    """An image output is an image all the way back to the calls that made its tiles, on every branch.
+
+    What a segment, a tiling or a state reads of it was not rounded: then all of it stays in float, and is rounded
+    at the frame's end. So does what is blended. A state that keeps images which were given is held in bytes.
+    """
+    given = _given(program)
+    images = {v.name for v in program.values if v.image and v.name not in given}
     for operation in reversed(program.operations):
-        if isinstance(operation, Stitch) and operation.output in images:
+        if isinstance(operation, Stitch) and operation.output in images and not operation.blend:
             images.add(operation.input)
         if isinstance(operation, Call):
             sides = zip(operation.outputs, operation.otherwise, strict=True)
             images.update(other for output, other in sides if other is not None and output in images)
+    images -= _in_float(program, images - given)
+    kept = {op.state for op in program.operations if isinstance(op, Keep) and op.input in given}
+    images |= given | kept
     values = tuple(replace(v, image=v.name in images) for v in program.values)
-    return replace(program, values=values)
+    states = tuple(replace(state, image=state.name in kept) for state in program.states)
+    return replace(program, values=values, states=states)
+
+
+def _given(program: Program) -> set[str]:
+    """Images that a call brings, their tiles and samples."""
+    given = {spec.name for spec in program.inputs if spec.image}
+    for operation in program.operations:
+        if isinstance(operation, Tile):
+            given.update(
+                made for name, made in zip(operation.inputs, operation.outputs, strict=True) if name in given
+            )
+        if isinstance(operation, Sample) and operation.input in given:
+            given.add(operation.output)
+    return given
+
+
+def _in_float(program: Program, images: set[str]) -> set[str]:
+    """Those images that something reads before they are rounded, and all that they are one picture with."""
+    found = {
+        name for op in program.operations if isinstance(op, Call | Keep | Tile) for name in _looked_at(op)
+    } & images
+    found |= {op.output for op in program.operations if isinstance(op, Stitch) and op.blend} & images
+    joined = [(op.input, op.output) for op in program.operations if isinstance(op, Stitch) and not op.blend]
+    for operation in program.operations:
+        if isinstance(operation, Call):
+            sides = zip(operation.outputs, operation.otherwise, strict=True)
+            joined += [(output, other) for output, other in sides if other is not None and other in images]
+    while more := {name for pair in joined if found & set(pair) for name in pair} - found:
+        found |= more
+    return found
+
+
+def _looked_at(operation: Call | Keep | Tile) -> tuple[str, ...]:
+    return (operation.input,) if isinstance(operation, Keep) else operation.inputs
 
 
 def check_images(program: Program) -> None:
-    """Images are held as uint8: inputs, their tiles, and outputs that one segment makes and none reads."""
-    images = {v.name for v in program.values if v.image}
-    given = {spec.name for spec in program.inputs}
-    given.update(name for op in program.operations if isinstance(op, Tile) for name in op.outputs)
-    given.update(op.output for op in program.operations if isinstance(op, Sample))
+    """Images are held as uint8: both sides of a call are, or neither; and all that a state keeps.
+
+    Raises:
+        FlowError: names the segment or the state.
+    """
+    images, given = {v.name for v in program.values if v.image}, _given(program)
+    kept = {state.name for state in program.states if state.image}
     for operation in program.operations:
-        if isinstance(operation, Keep) and operation.input in images:
-            raise FlowError(f"keep: {operation.input} is an image: keep what a segment makes of it")
+        if isinstance(operation, Keep) and (operation.state in kept) != (operation.input in given):
+            raise FlowError(
+                f"keep: {operation.state} keeps an image that was given in one place, and {operation.input} in another: "
+                "let it be two states"
+            )
         if not isinstance(operation, Call):
             continue
-        if read := [name for name in operation.inputs if name in images - given]:
-            raise FlowError(
-                f"segment {operation.segment} reads {read[0]}, an output image, which is rounded to uint8: "
-                "let both read what comes before it"
-            )
         for output, other in zip(operation.outputs, operation.otherwise, strict=True):
-            if other in given and output in images:
+            if other in given | kept and output in images:
                 raise FlowError(
                     f"segment {operation.segment} keeps {other} where it does not run, an input image, as an output image: "
                     "make that side by a segment, too (one that returns its input will do)"

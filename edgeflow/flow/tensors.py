@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,30 @@ def paste_tile(tile: torch.Tensor, grid: TileGrid, number: int, frame: torch.Ten
     ]
 
 
-def pool_map(scores: torch.Tensor, grid: TileGrid) -> torch.Tensor:
-    """Average a map over each patch: (n, values, h, w) -> (n, tiles, values)."""
+def blend_tiles(tiles: Sequence[torch.Tensor], grid: TileGrid) -> torch.Tensor:
+    """A frame (1, c, height, width) of tiles (1, c, size, size) each, which fade into each other over their halos."""
+    scale = tiles[0].shape[-1] // grid.size
+    ramps = torch.from_numpy(grid.ramps(scale)).to(tiles[0])
+    side = max(max(start) for start in zip(*grid.origins, strict=True)) + grid.size
+    frame = tiles[0].new_zeros(
+        tiles[0].shape[1], scale * max(side, grid.height), scale * max(side, grid.width)
+    )
+    weights = torch.zeros_like(frame[0])
+    for (top, left), tile, ramp in zip(grid.origins, tiles, ramps, strict=True):
+        rows = slice(scale * top, scale * (top + grid.size))
+        columns = slice(scale * left, scale * (left + grid.size))
+        frame[:, rows, columns] += ramp * tile[0]
+        weights[rows, columns] += ramp
+    made = frame / weights.clamp(min=1e-12)
+    return made[None, :, : scale * grid.height, : scale * grid.width]
+
+
+def pool_map(scores: torch.Tensor, grid: TileGrid, how: str = "mean") -> torch.Tensor:
+    """A map's `mean` or `max` of each patch: (n, values, h, w) -> (n, tiles, values)."""
+    if how == "max":
+        spans = grid.cells(*scores.shape[-2:])
+        return torch.stack(
+            [scores[..., top:bottom, left:right].amax((-2, -1)) for top, left, bottom, right in spans], 1
+        )
     rows, columns = (torch.from_numpy(m).to(scores) for m in grid.pooling(*scores.shape[-2:]))
     return (rows @ scores @ columns).flatten(2).transpose(1, 2)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from edgeflow.flow.eager import States
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
-from edgeflow.flow.module import RoutedModule, task_of
 from edgeflow.flow.opaque import Opaque
 from edgeflow.flow.pictures import check_images, mark_images, scaled
 from edgeflow.flow.quiet import quiet
 from edgeflow.flow.shrinkage import Sizes, TensorSizes
+from edgeflow.flow.tasks import task_of
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import (
     FRAME,
@@ -44,11 +43,13 @@ from edgeflow.ir.route import (
     Choice,
     Condition,
     Variable,
-    as_condition,
     assignment,
     assignments,
 )
 from edgeflow.ir.rules import HostRule, Length, ScoreRule
+
+if TYPE_CHECKING:
+    from edgeflow.flow.module import RoutedModule
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ class TraceValue(Opaque):
     """A symbolic value: what the program says of it."""
 
     value: Value
+    state: str = ""
+
+    @property
+    def regions(self) -> str:
+        """The regions that it has one tensor for each of."""
+        return self.value.regions
 
     @property
     def shape(self) -> tuple[Any, ...]:
@@ -144,23 +151,41 @@ class TraceFlow(Flow):
         sources = [frame.value for frame in frames]
         if len({source.shapes[0][1][-2:] for source in sources}) != 1:
             raise FlowError(f"frames tiled together have one size, got {[str(s) for s in sources]}")
-        if not all(source.image and len(source.shapes[0][1]) == 3 for source in sources):
-            raise FlowError(f"only input images are tiled, got {[str(s) for s in sources]}")
+        for source in sources:
+            if source.regions != FRAME or len(source.shapes) != 1 or len(source.shapes[0][1]) != 3:
+                raise FlowError(f"tile takes values (1, c, height, width) of the frame, got {source}")
+        smaller = self._smaller(sources[0])
         side = size * self._enlarged
         values = [
-            self._make(f"{source.name}.{regions}", regions, {(): (source.shapes[0][1][0], side, side)}, True)
+            self._make(
+                f"{source.name}.{regions}", regions, {(): (source.shapes[0][1][0], side, side)}, source.image
+            )
             for source in sources
         ]
         names = tuple(source.name for source in sources)
         multiple = self._tile_grids.get(regions, 1) if multiple is None else multiple
-        tiling = Tile(regions, names, tuple(v.name for v in values), size, halo, multiple)
-        tiling.grid(size, size)  # refuses what cannot be tiled
+        tiling = Tile(regions, names, tuple(v.name for v in values), size, halo, multiple, smaller)
+        tiling.grid(smaller * size, smaller * size)  # refuses what cannot be tiled
         self._operations.append(tiling)
         self._tilings[regions] = tiling
         made = [TraceValue(value) for value in values]
         return made[0] if len(made) == 1 else tuple(made)
 
-    def stitch(self, tiles: TraceValue) -> TraceValue:
+    def _smaller(self, source: Value) -> int:
+        """How many times smaller a value is than the frame."""
+        frame = next((spec for spec in self.model.inputs if spec.image), None)
+        if frame is None or source.name in {spec.name for spec in self.model.inputs}:
+            return 1
+        (_, whole), *_ = self._values[frame.name].shapes
+        (_, own), *_ = source.shapes
+        down, across = (int(a) / int(b) for a, b in zip(whole[-2:], own[-2:], strict=True))
+        if down != across or down != int(down):
+            raise FlowError(
+                f"tile takes values of the frame's size {whole[-1]}x{whole[-2]}, or smaller by a whole factor, got {source}"
+            )
+        return int(down)
+
+    def _stitch(self, tiles: TraceValue, blend: bool) -> TraceValue:
         value = tiles.value
         tiling = self._tilings.get(value.regions)
         if tiling is None:
@@ -173,26 +198,32 @@ class TraceFlow(Flow):
         frame = self._values[tiling.inputs[0]].shapes[0][1]
         larger = tuple(int(d) * (int(shape[1]) // side) for d in frame[1:])
         made = self._make("stitched", FRAME, {(): (shape[0], *larger)})
-        self._operations.append(Stitch(value.regions, value.name, made.name))
+        self._operations.append(Stitch(value.regions, value.name, made.name, blend))
         return TraceValue(made)
 
-    def state(self, **shapes: Sequence[int]) -> Any:
-        made = {}
-        for name, shape in shapes.items():
-            value = self._make(f"state.{name}", FRAME, {(): tuple(shape)})
-            self._states[name] = State(value.name, tuple(shape))
-            made[name] = TraceValue(value)
-        return States(made)
+    def _declare(self, state: str, shape: tuple[int, ...]) -> TraceValue:
+        value = self._make(f"state.{state}", FRAME, {(): shape})
+        self._states[state] = State(value.name, shape)
+        return TraceValue(value, state)
 
-    def keep(self, *, when: Any = True, **values: TraceValue) -> None:
-        condition = when.condition() if isinstance(when, Selector) else as_condition(when)
-        for name, value in values.items():
-            state = self._states.get(name)
-            if state is None:
-                raise FlowError(f"keep: the flow has no state {name!r}; it has {sorted(self._states)}")
-            if dict(value.value.shapes) != {(): state.shape}:
-                raise FlowError(f"keep: the state {name} is {state.shape}, got {value.value}")
-            self._operations.append(Keep(state.name, value.value.name, condition))
+    def _state_of(self, state: str, regions: str) -> TraceValue:
+        declared = self._states[state]
+        if declared.regions != regions:
+            shape = declared.shape
+            if self._enlarged > 1 and len(shape) == 3:  # what belongs to tiles grows with them
+                shape = (shape[0], *(side * self._enlarged for side in shape[1:]))
+            self._states[state] = replace(declared, regions=regions, shape=shape)
+            self._values[declared.name] = Value(declared.name, regions, (((), shape),))
+        return TraceValue(self._values[declared.name], state)
+
+    def _keep(self, state: str, value: TraceValue, condition: Condition) -> None:
+        if state not in self._states:
+            raise FlowError(f"keep: the flow has no state {state!r}; it has {sorted(self._states)}")
+        self._state_of(state, value.value.regions)
+        declared = self._states[state]
+        if dict(value.value.shapes) != {(): declared.shape}:
+            raise FlowError(f"keep: the state {state} is {declared.shape}, got {value.value}")
+        self._operations.append(Keep(declared.name, value.value.name, condition))
 
     def sample(self, clip: TraceValue, frames: Selector) -> TraceValue:
         (_, shape), *_ = clip.value.shapes
@@ -301,7 +332,9 @@ class TraceFlow(Flow):
                 )
         return tuple(side.name for side in sides)
 
-    def _route(self, regions: TraceValue, variable: Variable, rule: ScoreRule, scores: TraceValue) -> None:
+    def _route(
+        self, regions: TraceValue, variable: Variable, rule: ScoreRule, scores: TraceValue, pool: str
+    ) -> None:
         own, read = regions.value.regions, scores.value
         pooled = read.regions == FRAME and own != FRAME
         wanted = rule.width(variable.axis)
@@ -314,7 +347,7 @@ class TraceFlow(Flow):
                     f"the axis {variable.name} has {len(variable.axis.values)} values, so its scores are {wanted} numbers {made}, "
                     f"(n, {wanted}{', h, w' if pooled else ''}); got {read}"
                 )
-        self._add(own, Decision(variable, rule, read.name, pooled))
+        self._add(own, Decision(variable, rule, read.name, pool if pooled else ""))
 
     def _decide(self, variable: Variable, rule: HostRule, measured: TraceValue | None) -> None:
         if measured is not None and dict(measured.value.shapes) != {(): (1,)}:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from edgeflow.flow.eager import States, tile_multiple
+from edgeflow.flow.eager import tile_multiple
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.opaque import Opaque
@@ -32,6 +32,7 @@ class TrainValue(Opaque):
 
     regions: str
     variants: dict[Assignment, torch.Tensor]
+    state: str = ""
 
     @property
     def shape(self) -> torch.Size:
@@ -142,6 +143,7 @@ class _TrainFlow(Flow):
         self.masks: dict[str, torch.Tensor] = {}
         self.taken: dict[str, TilesTaken] = {}
         self.kept: dict[str, torch.Tensor] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
 
     def tile(self, *frames: TrainValue, size: int, halo: int, multiple: int | None = None) -> Any:
         tensors = [frame.tensor for frame in frames]
@@ -159,25 +161,33 @@ class _TrainFlow(Flow):
         cut = [TrainValue(regions, {(): taken.cut(tensor)}) for tensor in tensors]
         return cut[0] if len(cut) == 1 else tuple(cut)
 
-    def stitch(self, tiles: TrainValue) -> TrainValue:
+    def _stitch(self, tiles: TrainValue, blend: bool) -> TrainValue:
         return tiles
 
-    def state(self, **shapes: Sequence[int]) -> Any:
-        parameter = next(self.model.parameters())
-        fresh = {name: parameter.new_zeros(self._batch, *shape) for name, shape in shapes.items()}
-        found = {name: self._states.get(name, tensor) for name, tensor in fresh.items()}
-        return States({name: TrainValue(FRAME, {(): tensor}) for name, tensor in found.items()})
+    def _declare(self, state: str, shape: tuple[int, ...]) -> TrainValue:
+        self._shapes[state] = shape
+        return TrainValue(FRAME, {(): next(self.model.parameters()).new_zeros(self._batch, *shape)}, state)
 
-    def keep(self, *, when: Any = True, **values: TrainValue) -> None:
-        condition = when.condition() if isinstance(when, Selector) else when
-        for name, value in values.items():
-            if isinstance(condition, bool):
-                if condition:
-                    self.kept[name] = value.tensor
-                continue
-            mask = _spread(self._mask(condition, FRAME), value.tensor)
-            old = self._states.get(name, torch.zeros_like(value.tensor))
-            self.kept[name] = mask * value.tensor + (1 - mask) * old
+    def _state_of(self, state: str, regions: str) -> TrainValue:
+        if regions != FRAME and self._tiles_per_frame:
+            raise FlowError(
+                f"the state {state} belongs to tiles, and training draws other tiles for every frame: "
+                "train on all of them (tiles_per_frame=None)"
+            )
+        count = self._batch if regions == FRAME else len(self.taken[regions].frames)
+        kept = self._states.get(state)
+        if kept is None:
+            kept = next(self.model.parameters()).new_zeros(count, *self._shapes[state])
+        return TrainValue(regions, {(): kept}, state)
+
+    def _keep(self, state: str, value: TrainValue, condition: Condition) -> None:
+        if not condition.variables:
+            self.kept |= {state: value.tensor} if condition.op == "true" else {}
+            return
+        old = self.kept.get(state)
+        before = self._state_of(state, value.regions).tensor if old is None else old
+        mask = _spread(self._mask(condition, value.regions), value.tensor)
+        self.kept[state] = mask * value.tensor + (1 - mask) * before
 
     def sample(self, clip: TrainValue, frames: Selector) -> TrainValue:
         variable = frames.variable
@@ -272,7 +282,9 @@ class _TrainFlow(Flow):
             parts.append(_spread(mask, tensor) * tensor)
         return torch.stack(parts).sum(0)
 
-    def _route(self, regions: TrainValue, variable: Variable, rule: ScoreRule, scores: TrainValue) -> None:
+    def _route(
+        self, regions: TrainValue, variable: Variable, rule: ScoreRule, scores: TrainValue, pool: str
+    ) -> None:
         count = regions.shape[0]
         if variable.axis_name in self._fixed:
             index = variable.axis.index(self._fixed[variable.axis_name])
@@ -281,7 +293,7 @@ class _TrainFlow(Flow):
         logits = scores.tensor
         if scores.regions == FRAME and regions.regions != FRAME:
             taken = self.taken[regions.regions]
-            logits = pool_map(logits, taken.grid)[taken.frames, taken.numbers]
+            logits = pool_map(logits, taken.grid, pool)[taken.frames, taken.numbers]
         self.masks[variable.name] = self._sample_mask(logits, rule, variable)
 
     def _sample_mask(self, logits: torch.Tensor, rule: ScoreRule, variable: Variable) -> torch.Tensor:

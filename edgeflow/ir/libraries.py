@@ -145,7 +145,9 @@ def libraries() -> dict[str, Library]:
     Raises:
         ExtensionError: a package's library cannot be loaded.
     """
-    return {own.name: own for own in OURS} | {own.name: own for own in extensions("libraries", Library).values()}
+    return {own.name: own for own in OURS} | {
+        own.name: own for own in extensions("libraries", Library).values()
+    }
 
 
 def library(name: str) -> Library:

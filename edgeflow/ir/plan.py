@@ -9,7 +9,7 @@ keep the values named in `otherwise`.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeAlias
 
 from edgeflow.ir.errors import BundleError
@@ -258,7 +258,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "inputs": [interface_to_json(spec) for spec in plan.inputs],
         "outputs": [interface_to_json(spec) for spec in plan.outputs],
         "results": list(plan.results),
-        "states": [{"name": s.name, "shape": list(s.shape), "fill": s.fill} for s in plan.states],
+        "states": [asdict(state) | {"shape": list(state.shape)} for state in plan.states],
         "values": [_value_to_json(value) for value in plan.values],
         "steps": [_step_to_json(step) for step in plan.steps],
     }
@@ -271,7 +271,7 @@ def plan_from_json(data: dict[str, Any]) -> Plan:
         inputs=tuple(interface_from_json(spec) for spec in data["inputs"]),
         outputs=tuple(interface_from_json(spec) for spec in data["outputs"]),
         results=tuple(data["results"]),
-        states=tuple(State(s["name"], tuple(s["shape"]), s["fill"]) for s in data["states"]),
+        states=tuple(State(**{**state, "shape": tuple(state["shape"])}) for state in data["states"]),
         values=tuple(_value_from_json(value) for value in data["values"]),
         steps=tuple(_step_from_json(step) for step in data["steps"]),
     )
@@ -301,6 +301,7 @@ def _step_to_json(step: Step) -> dict[str, Any]:
                 "size": step.size,
                 "halo": step.halo,
                 "multiple": step.multiple,
+                "smaller": step.smaller,
             }
         case Route():
             fields = {"regions": step.regions, "decisions": [decision_to_json(d) for d in step.decisions]}
@@ -313,7 +314,7 @@ def _step_to_json(step: Step) -> dict[str, Any]:
                 "otherwise": [list(pair) for pair in step.otherwise],
             }
         case Stitch():
-            fields = {"regions": step.regions, "input": step.input, "output": step.output}
+            fields = asdict(step)
         case Keep():
             fields = {"state": step.state, "input": step.input, "when": step.when.to_json()}
         case Sample():
@@ -325,7 +326,8 @@ def _step_from_json(data: dict[str, Any]) -> Step:
     match data["kind"]:
         case "tile":
             sides = (tuple(data["inputs"]), tuple(data["outputs"]))
-            return Tile(data["regions"], *sides, data["size"], data["halo"], data["multiple"])
+            smaller = data.get("smaller", 1)
+            return Tile(data["regions"], *sides, data["size"], data["halo"], data["multiple"], smaller)
         case "route":
             return Route(data["regions"], tuple(decision_from_json(d) for d in data["decisions"]))
         case "stage":
@@ -337,7 +339,7 @@ def _step_from_json(data: dict[str, Any]) -> Step:
                 tuple((name, other) for name, other in data["otherwise"]),
             )
         case "stitch":
-            return Stitch(data["regions"], data["input"], data["output"])
+            return Stitch(data["regions"], data["input"], data["output"], data.get("blend", False))
         case "keep":
             return Keep(data["state"], data["input"], Condition.from_json(data["when"]))
         case "sample":

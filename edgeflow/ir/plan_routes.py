@@ -28,6 +28,8 @@ def working_stages(plan: Plan, read: Collection[str] = ()) -> frozenset[str]:
                 needed |= {source for graph in step.graphs for _, source in graph.kept}
             case Stitch() | Keep():
                 needed.add(step.input)
+            case Tile() if needed & set(step.outputs):
+                needed |= set(step.inputs)
             case Sample():
                 needed.add(step.input)
                 sampled.add(step.variable)

@@ -60,7 +60,10 @@ class Value:
 
 @dataclass(frozen=True)
 class Tile:
-    """Cuts frames into tiles; `outputs[i]` holds the tiles of `inputs[i]`. See `TileGrid`."""
+    """Cuts frames, or what segments made of them, into tiles; `outputs[i]` holds the tiles of `inputs[i]`. See `TileGrid`.
+
+    What is cut is `smaller` times smaller than the frame, and `size`, `halo` and `multiple` are in its own pixels.
+    """
 
     regions: str
     inputs: tuple[str, ...]
@@ -68,23 +71,30 @@ class Tile:
     size: int
     halo: int
     multiple: int = 1
+    smaller: int = 1
 
     def grid(self, height: int, width: int) -> TileGrid:
         """The tiles of a frame of that size, in pixels."""
-        return TileGrid(height, width, self.size, self.halo, self.multiple)
+        sides = height // self.smaller, width // self.smaller
+        return TileGrid(*sides, self.size, self.halo, self.multiple)
 
 
 @dataclass(frozen=True)
 class Decision:
     """One variable's rule, and the scores it reads (none for a host rule).
 
-    `pooled` scores are a map over the frame: they are averaged over each region's patch.
+    Attributes:
+        variable: that is decided.
+        rule: that decides it.
+        scores: the value it reads.
+        pooled: how a map of scores over the frame becomes scores of each region: `mean` or `max` over its
+            patch. Empty where regions have scores of their own.
     """
 
     variable: Variable
     rule: Rule
     scores: str | None = None
-    pooled: bool = False
+    pooled: str = ""
 
 
 @dataclass(frozen=True)
@@ -122,16 +132,17 @@ class Call:
 
 @dataclass(frozen=True)
 class Stitch:
-    """Puts the patches of a tile value back into a frame."""
+    """Puts the patches of a tile value back into a frame; with `blend`, whole tiles, which fade into each other."""
 
     regions: str
     input: str
     output: str
+    blend: bool = False
 
 
 @dataclass(frozen=True)
 class Keep:
-    """Writes a value to a state where `when` holds."""
+    """Writes a value to a state, in the regions where `when` holds."""
 
     state: str
     input: str
@@ -152,11 +163,21 @@ Operation: TypeAlias = Tile | Route | Call | Stitch | Keep | Sample
 
 @dataclass(frozen=True)
 class State:
-    """A tensor that lives across frames: its value's name, its shape and what it holds after a reset."""
+    """A tensor that lives across frames.
+
+    Attributes:
+        name: of its value.
+        shape: of one region.
+        fill: what it holds after a reset.
+        regions: there is one for each of these.
+        image: held in bytes, (height, width, 3).
+    """
 
     name: str
     shape: Shape
     fill: float = 0.0
+    regions: str = FRAME
+    image: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,7 +246,7 @@ class Program:
                 when = "" if operation.when == ALWAYS else f" when {operation.when}"
                 return f"{left}{operation.segment}({', '.join(operation.inputs)}{axes}){when}"
             case Stitch():
-                return f"{left}stitch({operation.input})"
+                return f"{left}stitch({operation.input}{', blend' if operation.blend else ''})"
             case Keep():
                 return f"keep {operation.state} = {operation.input} when {operation.when}"
             case Sample():
@@ -296,4 +317,5 @@ def decision_to_json(decision: Decision) -> dict[str, Any]:
 def decision_from_json(data: dict[str, Any]) -> Decision:
     """Inverse of `decision_to_json`."""
     variable = Variable(data["variable"], Axis(*data["axis"]))
-    return Decision(variable, rule_from_json(data["rule"]), data["scores"], data["pooled"])
+    pooled = {True: "mean", False: ""}.get(data["pooled"], data["pooled"])  # a truth value before schema 1.6
+    return Decision(variable, rule_from_json(data["rule"]), data["scores"], pooled)

@@ -88,6 +88,20 @@ class Task:
         """How many frames a film needs for so many calls of a whole window."""
         return max(self.offsets, default=0) - min(self.offsets, default=0) + 1 + (calls - 1) * self.stride
 
+    def __str__(self) -> str:
+        made = ", ".join(
+            f"{each.kind}{f' x{each.scale:g}' if each.scale != 1 else ''} at {each.time:g}"
+            for each in self.outputs
+        )
+        if not self.offsets:
+            return f"more than frames -> {made}"
+        read = (
+            f"a clip of {len(self.offsets)} frames"
+            if self.clip
+            else f"frames {', '.join(map(str, self.offsets))}"
+        )
+        return f"{read}{f', every {self.stride}' if self.stride != 1 else ''} -> {made}"
+
     def check(self, model: str, inputs: Sequence[Interface], outputs: Sequence[Interface]) -> None:
         """Compare it with what a model declares.
 

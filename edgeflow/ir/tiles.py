@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,13 +87,13 @@ class TileGrid:
         """The patch of each tile, row by row. Together they cover the frame once."""
         return _places(self)[1]
 
-    def cut(self, frame: NDArray[np.uint8], order: NDArray[np.intp], out: NDArray[np.uint8]) -> None:
+    def cut(self, frame: NDArray[Any], order: NDArray[np.intp], out: NDArray[Any]) -> None:
         """Copy tiles out of a frame.
 
         Args:
-            frame: (height, width, channels) uint8.
+            frame: (height, width, channels).
             order: tile numbers, in the order wanted.
-            out: (len(order), size, size, channels) uint8, filled.
+            out: (len(order), size, size, channels), filled.
         """
         origins = self.origins
         for position, number in enumerate(order):
@@ -121,6 +122,30 @@ class TileGrid:
         patch = Region(*(scale * side for side in (region.top, region.left, region.bottom, region.right)))
         return (scale * top, scale * left), patch
 
+    def cells(self, map_height: int, map_width: int) -> list[tuple[int, int, int, int]]:
+        """Top, left, bottom and right (exclusive) of the cells that each patch touches of a map that lies over the frame."""
+        down, across = map_height / self.height, map_width / self.width
+        return [
+            (int(r.top * down), int(r.left * across), ceil(r.bottom * down), ceil(r.right * across))
+            for r in self.regions
+        ]
+
+    def ramps(self, scale: int = 1) -> NDArray[np.float32]:
+        """How much each tile counts where tiles fade into each other: (tiles, size, size) float32, times the scale.
+
+        A tile counts 1 over its patch but for the halo's width around a seam, through which it falls off evenly
+        to its end; together they are divided by their sum. Without a halo nothing overlaps.
+        """
+        size = scale * self.size
+        places = scale * np.arange(self.size * scale) / scale
+        found = []
+        for number in range(len(self)):
+            (top, left), region = self.places(number, scale)
+            rows = _ramp(places + top, region.top, region.bottom, scale * self.height, scale * self.halo)
+            columns = _ramp(places + left, region.left, region.right, scale * self.width, scale * self.halo)
+            found.append(np.outer(rows, columns))
+        return np.stack(found).reshape(-1, size, size).astype(np.float32)
+
     def pooling(self, map_height: int, map_width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Two matrices that average a map lying over the frame to one value per patch.
 
@@ -131,11 +156,50 @@ class TileGrid:
         return _pooling(self, map_height, map_width)
 
 
-def pool_map(scores: NDArray[np.float32], grid: TileGrid) -> NDArray[np.float32]:
-    """Average a map over each patch: (values, h, w) -> (tiles, values)."""
+def pool_map(scores: NDArray[np.float32], grid: TileGrid, how: str = "mean") -> NDArray[np.float32]:
+    """A map's values for each patch: (values, h, w) -> (tiles, values).
+
+    Args:
+        scores: the map, which lies over the frame.
+        grid: whose patches they are.
+        how: `mean`, in which a cell counts by the share of it that the patch covers; or `max`, of the cells that it touches.
+    """
+    if how == "max":
+        spans = grid.cells(*scores.shape[-2:])
+        return np.stack([scores[:, top:bottom, left:right].max((1, 2)) for top, left, bottom, right in spans])
     rows, columns = grid.pooling(*scores.shape[-2:])
     pooled = (rows @ scores @ columns).astype(np.float32, copy=False)
     return pooled.reshape(len(scores), -1).T
+
+
+def _ramp(places: NDArray[np.float64], first: int, last: int, length: int, halo: int) -> NDArray[np.float64]:
+    """Weight of pixels along one side: 1 inside the patch, falling to 0 a halo's width beyond a seam."""
+    before = np.ones_like(places) if first == 0 else (places + 0.5 - first + halo) / max(2 * halo, 1)
+    after = np.ones_like(places) if last == length else (last + halo - places - 0.5) / max(2 * halo, 1)
+    inside = (places >= first - halo) & (places < last + halo) & (places < length)
+    return np.where(inside, np.clip(np.minimum(before, after), 1e-6, 1), 0)
+
+
+def blend(tiles: NDArray[np.float32], grid: TileGrid) -> NDArray[np.float32]:
+    """A frame (c, height, width) of tiles (tiles, c, size, size), which fade into each other over their halos."""
+    scale = tiles.shape[-1] // grid.size
+    side = [max(starts) + grid.size for starts in zip(*grid.origins, strict=True)]
+    frame = np.zeros(
+        (tiles.shape[1], scale * max(side[0], grid.height), scale * max(side[1], grid.width)), np.float32
+    )
+    weights = np.zeros(frame.shape[1:], np.float32)
+    for (top, left), tile, ramp in zip(grid.origins, tiles, _ramps(grid, scale), strict=True):
+        rows = slice(scale * top, scale * (top + grid.size))
+        columns = slice(scale * left, scale * (left + grid.size))
+        frame[:, rows, columns] += ramp * tile
+        weights[rows, columns] += ramp
+    made = frame / np.maximum(weights, np.float32(1e-12))
+    return np.ascontiguousarray(made[:, : scale * grid.height, : scale * grid.width])
+
+
+@lru_cache(maxsize=8)
+def _ramps(grid: TileGrid, scale: int) -> NDArray[np.float32]:
+    return grid.ramps(scale)
 
 
 @lru_cache(maxsize=256)

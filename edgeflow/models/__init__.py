@@ -1,44 +1,36 @@
-"""The model families, one folder each. They use the same public flow API as a user's model."""
+"""The model families, one folder each, and those of installed packages. They use the same flow API as a user's model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import cache
 from importlib import import_module
-from inspect import signature
-from pathlib import Path
-from typing import Any
+from pkgutil import iter_modules
 
-from edgeflow.flow.module import RoutedModule
-from edgeflow.ir.errors import FlowError
-
-SEEDS = {"cain-sd": "edgeflow.models.cain_sd", "shortcut-v2v": "edgeflow.models.shortcut_v2v"}
-"""Model families that edgeflow ships: name on the command line -> package with `build`."""
+from edgeflow.ir.extensions import extensions
+from edgeflow.models.family import Family, by_name
 
 
-def build_seed(name: str, preset: str | None, variant: str | None) -> RoutedModule:
-    """An untrained model of one of the families; its own preset and variant where none is given.
+@cache
+def families() -> dict[str, Family]:
+    """Every family by its name: those in the folders beside this file, then those that packages add.
+
+    A folder's family is `FAMILY` in its `family.py`. A package names its own in the entry points' group `edgeflow.families`.
 
     Raises:
-        FlowError: no such family, preset or variant.
+        ExtensionError: a package's family cannot be loaded.
     """
-    if name not in SEEDS:
-        raise FlowError(f"no model {name!r}: edgeflow has {', '.join(SEEDS)}; or give path/to/file.py:build")
-    build: Callable[..., Any] = import_module(SEEDS[name]).build
-    model: RoutedModule = build(**seed_options(name, preset, variant))
-    return model
+    own = [
+        import_module(f"{__name__}.{module.name}.family").FAMILY
+        for module in iter_modules(__path__)
+        if module.ispkg
+    ]
+    return {family.name: family for family in (*own, *extensions("families", Family).values())}
 
 
-def seed_options(name: str, preset: str | None, variant: str | None) -> dict[str, str]:
-    """A family's own preset and variant, or those given."""
-    parameters = signature(import_module(SEEDS[name]).build).parameters
-    return {
-        "preset": preset or parameters["preset"].default,
-        "variant": variant or parameters["variant"].default,
-    }
+def family(name: str) -> Family:
+    """The family of that name.
 
-
-def pretrained_seed(name: str, preset: str | None, variant: str | None) -> Path | None:
-    """The weights that edgeflow ships for a model, if any."""
-    pretrained = import_module(f"{SEEDS[name]}.weights").pretrained
-    found: Path | None = pretrained(**seed_options(name, preset, variant))
-    return found
+    Raises:
+        FlowError: there is none.
+    """
+    return by_name(families(), name)

@@ -10,7 +10,7 @@ the straight-through gradient to find where depth and scale pay; and the logarit
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,7 @@ from edgeflow.flow.tensors import pool_map
 from edgeflow.flow.train import TilesTaken
 from edgeflow.ir.route import Choice
 from edgeflow.ir.tiles import TileGrid
-from edgeflow.models.cain_sd import CAINSD
+from edgeflow.models.cain_sd import CAINSD, build
 from edgeflow.models.cain_sd.model import GRID
 from edgeflow.models.cain_sd.pwc import FLOW_SCALE
 from edgeflow.ops.warp import warp
@@ -37,6 +37,7 @@ from edgeflow.training.losses import (
     over_exits,
     random_flow,
 )
+from edgeflow.training.order import Order, Trainee
 from edgeflow.training.samples import Samples
 
 
@@ -244,3 +245,13 @@ class Curriculum:
 def _per_tile(pictures: list[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
     """The loss of each tile in each of several pictures (tiles, 3, h, w): (tiles, pictures)."""
     return torch.stack([errors(picture, target) for picture in pictures], 1)
+
+
+def begin(order: Order) -> Trainee:
+    """What `edgeflow train` trains: the model, and the stages of its curriculum."""
+    recipe = replace(RECIPES[order.preset], **order.options)
+    samples = Samples(order.clips(None).training, recipe.crop, order.rng)
+    model = build(order.preset, order.variant).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    curriculum = Curriculum(model, samples, recipe)
+    curriculum.start()
+    return Trainee(model, model, curriculum.stages())

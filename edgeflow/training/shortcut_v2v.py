@@ -12,11 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from edgeflow.models.shortcut_v2v import ShortcutV2V
+from edgeflow.models.shortcut_v2v import PRESETS, ShortcutV2V, build
+from edgeflow.models.shortcut_v2v.weights import load_teacher
 from edgeflow.training.adversarial import PatchDiscriminator, to_fool, to_tell
 from edgeflow.training.device import fast
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.losses import l1
+from edgeflow.training.order import Order, Trainee
 from edgeflow.training.perceptual import Features, distance, rotation
 from edgeflow.training.samples import Pairs
 
@@ -128,3 +130,15 @@ class Curriculum(nn.Module):
         total = torch.stack([WEIGHTS[name] * part for name, part in parts.items()]).sum()
         stale = l1(f_ref, f)
         return Loss(total + critics, {**parts, "critics": critics, "stale": stale})
+
+
+def begin(order: Order) -> Trainee:
+    """What `edgeflow train` trains: the block, and the teacher first if none is given."""
+    model = build(order.preset, order.variant).train()
+    teacher = order.options.get("teacher")
+    if teacher:
+        load_teacher(model, teacher)
+    samples = Pairs(order.clips(PRESETS[order.preset].size).training, order.rng)
+    curriculum = Curriculum(model, samples, RECIPES[order.preset], teach=teacher is None)
+    identity = {"teacher": teacher.name if teacher else "trained"}
+    return Trainee(model, curriculum, curriculum.stages(), identity)

@@ -17,7 +17,8 @@ from edgeflow.export.lowering.segment import lower
 from edgeflow.export.lowering.workers import do_in_processes, processes_for
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import save_graph
-from edgeflow.flow.module import RoutedModule, find_segment
+from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.segments import find_segment
 from edgeflow.ir.program import FRAME, Program
 
 ChooseForm = Callable[[Program, Link, onnx.ModelProto], onnx.ModelProto]

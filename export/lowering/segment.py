@@ -23,8 +23,9 @@ from edgeflow.export.lowering.skeleton import Table, filled, skeleton
 from edgeflow.export.lowering.torchlib_once import torchlib_once
 from edgeflow.export.passes import run_passes
 from edgeflow.flow.flow import leaves
-from edgeflow.flow.module import RoutedModule, find_segment
+from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.quiet import quiet
+from edgeflow.flow.segments import find_segment
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.interface import held_shape
 from edgeflow.ir.program import FRAME, Program

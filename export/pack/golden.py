@@ -21,7 +21,8 @@ from edgeflow.export.pack.region_mixing import check_apart
 from edgeflow.export.pack.steadiness import check_steady
 from edgeflow.flow.eager import Eager, EagerValue
 from edgeflow.flow.flow import leaves
-from edgeflow.flow.module import RoutedModule, find_segment
+from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.segments import find_segment
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.golden import sampled

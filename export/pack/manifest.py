@@ -1,4 +1,4 @@
-"""Writes a bundle's manifest, which names every other file: once, when all are there."""
+"""Writes what completes a bundle: every file is hashed once, and the manifest, which names them, is written once."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from edgeflow.ir.layer_errors import layers_to_json
 from edgeflow.targets.plugin_library import SOURCES
 
 
-def write_manifest(draft: BundleDraft) -> Manifest:
-    """Write what a bundle needs beside its graphs, goldens and weights, and the manifest."""
+def complete(draft: BundleDraft) -> BundleDraft:
+    """Write what a bundle needs beside its graphs, goldens and weights; the draft that names every file."""
     if draft.layers is not None:
         (draft.folder / LAYERS).write_text(layers_to_json(draft.layers))
     if any(entry.plugins for entry in draft.graphs.values()):
@@ -25,7 +25,12 @@ def write_manifest(draft: BundleDraft) -> Manifest:
         for path in sorted(draft.folder.rglob("*"))
         if path.is_file()
     }
-    manifest = replace(draft.as_bundle().manifest, files=files)
+    return replace(draft, files=files)
+
+
+def write_manifest(draft: BundleDraft) -> Manifest:
+    """Write the manifest of a complete bundle."""
+    manifest = draft.as_bundle().manifest
     text = json.dumps(manifest_to_json(manifest), indent=1)
     (draft.folder / MANIFEST).write_text(text + "\n")
     return manifest

@@ -96,11 +96,11 @@ class Recording(EagerFlow):
         self.grids[regions] = grid
         return made
 
-    def stitch(self, tiles: EagerValue) -> EagerValue:  # noqa: D102
-        stitch = super().stitch
-        return _value(FRAME, OnDemand(1, lambda _: stitch(tiles).tensors[0]))
+    def _stitch(self, tiles: EagerValue, blend: bool) -> EagerValue:
+        stitch = super()._stitch
+        return _value(FRAME, OnDemand(1, lambda _: stitch(tiles, blend).tensors[0]))
 
-    def keep(self, **_: Any) -> None:  # noqa: D102
+    def _keep(self, state: str, value: EagerValue, condition: Condition) -> None:
         return
 
     def _call(

@@ -29,8 +29,11 @@ class _Whole(EagerFlow):
         cut = [EagerValue("tiles", frame.tensors) for frame in frames]
         return cut[0] if len(cut) == 1 else tuple(cut)
 
-    def stitch(self, tiles: EagerValue) -> EagerValue:
+    def _stitch(self, tiles: EagerValue, blend: bool) -> EagerValue:
         return EagerValue(FRAME, tiles.tensors)
+
+    def _state_of(self, state: str, regions: str) -> EagerValue:
+        return super()._state_of(state, FRAME)
 
 
 def seam_remarks(model: RoutedModule, program: Program, route: Mapping[str, Choice]) -> list[str]:

@@ -29,7 +29,9 @@ def with_bodies(model: onnx.ModelProto) -> onnx.ModelProto:
     held = {node.op_type for node in model.graph.node}
     made = onnx.ModelProto()
     made.CopyFrom(model)
-    made.functions.extend(onnx.parser.parse_function(_HEAD + own.body) for node, own in PLUGINS.items() if node in held)
+    made.functions.extend(
+        onnx.parser.parse_function(_HEAD + own.body) for node, own in PLUGINS.items() if node in held
+    )
     return made
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from edgeflow.export.drafts import Link
 from edgeflow.export.operators import operators
 from edgeflow.export.operators.descriptor import KernelDraft
-from edgeflow.flow.module import RoutedModule, find_segment
+from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.segments import find_segment
 
 
 def kernel_of(model: RoutedModule, links: Sequence[Link]) -> KernelDraft | None:

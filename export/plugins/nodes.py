@@ -39,7 +39,9 @@ def _schema(plugin: Plugin) -> OpSchema:
         inputs=parameters,
         outputs=[OpSchema.FormalParameter("y", "T")],
         type_constraints=[(name, *rest) for name, rest in _CONSTRAINTS.items() if name in types],
-        attributes=[OpSchema.Attribute(key, type_) for key, type_ in {**strings, **plugin.attributes}.items()],
+        attributes=[
+            OpSchema.Attribute(key, type_) for key, type_ in {**strings, **plugin.attributes}.items()
+        ],
     )
     read = {size[0] for size in plugin.output if isinstance(size, tuple)}
 

@@ -41,6 +41,7 @@ class Seen:
         wanted: what the engine made of each: arrays (1, ...).
         sizes: of the frame's free dimensions.
         forced: the model took no region here of its own accord, it had to be overruled.
+        pictures: names of the outputs that are images.
     """
 
     inputs: tuple[Port, ...]
@@ -49,6 +50,7 @@ class Seen:
     wanted: tuple[tuple[Array, ...], ...]
     sizes: Mapping[str, int]
     forced: bool
+    pictures: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -154,6 +156,7 @@ def _watch_plan(bundle: Bundle, calls: Sequence[Sequence[Array]], graphs: set[st
             tuple(made for _, made in watched[name].kept),
             {"height": height, "width": width},
             name not in own,
+            frozenset(port.tensor for port in graph.graph.exact),
         )
         for name, graph in loaded.items()
         if watched[name].kept

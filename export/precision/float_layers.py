@@ -15,6 +15,7 @@ import onnx
 from onnx.helper import make_node, make_tensor_value_info
 
 from edgeflow.export.plugins.bodies import with_bodies
+from edgeflow.export.precision.asked import Asked
 from edgeflow.export.precision.calibrate import Seen
 from edgeflow.export.precision.qdq import (
     Ranged,
@@ -25,7 +26,6 @@ from edgeflow.export.precision.qdq import (
     read_by,
     with_neighbours,
 )
-from edgeflow.ir.sqnr import worst_sqnr_db
 
 RANKED_ROWS = 4
 """Regions that layers are ranked by; the gate looks at all that were kept."""
@@ -33,25 +33,26 @@ RANKED_ROWS = 4
 Built = TypeVar("Built")
 
 
-def worst_first(source: Ranged, seen: Seen, scheme: Scheme) -> list[str]:
-    """All layers of an engine, those first that alone cost its outputs most.
+def worst_first(source: Ranged, seen: Seen, scheme: Scheme, asked: Asked) -> list[str]:
+    """All layers of an engine, those first that alone cost most of what is asked of its outputs.
 
     Args:
         source: the engine's graph in float.
         seen: its inputs, and what it makes of them.
         scheme: what activations become.
+        asked: of the outputs.
     """
     switched = _switched(source, scheme)
     session = guest_session(with_bodies(switched.graph).SerializeToString())
     outputs = [port.tensor for port in seen.outputs]
-    rows, wanted = seen.rows[:RANKED_ROWS], seen.wanted[:RANKED_ROWS]
+    rows = seen.rows[:RANKED_ROWS]
     names = [port.tensor for port in seen.inputs]
 
     def alone(layer: str) -> float:
         on = _touched(source.graph, layer, scheme)
         flags = {flag: np.array(tensor in on) for tensor, flag in switched.flags.items()}
         made = [session.run(outputs, {**dict(zip(names, row, strict=True)), **flags}) for row in rows]
-        return worst_sqnr_db(made, wanted)
+        return asked.compare(seen, made).spare_db
 
     return sorted(layers_of(source.graph), key=alone)
 

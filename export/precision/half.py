@@ -27,7 +27,7 @@ import onnx_graphsurgeon as gs
 from edgeflow.export.heavy import inferred
 from edgeflow.export.plugins.nodes import PLUGINS
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.program import Keep, Route, Sample
+from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
 
 SINGLE_OPS = frozenset(
     [
@@ -95,6 +95,11 @@ def half_values(plan: Plan) -> frozenset[str]:
     of them where a stage does not run.
     """
     made = {name for stage in plan.stages for name, _ in stage.otherwise}
+    for step in plan.steps:  # what is cut of them, or put together, is as they are
+        if isinstance(step, Tile) and made & set(step.inputs):
+            made |= set(step.outputs)
+        elif isinstance(step, Stitch) and not step.blend and step.input in made:
+            made.add(step.output)
     states = {state.name for state in plan.states}
     single = {value.name for value in plan.values if value.image or value.name not in made | states}
     single.update(plan.results)
@@ -105,6 +110,10 @@ def half_values(plan: Plan) -> frozenset[str]:
             single.update(d.scores for d in step.decisions if d.scores is not None)
         elif isinstance(step, Keep):
             pairs.append((step.state, step.input))
+        elif isinstance(step, Stitch):
+            pairs.append((step.output, step.input))
+        elif isinstance(step, Tile):
+            pairs += zip(step.outputs, step.inputs, strict=True)
         elif isinstance(step, Sample):
             single.update((step.input, step.output))
     while grown := {name for pair in pairs if single & set(pair) for name in pair if name} - single:

@@ -7,20 +7,17 @@ on from frame to frame.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import log10
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.export.plugins.bodies import runnable
+from edgeflow.export.precision.asked import SPARE_DB, psnr_db
 from edgeflow.export.precision.calibrate import Array, calls_on
 from edgeflow.ir.bundle import Bundle
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check_frames
 from edgeflow.runtime.checking.gates import GATES
-
-SPARE_DB = 1.0
-"""What frames must reach beyond their gate: half precision and other processors round otherwise."""
 
 FLIPPED_DB = 3.0
 """What frames are taken to miss that are near enough, but for decisions that flip."""
@@ -62,15 +59,8 @@ def _stream_missing_db(exact: Bundle, trial: Bundle, calls: Sequence[Sequence[Ar
         for session in (Session(b, library=library, exact=True, prove=False) for b in (exact, trial))
     )
     psnr = min(
-        _psnr_db(ours, theirs)
+        psnr_db([(ours, theirs)])
         for call, other in zip(made, wanted, strict=True)
         for ours, theirs in zip(call, other, strict=True)
     )
     return GATES["int8"].psnr_db + SPARE_DB - psnr
-
-
-def _psnr_db(made: Array, wanted: Array) -> float:
-    """Relative to the largest value, or to 1."""
-    peak = max(1.0, float(np.abs(wanted).max()))
-    error = float(np.mean((made.astype(np.float64) - wanted) ** 2))
-    return 20 * log10(peak) - 10 * log10(max(error, 1e-20))

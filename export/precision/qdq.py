@@ -69,7 +69,9 @@ def scheme_of(library: str) -> Scheme:
     """
     wanted = described(library).int8
     if wanted is None:
-        raise BackendError(f"{library} runs no int8 graphs: export with another --precision, or for another target")
+        raise BackendError(
+            f"{library} runs no int8 graphs: export with another --precision, or for another target"
+        )
     options = {} if wanted.bias else {"QuantizeBias": False}
     if wanted.signed:
         options = {"ActivationSymmetric": True, **options}

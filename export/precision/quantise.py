@@ -2,7 +2,7 @@
 
 An engine whose outputs lose too much keeps the layers that cost most in float, as few as will do; one that no such
 choice saves stays in float whole, and so does one that is not faster at int8 here, in the target's library. Where whole
-frames miss their gate nevertheless, every engine is asked for as much more than it reached, until they hold.
+frames miss their gate nevertheless, every engine is asked for as much more, until they hold.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from edgeflow.export.lowering.trials import faster_form
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.plugins.bodies import with_bodies
+from edgeflow.export.precision.asked import Asked, Reached
 from edgeflow.export.precision.calibrate import Array, Seen, watch
 from edgeflow.export.precision.float_layers import least_float, worst_first
 from edgeflow.export.precision.int8_frames import missing_db
@@ -33,7 +34,6 @@ from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.layer_errors import LayerError
 from edgeflow.ir.plan import Port
-from edgeflow.ir.sqnr import worst_sqnr_db
 from edgeflow.runtime.backends import Backend, open_backend
 from edgeflow.runtime.stream.loading import sizes_of
 
@@ -42,9 +42,6 @@ LayerErrors: TypeAlias = dict[str, tuple[LayerError, ...]]
 
 Quantised: TypeAlias = tuple[dict[str, GraphEntry], WeightFile, LayerErrors]
 """Entries of all graphs, their weights, and what the layers of those at int8 lose."""
-
-MINIMUM_SQNR_DB = 20.0
-"""Of each output of an int8 engine against the float one on the calibration inputs; more where whole frames miss their gate."""
 
 LEAST_STEP_DB = 1.0
 """By which engines must become better at least, where whole frames miss their gate."""
@@ -73,18 +70,17 @@ def quantise(
     graphs = set(bundle.manifest.graphs) - deciding(bundle.manifest.plans)
     seen = watch(bundle, frames, graphs, lambda what: progress(what, 0, total))
     judge = _Judge.of(bundle.manifest.target["library"])
-    least_db = dict.fromkeys(bundle.manifest.graphs, MINIMUM_SQNR_DB)
     with TemporaryDirectory(prefix="edgeflow-") as folder:
         path = Path(shutil.copytree(bundle.path, Path(folder) / bundle.path.name))
         while True:
-            entries, weights, errors = _at_int8(bundle, path, seen, judge, least_db, progress)
+            entries, weights, errors = _at_int8(bundle, path, seen, judge, progress)
             progress("compare whole frames", total, total)
             trial = Bundle(path, replace(bundle.manifest, graphs=entries))
             missing = missing_db(bundle, trial, frames, judge.scheme.judge)
-            reached = {name: e.sqnr_db or 0.0 for name, e in entries.items() if e.precision == "int8"}
+            reached = [entry.sqnr_db or 0.0 for entry in entries.values() if entry.precision == "int8"]
             if missing <= 0 or not reached:
                 break
-            least_db |= {name: sqnr_db + max(missing, LEAST_STEP_DB) for name, sqnr_db in reached.items()}
+            judge = replace(judge, asked=judge.asked.more(min(reached), max(missing, LEAST_STEP_DB)))
         for entry in entries.values():
             shutil.copyfile(path / entry.file, bundle.path / entry.file)
     return entries, weights, errors
@@ -95,13 +91,9 @@ def _at_int8(
     into: Path,
     seen: Mapping[str, Seen],
     judge: _Judge,
-    least_db: Mapping[str, float],
     progress: Callable[[str, int, int], None],
 ) -> Quantised:
-    """Write the quantised graphs of an fp32 bundle, and their weights, over those of a copy.
-
-    `least_db` is asked of each output of each engine, against the float one on the calibration inputs.
-    """
+    """Write the quantised graphs of an fp32 bundle, and their weights, over those of a copy."""
     manifest = bundle.manifest
     kept = deciding(manifest.plans)
     batches = {g.graph: max(g.batches) for p in manifest.plans.values() for s in p.stages for g in s.graphs}
@@ -118,8 +110,7 @@ def _at_int8(
             entry = replace(entry, note="has no layer to quantise")
         else:
             rows = [*seen[name].rows, *_golden_rows(bundle, name)]
-            asked = replace(judge, least_db=least_db[name])
-            graph, entry, found = _engine(name, graph, entry, seen[name], rows, batches[name], asked)
+            graph, entry, found = _engine(name, graph, entry, seen[name], rows, batches[name], judge)
             errors |= {name: found} if found else {}
         graph, moved = weights.externalised(graph)
         if entry.kernel:
@@ -140,19 +131,19 @@ class _Judge:
         scheme: what activations become.
         backend: an engine library that is here.
         times: it is the target's, so that it says what is faster.
-        least_db: of each output of an engine, against the float one on the calibration inputs.
+        asked: of every engine.
     """
 
     scheme: Scheme
     backend: Backend
     times: bool
-    least_db: float = MINIMUM_SQNR_DB
+    asked: Asked
 
     @staticmethod
     def of(library: str) -> _Judge:
         """For a target's library."""
         scheme = scheme_of(library)
-        return _Judge(scheme, open_backend(scheme.judge), scheme.judge == library)
+        return _Judge(scheme, open_backend(scheme.judge), scheme.judge == library, Asked())
 
 
 def _engine(
@@ -175,40 +166,37 @@ def _engine(
         made = _fastest(made, seen, judge.backend, name)
         gain = int8_gain((graph, made), judge.backend, *_sized(seen), batch)
         if note := note_on("int8", gain):
-            return graph, replace(entry, sqnr_db=built.sqnr_db, note=note), ()
+            return graph, replace(entry, sqnr_db=built.reached.sqnr_db, note=note), ()
     return made, below, errors_of(source.graph, built.graph, "int8", inputs, seen.rows[:ROWS])
 
 
 @dataclass(frozen=True)
 class _Built:
-    """An engine at int8, its signal to error in dB, and its layers that are not quantised."""
+    """An engine at int8, what it reached, and its layers that are not quantised."""
 
     graph: onnx.ModelProto
-    sqnr_db: float
+    reached: Reached
     float_layers: tuple[str, ...]
 
 
 def _best(source: Ranged, entry: GraphEntry, seen: Seen, judge: _Judge) -> tuple[_Built | None, GraphEntry]:
     """The engine with as few float layers as pass the gate, if one does; and the graph's entry."""
     try:
-        whole = _built(source, (), seen, judge.scheme, judge.backend)
-        passes = whole.sqnr_db >= judge.least_db
+        whole = _built(source, (), seen, judge)
+        passes = whole.reached.spare_db >= 0
         built = whole if passes else _with_float_layers(source, seen, judge)
     except BackendError as error:
         return None, replace(entry, note=str(error))
-    why = " for whole frames to hold" if judge.least_db > MINIMUM_SQNR_DB else ""
-    missed = (
-        f"would reach {whole.sqnr_db:.1f} dB of signal to error, {judge.least_db:.0f} dB are asked for{why}"
-    )
+    missed = f"would reach {whole.reached.words}"
     if built is None:
-        return None, replace(entry, sqnr_db=whole.sqnr_db, note=f"int8 {missed}")
+        return None, replace(entry, sqnr_db=whole.reached.sqnr_db, note=f"int8 {missed}")
     notes = [] if passes else [f"int8 in every layer {missed}"]
     if seen.forced:
         notes.append("calibrated by overruling the model: it takes no region of the clip here")
     return built, replace(
         entry,
         precision="int8",
-        sqnr_db=built.sqnr_db,
+        sqnr_db=built.reached.sqnr_db,
         float_layers=built.float_layers,
         note="; ".join(notes),
     )
@@ -233,24 +221,24 @@ def _with_float_layers(source: Ranged, seen: Seen, judge: _Judge) -> _Built | No
 
     def attempt(kept: Sequence[str]) -> _Built | None:
         try:
-            built = _built(source, kept, seen, judge.scheme, judge.backend)
+            built = _built(source, kept, seen, judge)
         except BackendError:  # no layer is left that the library runs at int8
             return None
-        return built if built.sqnr_db >= judge.least_db else None
+        return built if built.reached.spare_db >= 0 else None
 
-    return least_float(worst_first(source, seen, judge.scheme), attempt)
+    return least_float(worst_first(source, seen, judge.scheme, judge.asked), attempt)
 
 
-def _built(source: Ranged, kept: Collection[str], seen: Seen, scheme: Scheme, backend: Backend) -> _Built:
+def _built(source: Ranged, kept: Collection[str], seen: Seen, judge: _Judge) -> _Built:
     """An engine with all layers but some quantised.
 
     Raises:
         BackendError: the library does not run the graph at int8.
     """
     layers = layers_of(source.graph)
-    graph = quantised(source, [layer for layer in layers if layer not in kept], scheme)
-    sqnr = _sqnr(graph, seen, backend)
-    return _Built(graph, sqnr, tuple(layer for layer in layers if layer in kept))
+    graph = quantised(source, [layer for layer in layers if layer not in kept], judge.scheme)
+    reached = judge.asked.compare(seen, _outputs(graph, seen, judge.backend))
+    return _Built(graph, reached, tuple(layer for layer in layers if layer in kept))
 
 
 def _golden_rows(bundle: Bundle, name: str) -> list[tuple[Array, ...]]:
@@ -268,8 +256,8 @@ def _golden_rows(bundle: Bundle, name: str) -> list[tuple[Array, ...]]:
     return rows
 
 
-def _sqnr(graph: onnx.ModelProto, seen: Seen, backend: Backend) -> float:
-    """Of the worst output over all calibration inputs, in dB.
+def _outputs(graph: onnx.ModelProto, seen: Seen, backend: Backend) -> list[list[Array]]:
+    """What an engine makes of all calibration inputs.
 
     Raises:
         BackendError: the library does not run the graph at int8.
@@ -281,4 +269,4 @@ def _sqnr(graph: onnx.ModelProto, seen: Seen, backend: Backend) -> float:
     made = [[np.empty_like(array) for array in wanted] for wanted in seen.wanted]
     for inputs, outputs in zip(seen.rows, made, strict=True):
         engine.run(inputs, outputs)
-    return worst_sqnr_db(made, seen.wanted)
+    return made

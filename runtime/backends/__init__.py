@@ -32,7 +32,9 @@ def open_backend(library: str, threads: int | None = None, *, timed: bool = Fals
     try:
         backend = getattr(import_module(module), name)
     except ImportError as error:
-        raise BackendError(f"the engine library {library} is not installed ({error}): {known.install}") from error
+        raise BackendError(
+            f"the engine library {library} is not installed ({error}): {known.install}"
+        ) from error
     if lanes > 1 and not known.concurrent:
         raise BackendError(f"{library} runs one frame at a time: leave in_flight at 1")
     lane_options = {"lanes": lanes} if lanes > 1 else {}

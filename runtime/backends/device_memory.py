@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edgeflow.ir.tiles import TileGrid
+from edgeflow.runtime.backends.memory import HostMemory
+from edgeflow.runtime.backends.rectangles import Rectangle, RectangleKernel
 from edgeflow.targets.cudart import ANYWHERE, DEVICE_TO_HOST, HOST_TO_DEVICE, Cudart
 
 CAPTURED_AFTER = 3
@@ -91,6 +93,9 @@ class DeviceMemory:
     Args:
         cudart: the CUDA runtime.
         stream: that all copies, and the engines, are enqueued on; given back with the memory.
+
+    Attributes:
+        kernel: that copies tiles and patches; None where there is none.
     """
 
     settled = CAPTURED_AFTER + 1
@@ -99,6 +104,7 @@ class DeviceMemory:
         self.cudart, self.stream = cudart, stream
         self._events: list[int] = []
         self._marks = 0
+        self.kernel: RectangleKernel | None = None
         self._zero_copy = cudart.integrated
         self._staging: dict[tuple[str, int, int], _Pinned] = {}
         self._uploads = 0
@@ -168,49 +174,52 @@ class DeviceMemory:
 
     def cut(self, frame: DeviceArray, grid: TileGrid, order: NDArray[np.intp], tiles: DeviceArray) -> None:
         """See `Memory.cut`. Where a tile reaches beyond the frame, all are cut, and padded, on the host."""
-        height, width, channels = frame.shape
+        planes = frame.dtype != np.uint8
+        height, width = frame.shape[1:] if planes else frame.shape[:2]
         bottom, right = (max(starts) + grid.size for starts in zip(*grid.origins, strict=True))
         if bottom > height or right > width:
-            padded = np.empty(tiles.shape, tiles.dtype)
-            grid.cut(self.download(frame), order, padded)
+            HostMemory().cut(self.download(frame), grid, order, padded := np.empty(tiles.shape, tiles.dtype))
             self.copy_rows(self.upload(padded), np.arange(len(tiles)), tiles)
             return
+        count, pixel = (frame.shape[0], frame.dtype.itemsize) if planes else (1, frame.shape[2])
+        row = grid.size * pixel
+        rectangles = []
         for position, number in enumerate(order):
             top, left = grid.origins[number]
-            start = frame.address + (top * width + left) * channels
-            row = grid.size * channels
-            self.cudart.copy_2d(
-                tiles[position].address,
-                row,
-                start,
-                width * channels,
-                row,
-                grid.size,
-                ANYWHERE,
-                self.stream,
-            )
+            for plane in range(count):
+                start = frame.address + ((plane * height + top) * width + left) * pixel
+                target = tiles[position].address + plane * grid.size * row
+                rectangles.append(Rectangle(start, target, row, grid.size))
+        self._copy(rectangles, width * pixel, row)
 
-    def paste(self, tile: DeviceArray, grid: TileGrid, number: int, picture: DeviceArray) -> None:
+    def paste(
+        self, tiles: Sequence[DeviceArray], grid: TileGrid, order: NDArray[np.intp], picture: DeviceArray
+    ) -> None:
         """See `Memory.paste`."""
-        side = tile.shape[1]
-        (top, left), region = grid.places(number, side // grid.size)
-        planes = tile.dtype != np.uint8
-        channels = tile.shape[0] if planes else 1
-        pixel = tile.dtype.itemsize * (1 if planes else tile.shape[2])
+        side = tiles[0].shape[1]
+        planes = picture.dtype != np.uint8
+        pixel = picture.dtype.itemsize * (1 if planes else picture.shape[2])
         height, width = picture.shape[1:] if planes else picture.shape[:2]
-        for plane in range(channels):
-            source = plane * side**2 + (region.top - top) * side + region.left - left
-            target = plane * height * width + region.top * width + region.left
-            self.cudart.copy_2d(
-                picture.address + target * pixel,
-                width * pixel,
-                tile.address + source * pixel,
-                side * pixel,
-                (region.right - region.left) * pixel,
-                region.bottom - region.top,
-                ANYWHERE,
-                self.stream,
-            )
+        rectangles = []
+        for tile, number in zip(tiles, order.tolist(), strict=True):
+            (top, left), region = grid.places(number, side // grid.size)
+            patch = (region.right - region.left) * pixel, region.bottom - region.top
+            for plane in range(tile.shape[0] if planes else 1):
+                source = plane * side**2 + (region.top - top) * side + region.left - left
+                target = plane * height * width + region.top * width + region.left
+                rectangles.append(
+                    Rectangle(tile.address + source * pixel, picture.address + target * pixel, *patch)
+                )
+        self._copy(rectangles, side * pixel, width * pixel)
+
+    def _copy(self, rectangles: Sequence[Rectangle], source_pitch: int, target_pitch: int) -> None:
+        """By one kernel, where there is one that CUDA takes; else by a copy each."""
+        if self.kernel and self.kernel.copy(rectangles, source_pitch, target_pitch, self.stream):
+            return
+        self.kernel = None
+        for one in rectangles:
+            ends = one.target, target_pitch, one.source, source_pitch
+            self.cudart.copy_2d(*ends, one.width, one.height, ANYWHERE, self.stream)
 
     def __del__(self) -> None:
         for event in self._events:

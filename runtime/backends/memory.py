@@ -53,10 +53,17 @@ class Memory(Protocol):
         """`target[i] = source[rows[i]]` for every row of the target."""
 
     def cut(self, frame: Any, grid: TileGrid, order: NDArray[np.intp], tiles: Any) -> None:
-        """See `TileGrid.cut`; frame (height, width, channels) uint8."""
+        """See `TileGrid.cut`: frame (height, width, channels) uint8, or planes (channels, height, width) of floats."""
 
-    def paste(self, tile: Any, grid: TileGrid, number: int, picture: Any) -> None:
-        """Write a tile's patch into a picture: both (h, w, channels) uint8, or both (channels, h, w) float32."""
+    def paste(self, tiles: Sequence[Any], grid: TileGrid, order: NDArray[np.intp], picture: Any) -> None:
+        """Write tiles' patches into a picture.
+
+        Args:
+            tiles: one per number, each (h, w, channels) uint8 or (channels, h, w) float32.
+            grid: of the tiles.
+            order: numbers of the tiles.
+            picture: of the same layout.
+        """
 
 
 class HostMemory:
@@ -101,11 +108,14 @@ class HostMemory:
 
     def cut(self, frame: Any, grid: TileGrid, order: NDArray[np.intp], tiles: Any) -> None:
         """See `Memory.cut`."""
-        grid.cut(frame, order, tiles)
-
-    def paste(self, tile: Any, grid: TileGrid, number: int, picture: Any) -> None:
-        """See `Memory.paste`."""
-        if tile.dtype == np.uint8:
-            grid.paste(tile, number, picture)
+        if frame.dtype == np.uint8:
+            grid.cut(frame, order, tiles)
         else:
-            grid.paste(tile.transpose(1, 2, 0), number, picture.transpose(1, 2, 0))
+            grid.cut(frame.transpose(1, 2, 0), order, tiles.transpose(0, 2, 3, 1))
+
+    def paste(self, tiles: Sequence[Any], grid: TileGrid, order: NDArray[np.intp], picture: Any) -> None:
+        """See `Memory.paste`."""
+        planes = picture.dtype != np.uint8
+        target = picture.transpose(1, 2, 0) if planes else picture
+        for tile, number in zip(tiles, order.tolist(), strict=True):
+            grid.paste(tile.transpose(1, 2, 0) if planes else tile, number, target)

@@ -17,6 +17,7 @@ from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.errors import BackendError, NotBuiltError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.device_memory import DeviceMemory
+from edgeflow.runtime.backends.rectangles import kernel_of
 from edgeflow.runtime.backends.tensorrt_engine import Arena, TensorRtEngine
 from edgeflow.targets.cudart import Cudart
 from edgeflow.targets.engine_store import EngineRecord, engine_name, known_engine, tensors
@@ -106,7 +107,9 @@ class TensorRtBackend:
         """
         self.log.begin()
         if record.plugins:
-            load_plugins(str(file.parent / record.plugins), plugins)
+            library = file.parent / record.plugins
+            load_plugins(str(library), plugins)
+            self.memory.kernel = self.memory.kernel or kernel_of(library)
         engine = self._runtime.deserialize_cuda_engine(file.read_bytes())
         if engine is None:
             raise BackendError(

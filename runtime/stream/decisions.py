@@ -105,7 +105,8 @@ class Decisions:
     ) -> NDArray[np.float32]:
         """Of every region, as they stand: (regions, values)."""
         if decision.pooled:
-            pooled = pool_map(self._memory.download(measured.row(0)), self._grids[regions])
+            scores = self._memory.download(measured.row(0))
+            pooled = pool_map(scores, self._grids[regions], decision.pooled)
             return pooled if order is None else pooled[order]
         count = len(self._grids[regions]) if regions in self._grids else 1
         return np.stack([self._memory.download(measured.row(i)) for i in range(count)]).reshape(count, -1)

@@ -3,64 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.ir.bfloat16 import held, to_held
+from edgeflow.ir.bfloat16 import held
+from edgeflow.ir.interface import Interface, to_picture
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.plan_routes import dearest_route, route_flops, working_stages
-from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, State, Stitch, Tile
+from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, Stitch, Tile
 from edgeflow.ir.route import Choice
 from edgeflow.ir.sampling import evenly
-from edgeflow.ir.tiles import Region, TileGrid
+from edgeflow.ir.tiles import Region, TileGrid, blend
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.stream.batching import cover
 from edgeflow.runtime.stream.decisions import Decisions
 from edgeflow.runtime.stream.finite import Means, check_output, check_pictures
+from edgeflow.runtime.stream.frame import Frame
 from edgeflow.runtime.stream.loading import LoadedGraph, dims_of, sizes_of
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.stream.rows import Array, Rows
-from edgeflow.runtime.stream.trace import EngineTrace, RegionTrace, Result, Span, Trace
-
-
-@dataclass
-class _Frame:
-    """What is known while one frame runs. Regions stand in route order once routed.
-
-    Spans are kept by the marks of their ends, since on a device what was enqueued is not done yet.
-    """
-
-    inputs: Mapping[str, Array]
-    memory: Memory
-    start: Any
-    values: dict[str, Rows] = field(default_factory=dict)
-    routes: dict[str, NDArray[np.intp]] = field(default_factory=dict)
-    tiles: dict[str, tuple[str, str]] = field(default_factory=dict)
-    order: dict[str, NDArray[np.intp]] = field(default_factory=dict)
-    outputs: dict[str, Array] = field(default_factory=dict)
-    kept: dict[str, Array] = field(default_factory=dict)
-    engines: list[tuple[EngineTrace, list[int]]] = field(default_factory=list)
-    means: list[Means] = field(default_factory=list)
-    marks: list[tuple[str, str, Any, Any]] = field(default_factory=list)
-    flops: int = 0
-    gathered: int = 0
-
-    def spent(self, kind: str, name: str, start: Any) -> int:
-        """Note a span that began at the mark `start` and ends now; returns its number."""
-        self.marks.append((kind, name, start, self.memory.mark()))
-        return len(self.marks) - 1
-
-    def spans(self) -> tuple[Span, ...]:
-        """The spans, when all is done."""
-        between = self.memory.between
-        return tuple(
-            Span(kind, name, between(self.start, start), between(start, end))
-            for kind, name, start, end in self.marks
-        )
+from edgeflow.runtime.stream.states import States
+from edgeflow.runtime.stream.trace import EngineTrace, RegionTrace, Result, Trace
 
 
 class Executor:
@@ -72,6 +38,7 @@ class Executor:
         memory: that their engines read and write.
         policy: what to make of the model's decisions.
         size: (height, width) of the frames.
+        exact: pictures come out as (3, h, w) float32 before rounding.
     """
 
     def __init__(
@@ -81,25 +48,27 @@ class Executor:
         memory: Memory,
         policy: Policy,
         size: tuple[int, int],
+        exact: bool = False,
     ) -> None:
-        self.plan, self.loaded = plan, loaded
+        self.plan, self.loaded, self._exact = plan, loaded, exact
         self._dims = dims_of(size)
         self._memory = memory
         self._grids = {s.regions: s.grid(*size) for s in plan.steps if isinstance(s, Tile)}
+        self._smaller = {s.regions: s.smaller for s in plan.steps if isinstance(s, Tile)}
         self._decisions = Decisions(plan, policy, self._grids, memory)
         self._working = working_stages(plan, self._decisions.read)
         self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
         self._tiles: dict[str, Array] = {}
         self._pictures: dict[str, Array] = {}
+        counts = {state.name: self._count(state.regions) for state in plan.states}
+        self._states = States(plan, memory, counts, self.sizes)
         self.reset()
 
     def reset(self) -> None:
         """Let every state hold its initial value."""
         self._decisions.reset()
         self._memory.begin_frame()
-        self._states, self._spare = (
-            {state.name: self._initial(state) for state in self.plan.states} for _ in range(2)
-        )
+        self._states.reset()
         self._memory.wait()  # the next frame writes over what was uploaded
 
     def run(self, inputs: Sequence[Array]) -> Result:
@@ -107,8 +76,7 @@ class Executor:
         start = perf_counter()
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
         self._memory.begin_frame()
-        values = {name: Rows.of(array) for name, array in self._states.items()}
-        frame = _Frame(named, self._memory, self._memory.mark(), values)
+        frame = Frame(named, self._memory, self._memory.mark())
         for name, array in named.items():
             frame.values[name] = Rows.of(self._memory.upload(array)[None])
         for step in self.plan.steps:
@@ -131,29 +99,20 @@ class Executor:
         for spec, output in zip(self.plan.outputs, outputs, strict=True):
             check_output(spec.name, output)
         check_pictures(frame.means, self._memory)
+        outputs = tuple(map(self._made, self.plan.outputs, outputs))
         self._write_states(frame)
         self._decisions.advance(self._in_place(frame))
         self._memory.wait()
         total = (perf_counter() - start) * 1e3
         return Result(outputs, self._trace(frame, total))
 
-    def _trace(self, frame: _Frame, total_ms: float) -> Trace:
+    def _trace(self, frame: Frame, total_ms: float) -> Trace:
         """What a frame did, when all of it is done."""
         choices, spans = self._choices(frame), frame.spans()
         engines = tuple(
             replace(engine, ms=sum(spans[number].ms for number in runs)) for engine, runs in frame.engines
         )
         return Trace(self._regions(choices), choices, engines, frame.flops, total_ms, frame.gathered, spans)
-
-    def _initial(self, state: State) -> Array:
-        """What a state holds after a reset, in the type that engines read it in."""
-        graphs = [graph for stage in self.plan.stages for graph in stage.graphs]
-        dtypes = {port.value: port.dtype for graph in graphs for port in graph.inputs}
-        fill = np.full((1, *self.sizes(state.shape)), state.fill)
-        array = to_held(fill, dtypes.get(state.name, "float32"))
-        kept = self._memory.empty(array.shape, array.dtype)
-        self._memory.copy_rows(self._memory.upload(array), np.zeros(1, np.intp), kept)
-        return kept
 
     def dearest_flops(self) -> int:
         """FLOPs of a frame whose every region takes the dearest route."""
@@ -169,23 +128,37 @@ class Executor:
     def _count(self, regions: str) -> int:
         return 1 if regions == FRAME else len(self._grids[regions])
 
-    def _value(self, name: str, frame: _Frame) -> Rows:
-        """A value's rows; tiles are cut when they are first read, in route order."""
+    def _value(self, name: str, frame: Frame) -> Rows:
+        """A value's rows; tiles are cut, and states put in route order, when they are first read."""
         if name not in frame.values:
-            start = self._memory.mark()
-            regions, source = frame.tiles[name]
-            grid = self._grids[regions]
-            order = frame.order.setdefault(regions, np.arange(len(grid)))
-            tiles = self._tiles.get(name)
-            if tiles is None:
-                shape = (len(grid), grid.size, grid.size, 3)
-                tiles = self._tiles[name] = self._memory.empty(shape, np.uint8)
-            self._memory.cut(frame.values[source].row(0), grid, order, tiles)
-            frame.values[name] = Rows.of(tiles)
-            frame.spent("cut", name, start)
+            if name in self._states.regions:
+                order = self._order(self._states.regions[name], frame)
+                frame.values[name] = self._states.rows(name, order)
+            else:
+                frame.values[name] = self._cut(name, frame)
         return frame.values[name]
 
-    def _route(self, step: Route, frame: _Frame) -> None:
+    def _order(self, regions: str, frame: Frame) -> NDArray[np.intp]:
+        """The order in which regions stand, which is theirs from now on."""
+        if regions == FRAME:
+            return np.zeros(1, np.intp)
+        return frame.order.setdefault(regions, np.arange(len(self._grids[regions])))
+
+    def _cut(self, name: str, frame: Frame) -> Rows:
+        start = self._memory.mark()
+        regions, source = frame.tiles[name]
+        grid, order = self._grids[regions], self._order(regions, frame)
+        whole = self._value(source, frame).row(0)
+        tiles = self._tiles.get(name)
+        if tiles is None:
+            sides = (grid.size, grid.size)
+            pixels = (*sides, whole.shape[2]) if whole.dtype == np.uint8 else (whole.shape[0], *sides)
+            tiles = self._tiles[name] = self._memory.empty((len(grid), *pixels), whole.dtype)
+        self._memory.cut(whole, grid, order, tiles)
+        frame.spent("cut", name, start)
+        return Rows.of(tiles)
+
+    def _route(self, step: Route, frame: Frame) -> None:
         ordered = frame.order.get(step.regions)
         lengths = {name: len(array) for name, array in frame.inputs.items()}
         found = self._decisions.decide(step, ordered, lengths, lambda name: self._value(name, frame))
@@ -195,7 +168,7 @@ class Executor:
             found = {name: chosen[order] for name, chosen in found.items()}
         frame.routes.update(found)
 
-    def _run_stage(self, stage: Stage, frame: _Frame) -> None:
+    def _run_stage(self, stage: Stage, frame: Frame) -> None:
         count = self._count(stage.regions)
         made = {
             name: self._value(other, frame).copy() if other is not None else Rows(count)
@@ -213,7 +186,7 @@ class Executor:
         frame.values.update(made)
 
     def _run_graph(
-        self, stage: Stage, graph: StageGraph, regions: NDArray[np.intp], frame: _Frame
+        self, stage: Stage, graph: StageGraph, regions: NDArray[np.intp], frame: Frame
     ) -> list[Array]:
         """Run one graph for its regions in static batches; returns arrays with a row per region."""
         loaded = self.loaded[graph.key]
@@ -243,14 +216,14 @@ class Executor:
         frame.flops += graph.flops * sum(batches)
         return outputs
 
-    def _patch_share(self, regions: str, members: NDArray[np.intp], frame: _Frame) -> float:
+    def _patch_share(self, regions: str, members: NDArray[np.intp], frame: Frame) -> float:
         """Share of these regions' pixels that lie in their patches."""
         if regions == FRAME:
             return 1.0
         order = frame.order.get(regions)
         return float(self._patches[regions][members if order is None else order[members]].mean())
 
-    def _places(self, regions: str, members: NDArray[np.intp], frame: _Frame) -> list[Region]:
+    def _places(self, regions: str, members: NDArray[np.intp], frame: Frame) -> list[Region]:
         """Where these regions lie, without their halos."""
         if regions == FRAME:
             return [Region(0, 0, self._dims["height"], self._dims["width"])]
@@ -273,7 +246,7 @@ class Executor:
         return [self._memory.empty((rows, *self.sizes(port.shape)), held(port.dtype)) for port in ports]
 
     def _scratch(
-        self, loaded: LoadedGraph, position: int, port: Port, frame: _Frame
+        self, loaded: LoadedGraph, position: int, port: Port, frame: Frame
     ) -> Callable[[int], Array]:
         def give(rows: int) -> Array:
             array = loaded.scratch.get(position)
@@ -285,20 +258,23 @@ class Executor:
 
         return give
 
-    def _stitch(self, step: Stitch, frame: _Frame) -> None:
+    def _stitch(self, step: Stitch, frame: Frame) -> None:
         grid, rows = self._grids[step.regions], self._value(step.input, frame)
         start = self._memory.mark()
         order = frame.order.get(step.regions, np.arange(len(grid)))
         like = rows.row(0)
         scale = like.shape[1] // grid.size
+        if step.blend:
+            frame.values[step.output] = Rows.of(self._blended(step, rows, order)[None])
+            frame.spent("stitch", step.output, start)
+            return
         height, width = scale * grid.height, scale * grid.width
         planes = like.dtype != np.uint8
         shape = (like.shape[0], height, width) if planes else (height, width, like.shape[2])
         picture = self._pictures.pop(step.output, None)
         if picture is None:
             picture = self._memory.empty(shape, like.dtype)
-        for position, number in enumerate(order.tolist()):
-            self._memory.paste(rows.row(position), grid, number, picture)
+        self._memory.paste([rows.row(i) for i in range(len(order))], grid, order, picture)
         frame.values[step.output] = Rows.of(picture[None])
         if step.output in self.plan.results:
             frame.outputs[step.output] = self._memory.download(picture)
@@ -306,20 +282,28 @@ class Executor:
             self._pictures[step.output] = picture  # nobody was given it, so the next frame may write here
         frame.spent("stitch", step.output, start)
 
-    def _keep(self, step: Keep, frame: _Frame) -> None:
-        if step.when.mask(frame.routes, self._decisions.axes, 1)[0]:
-            frame.kept[step.state] = self._value(step.input, frame).row(0)
+    def _blended(self, step: Stitch, rows: Rows, order: NDArray[np.intp]) -> Array:
+        """The frame of tiles that fade into each other, in float32."""
+        grid = self._grids[step.regions]
+        tiles = np.stack([self._memory.download(rows.row(int(i))) for i in np.argsort(order)])
+        return self._memory.upload(blend(tiles.astype(np.float32, copy=False), grid))
 
-    def _write_states(self, frame: _Frame) -> None:
-        """Copy what is kept, when nothing reads the old states any more; engines' arrays are written again."""
-        for name, row in frame.kept.items():
+    def _keep(self, step: Keep, frame: Frame) -> None:
+        regions = self._states.regions[step.state]
+        value = self._value(step.input, frame)
+        order = self._order(regions, frame)
+        mask = np.broadcast_to(step.when.mask(frame.routes, self._decisions.axes, len(order)), len(order))
+        if mask.any():
+            kept = frame.kept.setdefault(step.state, self._states.rows(step.state, order))
+            kept.keep(np.flatnonzero(mask), value)
+
+    def _write_states(self, frame: Frame) -> None:
+        for name, rows in frame.kept.items():
             start = self._memory.mark()
-            spare = self._spare[name]
-            self._memory.copy_rows(row[None], np.zeros(1, np.intp), spare)
-            self._states[name], self._spare[name] = spare, self._states[name]
+            self._states.write(name, rows, self._order(self._states.regions[name], frame))
             frame.spent("keep", name, start)
 
-    def _sample(self, step: Sample, frame: _Frame) -> None:
+    def _sample(self, step: Sample, frame: Frame) -> None:
         count = int(self._decisions.axes[step.variable].values[int(frame.routes[step.variable][0])])
         clip = self._value(step.input, frame).row(0)
         rows = np.array(evenly(len(clip), count))
@@ -327,11 +311,17 @@ class Executor:
         self._memory.copy_rows(clip, rows, sampled[0])
         frame.values[step.output] = Rows.of(sampled)
 
-    def _output(self, name: str, frame: _Frame) -> Array:
+    def _output(self, name: str, frame: Frame) -> Array:
         found = frame.outputs.get(name)
         return found if found is not None else self._memory.download(self._value(name, frame).row(0)).copy()
 
-    def _choices(self, frame: _Frame) -> dict[str, list[Choice]]:
+    def _made(self, spec: Interface, output: Array) -> Array:
+        """An output as the session gives it: pictures that stayed in float are rounded now."""
+        if self._exact or not spec.image or output.dtype == np.uint8:
+            return output
+        return to_picture(output)
+
+    def _choices(self, frame: Frame) -> dict[str, list[Choice]]:
         """Per variable the value of every region, in the order of the regions themselves."""
         axes = self._decisions.axes
         return {
@@ -339,7 +329,7 @@ class Executor:
             for name, chosen in self._in_place(frame).items()
         }
 
-    def _in_place(self, frame: _Frame) -> dict[str, NDArray[np.intp]]:
+    def _in_place(self, frame: Frame) -> dict[str, NDArray[np.intp]]:
         """What every region took, in the order of the regions themselves: steps keep them in route order."""
         orders = {name: frame.order.get(self._decisions.owners[name]) for name in frame.routes}
         return {
@@ -352,13 +342,18 @@ class Executor:
         regions = FRAME
         patches: tuple[Region, ...] = (Region(0, 0, self._dims["height"], self._dims["width"]),)
         for name, grid in self._grids.items():
-            regions, patches = name, grid.regions
+            regions, patches = name, tuple(_times(region, self._smaller[name]) for region in grid.regions)
             break
         own = [name for name in choices if self._decisions.owners[name] == regions]
         return tuple(
             RegionTrace(p.top, p.left, p.bottom, p.right, {name: choices[name][i] for name in own})
             for i, p in enumerate(patches)
         )
+
+
+def _times(region: Region, factor: int) -> Region:
+    """A region of a value that is smaller than the frame, in the frame's pixels."""
+    return Region(*(factor * side for side in (region.top, region.left, region.bottom, region.right)))
 
 
 def _patch_shares(grid: TileGrid) -> NDArray[np.float64]:

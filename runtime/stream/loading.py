@@ -59,6 +59,7 @@ class LoadedGraph:
     def told(self) -> tuple[Port, ...]:
         """What it writes besides: the means of pictures."""
         return self.outputs[len(self.graph.outputs) :]
+
     scratch: dict[int, Array] = field(default_factory=dict)
 
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:

@@ -72,6 +72,7 @@ class Rules(Policy):
     Args:
         rules: by axis.
 
+    >>> from edgeflow.ir.rules import KeyFrameInterval
     >>> Rules(mode=KeyFrameInterval(5)).rule(Variable("mode", Axis("key", "shortcut")), KeyFrameInterval(3))
     KeyFrameInterval(interval=5)
     """

@@ -33,10 +33,12 @@ class Rows:
         self._row = np.zeros(count, np.intp)
 
     @staticmethod
-    def of(array: Array) -> Rows:
-        """Rows that are those of one array, in order."""
+    def of(array: Array, order: NDArray[np.intp] | None = None) -> Rows:
+        """Rows that are those of one array, in its order or in another."""
         rows = Rows(len(array))
         rows.put(np.arange(len(array)), array)
+        if order is not None:
+            rows._row = order.copy()
         return rows
 
     def copy(self) -> Rows:

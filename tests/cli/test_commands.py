@@ -182,7 +182,7 @@ def test_layers_that_int8_leaves_in_float_are_named(edgeflow, tmp_path, clip):
         (["export", "no.such.module:build", "-o", "x.edgeflow"], "cannot be imported"),
         (["export", f"{EXAMPLE}:nobody", "-o", "x.edgeflow"], "no function 'nobody'"),
         (["export", "cain-sd", "--preset", "huge", "-o", "x.edgeflow"], "presets full, small, tiny"),
-        (["export", "cain-sd", "--variant", "X", "-o", "x.edgeflow"], "variants S, D and SD"),
+        (["export", "cain-sd", "--variant", "X", "-o", "x.edgeflow"], "variants S, D, SD"),
         (["export", "cain-sd", "--target", "toaster", "-o", "x.edgeflow"], "no target 'toaster'"),
         (["export", "cain-sd", "--size", "big", "-o", "x.edgeflow"], "WIDTHxHEIGHT"),
         (["export", "cain-sd", "--weights", "gone.safetensors", "-o", "x.edgeflow"], "gone.safetensors"),

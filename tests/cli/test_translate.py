@@ -68,7 +68,10 @@ def test_check_and_profile_serve_it(edgeflow, bundle, clip, tmp_path):
         (["--times", "2"], "translates frames and leaves their rate as it is"),
         (["--fix", "mode=key", "--policy", "mode=interval:2"], "--fix and --policy both decide routes"),
         (["--policy", "exit=interval:2"], "give AXIS=RULE with an axis of the bundle: mode"),
-        (["--policy", "mode=now"], "the rules are argmax, confidence-below:THRESHOLD, drift:THRESHOLD:LONGEST"),
+        (
+            ["--policy", "mode=now"],
+            "the rules are argmax, confidence-below:THRESHOLD, drift:THRESHOLD:LONGEST",
+        ),
         (["--policy", "mode=interval:two"], "cannot be read"),
         (["--policy", "mode=drift:0.3"], "cannot be read"),
         (["--policy", "mode=interval:0"], "counts frames from 1 up, got 0"),

@@ -189,7 +189,7 @@ def test_a_call_that_never_runs_leaves_its_input():
 
 def test_a_segment_of_a_dictionary_whose_keys_are_numbers():
     program = trace(flow(lambda self, f, x: f.call(self.by_name["2"], f.call(self.enter, x))))
-    from edgeflow.flow.module import find_segment
+    from edgeflow.flow.segments import find_segment
 
     model = flow(lambda self, f, x: x)
     assert find_segment(model, program.operations[-1].segment) is model.by_name["2"]

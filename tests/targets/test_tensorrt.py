@@ -382,7 +382,7 @@ def test_a_board_of_another_kind_is_refused(machine, bundle):
     orin = replace(opened, manifest=replace(opened.manifest, target=target))
     thor = replace(DEVICE, name="Thor", compute_capability="11.0")
     check_fits(orin, DEVICE, "10.13.3")
-    with pytest.raises(BackendError, match=r"jetson-orin is for sm_8.7, this is Thor .sm_11.0.: export for"):
+    with pytest.raises(BackendError, match=r"jetson-orin is for sm_87, this is Thor .sm_110.: export for"):
         check_fits(orin, thor, "10.13.3")
 
 

@@ -76,6 +76,18 @@ typedef struct {
 EDGEFLOW_API int edgeflow_cost_volume(EdgeflowCostVolume const* sizes, void const* first, void const* second,
                                       void* output, struct CUstream_st* stream);
 
+// Copies rectangles of bytes, as many as there are in one launch for each 128: `height` rows of `width` bytes, whose
+// starts lie a pitch apart. None may overlap another's target.
+//   rectangles  `count` of them, in the host's memory; they may be changed when the call is back
+typedef struct {
+    void const* source;
+    void* target;
+    int32_t width, height;
+} EdgeflowRectangle;
+
+EDGEFLOW_API int edgeflow_copy_rectangles(EdgeflowRectangle const* rectangles, int32_t count, int64_t source_pitch,
+                                          int64_t target_pitch, struct CUstream_st* stream);
+
 #ifdef __cplusplus
 }
 #endif

@@ -45,9 +45,7 @@ def priced(request, tmp_path_factory):
     model = Blending().eval() if request.param == "Blending" else small(request.param)
     program, target = trace(model), load("cpu")
     folder = tmp_path_factory.mktemp("lowered")
-    lowering = Lowering(
-        model, folder, "", (), target.operators, lambda what, done, total: None, Stopwatch()
-    )
+    lowering = Lowering(model, folder, "", (), target.operators, lambda what, done, total: None, Stopwatch())
     lowered = lowering.lower([program])
 
     def pricer(roofline):

@@ -60,7 +60,9 @@ def pool():
 
 
 def test_every_plugin_has_a_body():
-    assert all(onnx.parser.parse_function(_HEAD + plugin.body).name == node for node, plugin in PLUGINS.items())
+    assert all(
+        onnx.parser.parse_function(_HEAD + plugin.body).name == node for node, plugin in PLUGINS.items()
+    )
 
 
 @few

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from uneven_model import Uneven
 
 from edgeflow.export.compile import compile_model
+from edgeflow.export.precision.asked import Asked
 from edgeflow.export.precision.calibrate import watch
 from edgeflow.export.precision.float_layers import least_float, worst_first
 from edgeflow.export.precision.qdq import guest_session, layers_of, quantised, ranged, scheme_of
@@ -57,7 +58,7 @@ def test_layers_are_in_the_order_of_what_each_alone_costs(tmp_path, library):
         rows = [session.run(outputs, dict(zip(inputs, row, strict=True))) for row in seen.rows]
         return worst_sqnr_db(rows, seen.wanted)
 
-    order = worst_first(source, seen, scheme)
+    order = worst_first(source, seen, scheme, Asked())
     assert "uneven" in order[0] and sorted(order) == sorted(layers_of(source.graph))
     costs = [alone(layer) for layer in order]
     assert all(np.diff(costs) > -0.3), costs  # built apart, within rounding

@@ -87,11 +87,32 @@ def test_tiles_are_cut_and_pasted_as_on_the_host(height, width, units, halo, mul
     planes = memory.empty((3, height, width), np.float32)
     floats = np.ascontiguousarray(wanted.transpose(0, 3, 1, 2)).astype(np.float32)
     above = memory.upload(floats)
-    for position, number in enumerate(order.tolist()):
-        memory.paste(tiles[position], grid, number, picture)
-        memory.paste(above[position], grid, number, planes)
+    memory.paste([tiles[i] for i in range(len(grid))], grid, order, picture)
+    memory.paste([above[i] for i in range(len(grid))], grid, order, planes)
     np.testing.assert_array_equal(memory.download(picture), frame)
     np.testing.assert_array_equal(memory.download(planes), frame.transpose(2, 0, 1).astype(np.float32))
+
+
+class Refusing:
+    """A kernel that CUDA does not take, as one compiled for another GPU."""
+
+    def copy(self, rectangles, source_pitch, target_pitch, stream):
+        return False
+
+
+def test_tiles_are_copied_one_by_one_where_the_kernel_is_refused(memory):
+    grid = TileGrid(20, 30, 8, 1)
+    order, frame = (
+        np.arange(len(grid)),
+        np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8),
+    )
+    wanted = np.empty((len(grid), 8, 8, 3), np.uint8)
+    grid.cut(frame, order, wanted)
+    memory.kernel = Refusing()
+    tiles = memory.empty(wanted.shape, np.uint8)
+    memory.cut(memory.upload(frame), grid, order, tiles)
+    np.testing.assert_array_equal(memory.download(tiles), wanted)
+    assert memory.kernel is None, "it is not asked again"
 
 
 def test_memory_goes_back_when_nothing_looks_at_it(memory):

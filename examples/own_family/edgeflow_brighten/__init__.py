@@ -1,0 +1,1 @@
+"""A family of models that brighten dark pictures."""
