@@ -1,4 +1,4 @@
-"""What is done to one bundle over the doubles, in a process of its own: python bundle_runs.py WHAT BUNDLE [BUNDLE].
+"""What is done to one bundle over the doubles, in a process of its own: python bundle_runs.py WHAT[,WHAT] BUNDLE [BUNDLE].
 
 Prints what went wrong, one a line, and ends with 1 then.
 """
@@ -89,7 +89,8 @@ def together(first: Bundle, second: Bundle) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    what, *paths = sys.argv[1:]
-    wrong = list({"same": same, "kept": kept, "together": together}[what](*map(open_bundle, paths)))
+    asked, *paths = sys.argv[1:]
+    found = {"same": same, "kept": kept, "together": together}
+    wrong = [said for what in asked.split(",") for said in found[what](*map(open_bundle, paths))]
     print("\n".join(wrong))
     sys.exit(bool(wrong))
