@@ -71,9 +71,12 @@ class FrameAdaptive(RoutedModule):
     def classify(self, clip: Tensor, frames: int) -> Tensor:
         """Scores (n, classes) of clips (n, t, 3, h, w) in [0, 1] by the sub-network of a length."""
         self._length.position = self.frames.index(frames)
-        mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
-        made: Tensor = self.network((clip - mean) / deviation)
+        made: Tensor = self.network(self.normalised(clip))
         return made
+
+    def normalised(self, pictures: Tensor) -> Tensor:
+        """Pictures (..., 3, h, w) in [0, 1] as networks expect them."""
+        return (pictures - self.get_buffer("mean")) / self.get_buffer("deviation")
 
 
 class Longest(RoutedModule):
