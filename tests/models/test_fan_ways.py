@@ -27,7 +27,9 @@ def built(way: str, **options):
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             if "norms" in name or "thetas" in name:
-                tensor.copy_(tensor + 0.3 * torch.rand(tensor.shape) if tensor.is_floating_point() else tensor)
+                tensor.copy_(
+                    tensor + 0.3 * torch.rand(tensor.shape) if tensor.is_floating_point() else tensor
+                )
     return model.eval()
 
 

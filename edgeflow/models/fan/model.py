@@ -57,8 +57,8 @@ class FrameAdaptive(RoutedModule):
         self.network = network
         self.frames = Axis(*lengths)
         self.inputs = (Clip("clip", "frames", *size),)  # type: ignore[misc]
-        count, known = (names, ()) if isinstance(names, int) else (len(names), tuple(names))
-        self.outputs = (Scores("scores", (count,)),)  # type: ignore[misc]
+        self.classes, known = (names, ()) if isinstance(names, int) else (len(names), tuple(names))
+        self.outputs = (Scores("scores", (self.classes,)),)  # type: ignore[misc]
         self.task = Task.of_clip(max(lengths), Made("labels", names=known), shorter=True)
         for name, numbers in (("mean", MEAN), ("deviation", DEVIATION)):
             self.register_buffer(name, torch.tensor(numbers).reshape(3, 1, 1), persistent=False)

@@ -51,7 +51,8 @@ class Cascade(FrameAdaptive):
         """The shortest length, and the next as long as the last was unsure."""
         most = f.decide(read=Nearest(clip.shape[1]))
         shown = f.sample(clip, most.read)
-        scores, more = None, True
+        scores: Any = None
+        more: Any = True
         for length in self.frames.values:
             scores = f.call(self.glance, shown, frames=length, when=more, otherwise=scores)
             if length != self.frames.values[-1]:
@@ -111,7 +112,7 @@ class SlidingWindow(FrameAdaptive):
     def flow(self, f: Flow, frame: Any) -> Any:
         """What is made of the frame joins what was made of those before it."""
         made = f.call(self.look, frame)
-        state = f.state(past=(self.window, *made.shape[1:]), said=self.outputs[0].shape)
+        state = f.state(past=(self.window, *made.shape[1:]), said=(self.classes,))
         film = f.decide(begun=KeyFrameInterval(NEVER))
         past = f.switch(film.begun, first=(self.repeat, made), later=(self.append, state.past, made))
         f.keep(past=past)
