@@ -72,6 +72,10 @@ class FrameAdaptive(RoutedModule):
         """Scores (n, classes) of clips (n, t, 3, h, w) in [0, 1] by the sub-network of a length."""
         self._length.position = self.frames.index(frames)
         made: Tensor = self.network(self.normalised(clip))
+        if made.shape[1] != self.classes:
+            raise FlowError(
+                f"{type(self.network).__name__} makes {made.shape[1]} scores, and there are {self.classes} labels: name as many"
+            )
         return made
 
     def normalised(self, pictures: Tensor) -> Tensor:
