@@ -135,7 +135,9 @@ def _check_task(bundle: Bundle, times: int | None, overlay: bool) -> None:
             "edgeflow.runtime.Session"
         )
     if overlay and "image" not in kinds:
-        raise InputError(f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: leave it out")
+        raise InputError(
+            f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: leave it out"
+        )
     if times and not task.between:
         raise InputError(f"--times {times}: {bundle.path} translates frames and leaves their rate as it is")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 
 import onnx
@@ -16,7 +15,6 @@ from edgeflow.export.lowering.trials import faster_form
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import WeightFile, save_graph
-from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.plan import Port
 from edgeflow.ir.program import FRAME, Program, Route, reads
@@ -24,6 +22,7 @@ from edgeflow.ir.route import Assignment
 from edgeflow.runtime.backends import Backend, Engine
 from edgeflow.runtime.device import measure
 from edgeflow.runtime.kernels import open_kernel
+from edgeflow.runtime.stream.loading import row_bytes
 from edgeflow.targets import Target
 
 WORTH = 0.95
@@ -272,7 +271,7 @@ def _least(prices: Mapping[int, float], batch: int) -> float:
 
 
 def _row_bytes(ports: Sequence[Port]) -> int:
-    return sum(prod(map(int, port.shape)) * held(port.dtype).itemsize for port in ports)
+    return sum(row_bytes(port.shape, port.dtype, {}) for port in ports)
 
 
 def _initialiser_bytes(model: onnx.ModelProto) -> int:
