@@ -130,7 +130,7 @@ def _frame_ms(
 
 
 def print_expected(expected: Expected) -> None:
-    """As tables."""
+    """Print what is expected as tables."""
     table = Table("stage", "inputs", "batches", "precision", "GFLOP", "weights", "expected ms")
     for engine in expected.engines:
         table.add_row(

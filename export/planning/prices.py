@@ -68,7 +68,7 @@ class Pricer:
         return self.known[key]
 
     def again(self, variant: Variant) -> Mapping[int, float]:
-        """As `exact`, timed for a second time: the less of both times, of the batch sizes found worth running."""
+        """Time an engine again at the batch sizes worth running; keep the lower time."""
         known = self.exact(variant)
         if self.backend is None:
             return known
@@ -101,7 +101,7 @@ class Pricer:
         return None if self._key(variant) in self.slower else self.kernel_of(variant.links)
 
     def weight_bytes(self, stage: StageDraft) -> int:
-        """Of a stage's engines, those once that differ in nothing but shapes."""
+        """Bytes of a stage's weights; engines that differ in nothing but shapes count once."""
         engines: dict[tuple[object, ...], int] = {}
         for variant in stage.variants:
             what = tuple((p.call.segment, self._axes(p), p.call.constants) for p in variant.links)
@@ -109,7 +109,7 @@ class Pricer:
         return sum(engines.values())
 
     def _timed(self, variant: Variant, batches: Sequence[int] = ()) -> Mapping[int, float]:
-        """Of these batch sizes, or of those that turn out worth running."""
+        """Milliseconds of these batch sizes, or of those that turn out worth running."""
         images = {value.name for value in self.program.values if value.image}
         model = link(variant, {part: self.graph(part) for part in variant.links}, images)
         inputs, outputs = self._ports(variant)
@@ -152,7 +152,7 @@ class Pricer:
     def _measured(
         self, load: Callable[[int | None], Engine], variant: Variant, batches: Sequence[int] = ()
     ) -> dict[int, float]:
-        """Of an engine built for one row, or of one for several batch sizes where these gain enough, or for those given.
+        """Milliseconds of an engine built for one row, or of one for several batch sizes where these gain enough, or for those given.
 
         The latter may take longer for one row; its larger sizes must gain over the former.
         """
@@ -210,7 +210,7 @@ class Pricer:
         return flops * draft.graph_work if draft else flops
 
     def _saved_bytes(self, variant: Variant) -> int:
-        """Of one region, what its calls read and write apart, and not in one engine."""
+        """Bytes that the calls of one region read and write apart, and not in one engine."""
         values = dict(variant.variant)
         apart = [n for part in variant.links for n in (*dict.fromkeys(part.call.inputs), *part.call.outputs)]
         fused = [port for ports in self._ports(variant) for port in ports]
@@ -231,7 +231,7 @@ class Pricer:
         return self._key_of(variant.links, [source for _, source in variant.outputs])
 
     def _key_alone(self, part: Link) -> tuple[object, ...]:
-        """Of the call as a stage of its own, which hands on whatever is read elsewhere."""
+        """Key of the call as a stage of its own, which hands on whatever is read elsewhere."""
         operations = self.program.operations
         return self._key_of(
             (part,), [*{n for op in operations for n in reads(op)} | set(self.program.results)]
