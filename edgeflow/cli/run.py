@@ -90,7 +90,7 @@ def run(
     Labels become lines of JSON or of a table, one for every window of frames: start and end in seconds, label, name and score.
     Written to a film they stand in its pictures.
 
-    Example: edgeflow run fan.edgeflow in.mp4 -o labels.csv --window 32 --stride 8
+    Example: edgeflow run recognise.edgeflow in.mp4 -o labels.csv --window 32 --stride 8
 
     Example: edgeflow run shortcut.edgeflow in.mp4 -o out.mp4 --policy mode=drift:0.3:12
     """

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 
 from edgeflow.ir.plan import Plan, Stage, StageGraph, Step
-from edgeflow.ir.program import FRAME, Keep, Route, Sample, Stitch, Tile
+from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile, region_counts
 from edgeflow.ir.route import ALWAYS, Choice
 
 
@@ -54,8 +54,7 @@ def dearest_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
 
 def route_flops(plan: Plan, size: tuple[int, int], route: Mapping[str, Choice]) -> int:
     """FLOPs of a frame (height, width) whose every region takes this route."""
-    counts = {s.regions: len(s.grid(*size)) for s in plan.steps if isinstance(s, Tile)}
-    counts[FRAME] = 1
+    counts = region_counts(plan.steps, size)
     return sum(
         counts[stage.regions] * graph.flops for stage in plan.stages for graph in selected(plan, stage, route)
     )
