@@ -60,10 +60,10 @@ class Curriculum(nn.Module):
 
     def stages(self) -> tuple[Stage, ...]:
         """The longest length alone, as the others have nothing to learn from one that knows nothing, and all together."""
-        first = Stage("longest", 0.3, self.recipe.rate, (self.model,), self.learn, gradient_norm=5.0)
+        first = Stage("longest", 0.5, self.recipe.rate, (self.model,), self.learn, gradient_norm=5.0)
         if len(self.model.frames.values) == 1:
             return (first,)
-        return (first, Stage("distil", 0.7, self.recipe.rate, (self.model,), self.distil, gradient_norm=5.0))
+        return (first, Stage("distil", 0.5, self.recipe.rate, (self.model,), self.distil, gradient_norm=5.0))
 
     def learn(self) -> Loss:
         """Cross-entropy of the longest length."""
