@@ -104,6 +104,7 @@ class Executor:
         self._decisions.advance(self._in_place(frame))
         self._memory.wait()
         total = (perf_counter() - start) * 1e3
+        self._decisions.time(total)
         return Result(outputs, self._trace(frame, total))
 
     def _trace(self, frame: Frame, total_ms: float) -> Trace:
