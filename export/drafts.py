@@ -9,12 +9,14 @@ from itertools import pairwise
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.program import Call, Keep, Program, Route, Sample, Stitch, Tile, reads
 from edgeflow.ir.route import (
+    MOST_ASSIGNMENTS,
     NEVER,
     Assignment,
     Choice,
     Condition,
     assignment,
     assignments,
+    count_assignments,
 )
 
 STRATEGIES = ("chained", "routes", "auto")
@@ -123,6 +125,11 @@ def _stage(program: Program, calls: tuple[Call, ...], needed: set[str]) -> Stage
     outputs = tuple(name for call in calls for name in call.outputs if name in needed)
     names = {name for call in calls for name in _shaping(program, call) | call.when.variables}
     variables = [variable for variable in program.variables if variable.name in names]
+    if count_assignments(variables) > MOST_ASSIGNMENTS:
+        raise ExportError(
+            f"stage {calls[0].segment} depends on {len(variables)} decisions, {count_assignments(variables)} routes: at most "
+            f"{MOST_ASSIGNMENTS} can be told apart; let fewer decisions be read together"
+        )
     groups: dict[tuple[Link, ...], list[Assignment]] = {}
     resolved: dict[tuple[Link, ...], dict[str, str]] = {}
     for values_of in assignments(variables):

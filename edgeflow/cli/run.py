@@ -86,7 +86,7 @@ def run(
     kinds = {made.kind for made in task.outputs}
     _check_task(opened, times, overlay)
     variables = next(iter(plans.values())).variables
-    steered = _policy(fix or [], policy or [], {v.axis_name: v.axis for v in variables})
+    steered = _policy(fix or [], policy or [], {name: v.axis for v in variables for name in (v.axis_name, v.name)})
     session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
     resize = None if task.between else _resizing(plans)
     with progress_bar() as bar:

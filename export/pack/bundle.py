@@ -19,7 +19,7 @@ from edgeflow.export.lowering.graphs import Lowered
 from edgeflow.export.lowering.link import EXACT, MEAN, link
 from edgeflow.export.lowering.share import share
 from edgeflow.export.operators.descriptor import KernelDraft
-from edgeflow.export.pack.golden import Arrays, GoldenMaker, golden_clip
+from edgeflow.export.pack.golden import Arrays, GoldenMaker, combined, golden_clip
 from edgeflow.export.planning.ports import port_of
 from edgeflow.export.planning.priced import PricedPlan
 from edgeflow.export.plugins.nodes import PLUGINS
@@ -32,6 +32,7 @@ from edgeflow.ir.errors import EdgeflowError, ExportError
 from edgeflow.ir.golden import sizes_file
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import Program, Value, reads, writes
+from edgeflow.ir.route import Assignment
 from edgeflow.targets import Target
 
 GOLDEN_SIZE = (180, 320)
@@ -161,10 +162,11 @@ class _Packer:
         calls = sample_calls(
             program.inputs, (size[0], size[1]), GOLDEN_CALLS, self.asked.frames, program.task
         )
+        routes = combined([v.variant for stage in priced.draft.stages for v in stage.variants])
         makers = _Makers(
-            self._maker(program, calls),
+            self._maker(program, calls, routes),
             {
-                shape: self._maker(program, sample_calls(program.inputs, shape, 2, task=program.task))
+                shape: self._maker(program, sample_calls(program.inputs, shape, 2, task=program.task), routes)
                 for shape in _other_sizes(kind)
             },
         )
@@ -187,8 +189,10 @@ class _Packer:
         done.verify()
         return done
 
-    def _maker(self, program: Program, calls: Sequence[Sequence[NDArray[Any]]]) -> GoldenMaker:
-        return GoldenMaker(self.model, program, calls, self.checked)
+    def _maker(
+        self, program: Program, calls: Sequence[Sequence[NDArray[Any]]], routes: Sequence[Assignment]
+    ) -> GoldenMaker:
+        return GoldenMaker(self.model, program, calls, routes, self.checked)
 
     def _stage(self, priced: PricedPlan, stage: StageDraft, makers: _Makers) -> Stage:
         """A stage's graphs: one file for all variants that differ in nothing but shapes."""
