@@ -31,11 +31,23 @@ def without_initialisers(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
+def add_tensor(graph: onnx.GraphProto, tensor: onnx.TensorProto, name: str = "") -> None:
+    """Add a copy of an initialiser, under another name if that is given; messages are copied by writing them."""
+    copy = graph.initializer.add()
+    if is_heavy(tensor):
+        copy.data_type, copy.raw_data = tensor.data_type, tensor.raw_data
+        copy.dims.extend(tensor.dims)
+    else:
+        copy.CopyFrom(tensor)
+    copy.name = name or tensor.name
+
+
 def inferred(model: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with the shapes of its tensors, as onnx infers them."""
     made: onnx.ModelProto = onnx.shape_inference.infer_shapes(_light(model), data_prop=True)
     del made.graph.input[len(model.graph.input) :]
-    made.graph.initializer.extend(filter(is_heavy, model.graph.initializer))
+    for tensor in filter(is_heavy, model.graph.initializer):
+        add_tensor(made.graph, tensor)
     return made
 
 

@@ -30,6 +30,13 @@ settings.load_profile("edgeflow")
 
 pays.LEAST_GAIN = 0.0  # so that which engines are below fp32 does not hang on how fast this machine is; test_pays.py sets it
 
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Graphs of segments are kept from run to run: their keys hold edgeflow's source, versions and all that they follow from."""
+    if hasattr(config, "cache"):  # not with -p no:cacheprovider
+        (Path(_cache.name) / "graphs").symlink_to(config.cache.mkdir("edgeflow-graphs"))
+
+
 STRATEGIES = ("chained", "routes")
 
 

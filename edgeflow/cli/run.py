@@ -130,8 +130,9 @@ def _check_task(bundle: Bundle, times: int | None, overlay: bool) -> None:
         names = ", ".join(spec.name for spec in plan.inputs)
         made = ", ".join(sorted(kinds))
         raise InputError(
-            f"{bundle.path} takes ({names}), not frames alone, or makes no pictures and no labels ({made}): declare the "
-            "model's task and export again, or use edgeflow.runtime.Session"
+            f"{bundle.path} takes ({names}) and makes ({made}): not one frame to translate or two to interpolate, nor "
+            "another task that makes pictures or labels of a film; declare it and export again, or use "
+            "edgeflow.runtime.Session"
         )
     if overlay and "image" not in kinds:
         raise InputError(f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: leave it out")

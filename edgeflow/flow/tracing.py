@@ -310,6 +310,11 @@ class TraceFlow(Flow):
         except FlowError:
             raise
         except Exception as error:  # the author's own code: anything may come
+            if "HigherOrderOperator" in str(error):
+                raise FlowError(
+                    f"segment {name} branches or loops by an operator (torch.cond, torch.while_loop): a segment is static; "
+                    "make the branch a decision of the flow (f.route)"
+                ) from error
             shapes = [tuple(t.shape) for t in tensors]
             reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), repr(error))
             raise FlowError(

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from edgeflow.export.drafts import Link, Variant
-from edgeflow.export.heavy import check
+from edgeflow.export.heavy import add_tensor, check
 from edgeflow.export.passes.untie_weights import UNTIED
 from edgeflow.ir.plan import EXACT as EXACT
 from edgeflow.ir.plan import MEAN as MEAN
@@ -49,7 +49,7 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
                 tensors[name + EXACT] = names[f"out.{i}{EXACT}"] = inner + EXACT
         for tensor in graph.initializer:
             names[tensor.name] = _content_name(tensor)
-            initialisers[names[tensor.name]] = _renamed(tensor, names[tensor.name])
+            initialisers[names[tensor.name]] = tensor
         for node in graph.node:
             nodes.append(_renamed_node(node, names, number))
             nodes[-1].name = f"{part.call.segment}/{_layer(node)}{node.op_type}_{len(nodes) - 1}"
@@ -73,13 +73,14 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
                 *(_info(types[tensors[source]], name) for name, source in outputs),
                 *(_mean_info(name, types[exact]) for name, exact in pictures),
             ],
-            sorted(initialisers.values(), key=lambda t: t.name),
         ),
         opset_imports=list(opsets.values()),
         functions=first.functions,
         ir_version=10,
         producer_name="edgeflow",
     )
+    for name in sorted(initialisers):
+        add_tensor(model.graph, initialisers[name], name)
     check(model)
     return model
 
@@ -113,13 +114,6 @@ def _content_name(tensor: onnx.TensorProto) -> str:
     digest = hashlib.sha256(f"{tensor.data_type}{list(tensor.dims)}".encode())
     digest.update(tensor.raw_data)
     return f"w_{digest.hexdigest()[:20]}{UNTIED if tensor.name.endswith(UNTIED) else ''}"
-
-
-def _renamed(tensor: onnx.TensorProto, name: str) -> onnx.TensorProto:
-    copy = onnx.TensorProto()
-    copy.CopyFrom(tensor)
-    copy.name = name
-    return copy
 
 
 def _layer(node: onnx.NodeProto) -> str:

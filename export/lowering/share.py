@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import onnx
 
-from edgeflow.export.heavy import check, without_initialisers
+from edgeflow.export.heavy import add_tensor, check, without_initialisers
 
 
 def share(models: Sequence[onnx.ModelProto]) -> list[onnx.ModelProto]:
@@ -38,8 +38,9 @@ def _body(model: onnx.ModelProto) -> bytes:
 
 def _with_free_dimensions(group: Sequence[onnx.ModelProto]) -> onnx.ModelProto:
     """The first of the group, with a symbol for every dimension in which they differ."""
-    made = onnx.ModelProto()
-    made.CopyFrom(group[0])
+    made = without_initialisers(group[0])
+    for tensor in group[0].graph.initializer:
+        add_tensor(made.graph, tensor)
     symbols: dict[tuple[str, ...], str] = {}
     for infos in zip(*(_interface(model) for model in (made, *group)), strict=True):
         shapes = [info.type.tensor_type.shape.dim for info in infos]

@@ -13,7 +13,7 @@ from pkgutil import iter_modules
 import onnx
 import onnx_graphsurgeon as gs
 
-from edgeflow.export.heavy import check, inferred
+from edgeflow.export.heavy import MOST_BYTES, check, inferred, is_heavy
 from edgeflow.ir.errors import ExportError
 
 PASSES: dict[str, Callable[[gs.Graph], int]] = {
@@ -49,6 +49,7 @@ def run_passes(model: onnx.ModelProto, names: Sequence[str], where: str) -> onnx
         graph = gs.import_onnx(inferred(model))
         if not rewrite(graph):
             continue
+        _refuse_huge(model, name, where)
         changed = gs.export_onnx(graph.cleanup().toposort())
         changed.ir_version = model.ir_version
         onnx.helper.set_model_props(changed, {entry.key: entry.value for entry in model.metadata_props})
@@ -61,6 +62,20 @@ def run_passes(model: onnx.ModelProto, names: Sequence[str], where: str) -> onnx
             raise ExportError(f"{where}: the pass {name} left an invalid graph: {reason}") from error
         model = changed
     return model
+
+
+def _refuse_huge(model: onnx.ModelProto, name: str, where: str) -> None:
+    """Graphs that are rewritten are written anew, tensor by tensor.
+
+    Raises:
+        ExportError: a tensor is too large for that.
+    """
+    for tensor in model.graph.initializer:
+        if is_heavy(tensor) and len(tensor.raw_data) > MOST_BYTES:
+            raise ExportError(
+                f"{where}: the weight {tensor.name.removeprefix('owner.')} alone is larger than 2 GiB, which the rewrite {name} that this target needs "
+                "cannot take: make it of several parameters (torch.cat)"
+            )
 
 
 def _interface(model: onnx.ModelProto) -> list[tuple[str, int, int]]:

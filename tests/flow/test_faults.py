@@ -28,6 +28,9 @@ class Base(RoutedModule):
     def data_dependent(self, x):
         return x if x.sum() > 0 else -x
 
+    def by_operator(self, x):
+        return torch.cond(x.sum() > 0, lambda x: x * 2, lambda x: -x, (x,))
+
     def exits(self, f, frame):
         return f.route(frame, exit=f.call(self.scores, frame)).exit
 
@@ -41,6 +44,13 @@ def refused(body, match, run=trace):
     with pytest.raises(FlowError, match=match) as caught:
         run(flow(body))
     assert "\n" not in str(caught.value)
+
+
+def test_a_branch_by_an_operator_in_a_segment():
+    refused(
+        lambda self, f, x: f.call(self.by_operator, f.call(self.enter, x)),
+        r"segment by_operator branches or loops by an operator .*make the branch a decision of the flow \(f.route\)",
+    )
 
 
 def test_a_branch_on_data_in_a_segment():

@@ -82,6 +82,9 @@ def _onnx_runtime(model: onnx.ModelProto) -> Any:
         model = with_bodies(model)
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = 1, 3
+    options.add_session_config_entry(
+        "session.disable_quant_qdq", "1"
+    )  # rounds as the graph says, whatever can be fused
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 

@@ -99,7 +99,9 @@ def test_a_refused_frame_leaves_the_stream_as_it_was(bundles, library):
     wanted = [session(first), session(second)]
     session.reset()
     made = [session(first)]
-    with pytest.raises(BackendError, match=rf"segment draw: .*in rows 0 to {SIZE[0]}, columns 0 to {SIZE[1]} "):
+    with pytest.raises(
+        BackendError, match=rf"segment draw: .*in rows 0 to {SIZE[0]}, columns 0 to {SIZE[1]} "
+    ):
         session(np.zeros_like(first))
     made.append(session(second))
     np.testing.assert_array_equal(made, wanted)
