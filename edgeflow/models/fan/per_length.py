@@ -1,0 +1,113 @@
+"""Parts of a network that are one for every clip length, beside weights that all lengths share."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
+"""What is specialised: `torch.nn`'s batch norms of any rank, layer norms and group norms."""
+
+
+class Length:
+    """The clip length that a network computes for now, as its position among its lengths. All its parts share one."""
+
+    def __init__(self) -> None:
+        self.position = 0
+
+
+class PerLength(nn.Module):
+    """A normalisation for every clip length.
+
+    Args:
+        norm: each begins as.
+        count: of lengths.
+        length: that the network computes for.
+
+    Source: FAN, section 4.2 (Specialized Normalization).
+    """
+
+    def __init__(self, norm: nn.Module, count: int, length: Length) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(copy.deepcopy(norm) for _ in range(count))
+        self._length = length
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise as for the length.
+
+        A batch norm that does not learn is a scale and a shift per channel, and is written as these: engine libraries fold
+        them into the convolution before as they load it, while exporters would fold them on disk, into a weight for every length.
+        """
+        norm = self.norms[self._length.position]
+        if isinstance(norm, nn.modules.batchnorm._BatchNorm) and not norm.training and norm.running_var is not None:
+            return _affine(norm, x)
+        made: Tensor = norm(x)
+        return made
+
+
+def _affine(norm: Any, x: Tensor) -> Tensor:
+    scale = (norm.running_var + norm.eps).rsqrt()
+    shift = -norm.running_mean * scale
+    if norm.affine:
+        scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+    sides = (1, -1, *[1] * (x.ndim - 2))
+    made: Tensor = x * scale.reshape(sides) + shift.reshape(sides)
+    return made
+
+
+class AlteredConv(nn.Module):
+    """A convolution whose input channels are scaled by 1 + theta, with a theta for every clip length.
+
+    That is x + theta * x before the convolution: a depthwise 1x1 convolution with a residual connection. Zero padding
+    commutes with it, so the scale lies in the weight, and each length's engine is the plain network's.
+
+    Args:
+        conv: of any rank, with zero padding; its weight is shared.
+        count: of lengths.
+        length: that the network computes for.
+
+    Source: FAN, section 4.3 (Weight Alteration).
+    """
+
+    def __init__(self, conv: nn.modules.conv._ConvNd, count: int, length: Length) -> None:
+        super().__init__()
+        self.conv = conv
+        self.thetas = nn.ParameterList(
+            nn.Parameter(torch.empty(conv.in_channels).normal_(0, 1e-3)) for _ in range(count)
+        )
+        self._length = length
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution of the scaled channels."""
+        conv: Any = self.conv  # its rank decides what `_conv_forward` is
+        scale = 1 + self.thetas[self._length.position]
+        per_group = scale.reshape(conv.groups, 1, -1).expand(-1, conv.out_channels // conv.groups, -1)
+        sides = [1] * (conv.weight.ndim - 2)
+        altered = conv.weight * per_group.reshape(*conv.weight.shape[:2], *sides)
+        made: Tensor = conv._conv_forward(x, altered, conv.bias)
+        return made
+
+
+def specialise(network: nn.Module, count: int, altered: Callable[[str], bool]) -> Length:
+    """Give a network a normalisation and an alteration for every clip length, in place.
+
+    Args:
+        network: whose modules are replaced.
+        count: of lengths.
+        altered: whether the convolution of this name is altered.
+
+    Returns:
+        The length that the network computes for, to be set before it is called.
+    """
+    length = Length()
+    for name, module in list(network.named_modules()):
+        for child, part in list(module.named_children()):
+            if isinstance(part, NORMS):
+                setattr(module, child, PerLength(part, count, length))
+            elif isinstance(part, nn.modules.conv._ConvNd) and altered(f"{name}.{child}".lstrip(".")):
+                setattr(module, child, AlteredConv(part, count, length))
+    return length
