@@ -73,9 +73,7 @@ def export(
     ] = None,
     variant: Annotated[
         str | None,
-        typer.Option(
-            help="Variant of a family's model; its own choice if not given."
-        ),
+        typer.Option(help="Variant of a family's model; its own choice if not given."),
     ] = None,
     weights: Annotated[
         Path | None,

@@ -86,7 +86,9 @@ def run(
     kinds = {made.kind for made in task.outputs}
     _check_task(opened, times, overlay)
     variables = next(iter(plans.values())).variables
-    steered = _policy(fix or [], policy or [], {name: v.axis for v in variables for name in (v.axis_name, v.name)})
+    steered = _policy(
+        fix or [], policy or [], {name: v.axis for v in variables for name in (v.axis_name, v.name)}
+    )
     session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
     resize = None if task.between else _resizing(plans)
     with progress_bar() as bar:
@@ -135,7 +137,9 @@ def _check_task(bundle: Bundle, times: int | None, overlay: bool) -> None:
             "edgeflow.runtime.Session"
         )
     if overlay and "image" not in kinds:
-        raise InputError(f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: leave it out")
+        raise InputError(
+            f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: leave it out"
+        )
     if times and not task.between:
         raise InputError(f"--times {times}: {bundle.path} translates frames and leaves their rate as it is")
 

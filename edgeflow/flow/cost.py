@@ -21,8 +21,8 @@ from edgeflow.flow.segments import find_segment
 from edgeflow.flow.trace import FREE_SIZES
 from edgeflow.flow.tracing import TraceFlow
 from edgeflow.flow.train import condition_mask
-from edgeflow.ir.program import FRAME, Call
 from edgeflow.ir.errors import FlowError
+from edgeflow.ir.program import FRAME, Call
 from edgeflow.ir.route import (
     MOST_ASSIGNMENTS,
     Assignment,

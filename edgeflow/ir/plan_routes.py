@@ -51,19 +51,22 @@ def dearest_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
     counts = _counts(plan, size)
     route = {variable.name: variable.axis.values[0] for variable in plan.variables}
     for variables, stages in _together(plan):
-        def flops(chosen: Mapping[str, Choice], stages: Sequence[Stage] = stages) -> int:
-            values = {**route, **chosen}
-            return sum(counts[s.regions] * g.flops for s in stages for g in s.graphs if g.select.holds(values))
-
-        route |= _dearest(variables, flops)
+        route |= _dearest(variables, lambda chosen, own=stages: _flops(own, counts, chosen))  # type: ignore[misc]
     return route
+
+
+def _flops(stages: Sequence[Stage], counts: Mapping[str, int], route: Mapping[str, Choice]) -> int:
+    """FLOPs of some stages, of as many regions as counted, on a route that names the variables that they read."""
+    return sum(counts[s.regions] * graph.flops for s in stages for graph in selected(s, route))
 
 
 MOST_ROUTES = 4096
 """So many routes over variables that stages read together are compared one by one; of more, variable by variable."""
 
 
-def _dearest(variables: Sequence[Variable], flops: Callable[[Mapping[str, Choice]], int]) -> dict[str, Choice]:
+def _dearest(
+    variables: Sequence[Variable], flops: Callable[[Mapping[str, Choice]], int]
+) -> dict[str, Choice]:
     """The dearest of all routes over some variables; where these are too many, one that no single change makes dearer."""
     if prod(len(variable.axis.values) for variable in variables) <= MOST_ROUTES:
         return max(map(dict, assignments(variables)), key=flops)
@@ -82,15 +85,17 @@ def _together(plan: Plan) -> list[tuple[list[Variable], list[Stage]]]:
     for stage in plan.stages:
         names = {name for graph in stage.graphs for name in graph.select.variables}
         touching = [group for group in groups if group[0] & names]
-        merged = (names.union(*(own for own, _ in touching)), [s for _, own in touching for s in own] + [stage])
+        merged = (
+            names.union(*(own for own, _ in touching)),
+            [s for _, own in touching for s in own] + [stage],
+        )
         groups = [group for group in groups if group not in touching] + [merged]
     return [([v for v in plan.variables if v.name in names], stages) for names, stages in groups if names]
 
 
 def route_flops(plan: Plan, size: tuple[int, int], route: Mapping[str, Choice]) -> int:
     """FLOPs of a frame (height, width) whose every region takes this route."""
-    counts = _counts(plan, size)
-    return sum(counts[stage.regions] * graph.flops for stage in plan.stages for graph in selected(stage, route))
+    return _flops(plan.stages, _counts(plan, size), route)
 
 
 def _counts(plan: Plan, size: tuple[int, int]) -> dict[str, int]:

@@ -49,7 +49,9 @@ class Curriculum(nn.Module):
         rng: draws the frames that stand for a clip.
     """
 
-    def __init__(self, model: FrameAdaptive, motions: Motions, recipe: Recipe, rng: np.random.Generator) -> None:
+    def __init__(
+        self, model: FrameAdaptive, motions: Motions, recipe: Recipe, rng: np.random.Generator
+    ) -> None:
         super().__init__()
         self.model, self.recipe = model, recipe
         self._motions, self._rng = motions, rng

@@ -96,14 +96,20 @@ class Motions:
         TrainError: a clip of another size, or none that is long enough.
     """
 
-    def __init__(self, stretches: Sequence[Stretch], frames: int, side: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, stretches: Sequence[Stretch], frames: int, side: int, rng: np.random.Generator
+    ) -> None:
         for stretch in stretches:
             if stretch.clip.frames.shape[1:3] != stored_size(side):
-                raise TrainError(f"{stretch.clip.name} is not {stored_size(side)} pixels high and wide: decode it so")
+                raise TrainError(
+                    f"{stretch.clip.name} is not {stored_size(side)} pixels high and wide: decode it so"
+                )
         self._stretches = [each for each in stretches if each.stop - each.start >= frames]
         if not self._stretches:
             names = ", ".join(stretch.clip.name for stretch in stretches)
-            raise TrainError(f"no clip of {names} has a part of {frames} frames to make a motion of: add a longer one")
+            raise TrainError(
+                f"no clip of {names} has a part of {frames} frames to make a motion of: add a longer one"
+            )
         self.frames, self.side, self._rng = frames, side, rng
 
     def draw(self, count: int) -> Labelled:
@@ -112,7 +118,9 @@ class Motions:
         Raises:
             TrainError: no frames without a scene cut were found, or none that show anything.
         """
-        labels = np.concatenate([self._rng.permutation(len(MOTIONS)) for _ in range(-(-count // len(MOTIONS)))])[:count]
+        labels = np.concatenate(
+            [self._rng.permutation(len(MOTIONS)) for _ in range(-(-count // len(MOTIONS)))]
+        )[:count]
         clips = torch.stack([self._motion(MOTIONS[label]) for label in labels])
         device = torch.get_default_device()
         return Labelled(clips.to(device), torch.as_tensor(labels, device=device))
@@ -120,8 +128,12 @@ class Motions:
     def _motion(self, motion: str) -> torch.Tensor:
         for _ in range(TRIES):
             stretch, first = self._place()
-            numbers = np.full(self.frames, first) if motion == "still" else np.arange(first, first + self.frames)
-            mirrored = -1 if self._rng.random() < 0.5 else 1  # of the clip's own motion; the window's is drawn after
+            numbers = (
+                np.full(self.frames, first) if motion == "still" else np.arange(first, first + self.frames)
+            )
+            mirrored = (
+                -1 if self._rng.random() < 0.5 else 1
+            )  # of the clip's own motion; the window's is drawn after
             frames = stretch.clip.frames[numbers][:, :, ::mirrored]
             shown = _through(frames, list(self._path(motion, *frames.shape[1:3])), self.side)
             if float(shown[self.frames // 2].std()) * 255 > LEAST_CONTRAST:
@@ -176,5 +188,7 @@ def _through(frames: NDArray[np.uint8], windows: Sequence[_Window], side: int) -
 
 def _resized(frame: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     picture = torch.from_numpy(np.array(frame)).to("cpu").permute(2, 0, 1)[None].float()
-    made: NDArray[np.uint8] = F.interpolate(picture, size, mode="area").round().byte()[0].permute(1, 2, 0).numpy()
+    made: NDArray[np.uint8] = (
+        F.interpolate(picture, size, mode="area").round().byte()[0].permute(1, 2, 0).numpy()
+    )
     return made

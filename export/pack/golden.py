@@ -159,7 +159,9 @@ def combined(variants: Sequence[Assignment]) -> tuple[Assignment, ...]:
     """
     routes: list[dict[str, Choice]] = []
     for variant in variants:
-        fitting = (route for route in routes if all(route.get(name, value) == value for name, value in variant))
+        fitting = (
+            route for route in routes if all(route.get(name, value) == value for name, value in variant)
+        )
         route = next(fitting, None)
         if route is None:
             route = {}

@@ -71,7 +71,9 @@ def test_half_rounds_up_and_frames_repeat():
     layer.later[0].data.fill_(2)
     core = layer._core(x, 2, 2)
     assert core.shape == (2, 5, 4, 8, 8)
-    made = layer(x, torch.tensor([[0.0, 1.0]]).repeat(2, 1), torch.tensor([[1.0, 0.0]]).repeat(2, 1), stride=2)
+    made = layer(
+        x, torch.tensor([[0.0, 1.0]]).repeat(2, 1), torch.tensor([[1.0, 0.0]]).repeat(2, 1), stride=2
+    )
     plain = layer.plain(x)
     torch.testing.assert_close(made[:, :, ::2], plain[:, :, ::2])
     torch.testing.assert_close(made[:, :, 1::2], 2 * plain[:, :, :-1:2])

@@ -37,8 +37,17 @@ def test_a_window_moves_as_its_label_says(ramp):
     drawn = motions(ramp).draw(60)
     across = drawn.clips[:, :, 0].mean((2, 3)) * 255 / 2  # the window's centre in pixels, mirrored or not
     wide = (drawn.clips[:, :, 0, :, -1] - drawn.clips[:, :, 0, :, 0]).mean(2).abs()
-    gone = (across[:, -1] - across[:, 0]) / SIDE * (drawn.clips[:, 0, 0, 0, -1] - drawn.clips[:, 0, 0, 0, 0]).sign()
-    for label, least, most in (("forward", 0.47, 0.73), ("backward", -0.73, -0.47), ("fast", 1.4, 2.2), ("slow", 0.15, 0.25)):
+    gone = (
+        (across[:, -1] - across[:, 0])
+        / SIDE
+        * (drawn.clips[:, 0, 0, 0, -1] - drawn.clips[:, 0, 0, 0, 0]).sign()
+    )
+    for label, least, most in (
+        ("forward", 0.47, 0.73),
+        ("backward", -0.73, -0.47),
+        ("fast", 1.4, 2.2),
+        ("slow", 0.15, 0.25),
+    ):
         found = gone[drawn.labels == MOTIONS.index(label)]
         assert len(found) == 10 and (found > least).all() and (found < most).all(), label
     still = drawn.clips[drawn.labels == MOTIONS.index("still")]

@@ -109,7 +109,9 @@ def _matching(network: nn.Module, patterns: Sequence[str]) -> Callable[[str], bo
     for pattern in patterns:
         found = [name for name in convs if fnmatch(name, pattern)]
         if not found:
-            raise FlowError(f"no convolution is named {pattern!r}: the network has {', '.join(convs[:4])} ...")
+            raise FlowError(
+                f"no convolution is named {pattern!r}: the network has {', '.join(convs[:4])} ..."
+            )
         for name in found:
             conv: Any = network.get_submodule(name)
             if conv.padding_mode != "zeros":

@@ -43,7 +43,11 @@ class PerLength(nn.Module):
         them into the convolution before as they load it, while exporters would fold them on disk, into a weight for every length.
         """
         norm = self.norms[self._length.position]
-        if isinstance(norm, nn.modules.batchnorm._BatchNorm) and not norm.training and norm.running_var is not None:
+        if (
+            isinstance(norm, nn.modules.batchnorm._BatchNorm)
+            and not norm.training
+            and norm.running_var is not None
+        ):
             return _affine(norm, x)
         made: Tensor = norm(x)
         return made

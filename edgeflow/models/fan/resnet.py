@@ -66,7 +66,11 @@ class Block(nn.Module):
     def __init__(self, channels: int, width: int, stride: int, expansion: int) -> None:
         super().__init__()
         made = width * expansion
-        sizes = [(width, 3, stride), (made, 3, 1)] if expansion == 1 else [(width, 1, 1), (width, 3, stride), (made, 1, 1)]
+        sizes = (
+            [(width, 3, stride), (made, 3, 1)]
+            if expansion == 1
+            else [(width, 1, 1), (width, 3, stride), (made, 1, 1)]
+        )
         self.convs, self.norms = nn.ModuleList(), nn.ModuleList()
         before = channels
         for after, side, step in sizes:
@@ -75,7 +79,9 @@ class Block(nn.Module):
             before = after
         self.shortcut = nn.Sequential()
         if stride > 1 or channels != made:
-            self.shortcut = nn.Sequential(nn.Conv2d(channels, made, 1, stride, bias=False), nn.BatchNorm2d(made))
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, made, 1, stride, bias=False), nn.BatchNorm2d(made)
+            )
 
     def forward(self, x: Tensor, frames: int) -> Tensor:
         """(n * frames, c, h, w) -> (n * frames, width * expansion, ...)."""

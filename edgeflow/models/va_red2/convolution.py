@@ -145,9 +145,16 @@ def _depthwise(x: Tensor, weight: Tensor, each: int) -> Tensor:
     """Filters of single pictures (n, c, ..., h, w): `each` for a channel, the same for all its frames."""
     if x.ndim == 4:
         return F.conv2d(x, weight, padding=1, groups=x.shape[1])
-    frames = x.shape[2]  # channels and frames lie side by side, so libraries run their depthwise kernel on pictures
+    frames = x.shape[
+        2
+    ]  # channels and frames lie side by side, so libraries run their depthwise kernel on pictures
     parts = [
-        F.conv2d(x.flatten(1, 2), weight[i::each].repeat_interleave(frames, 0), padding=1, groups=x.shape[1] * frames)
+        F.conv2d(
+            x.flatten(1, 2),
+            weight[i::each].repeat_interleave(frames, 0),
+            padding=1,
+            groups=x.shape[1] * frames,
+        )
         for i in range(each)
     ]
     return torch.cat([part.unflatten(1, (x.shape[1], frames)) for part in parts], 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatch
+from math import prod
 from typing import Any
 
 import torch
@@ -36,6 +37,9 @@ class Reduced(RoutedModule):
         dynamic: names of the convolutions that a decision comes before, as patterns (`stages.*.spatial`).
         space: branches of a kind: 2 computes all or half, 3 all, half or a quarter.
 
+    Attributes:
+        shares: of the work of all dynamic layers that each has.
+
     Raises:
         FlowError: a layer cannot be made dynamic, or nothing is so named, or the network's code cannot be followed.
 
@@ -62,12 +66,14 @@ class Reduced(RoutedModule):
         shapes = _shapes(pieces, tuple(int(side) for side in takes.shape))
         self.enter, self.leave, self.steps = pieces.enter, pieces.leave, pieces.steps
         self.pieces, self.layers, self.gates = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.shares: list[float] = []  # multiply-accumulates of every layer, and then its share of all
         for step, module in zip(pieces.steps, pieces.modules, strict=True):
             if step.layer:
                 before, after = shapes[step.reads[0]], shapes[step.makes[0]]
                 self._add_layer(step.layer.removeprefix("network."), module, before, after)
             else:
                 self.pieces.append(module)
+        self.shares = [work / sum(self.shares) for work in self.shares]
         for layer in self.layers:
             for kind, values in _kinds(layer):
                 setattr(self, _axis(kind, len(values), space), Axis(*values))
@@ -75,9 +81,12 @@ class Reduced(RoutedModule):
     def _add_layer(self, name: str, module: nn.Module, before: Sequence[int], after: Sequence[int]) -> None:
         layer = DynamicConv(module, after[2] if len(after) == 5 else 1, self.space, name)
         if not layer.branches:
-            raise FlowError(f"layer {name} has one channel and one frame, of which nothing can be left out: leave it out of dynamic=")
+            raise FlowError(
+                f"layer {name} has one channel and one frame, of which nothing can be left out: leave it out of dynamic="
+            )
         features = before[1] * (before[2] if len(before) == 5 else 1)
         self.layers.append(layer)
+        self.shares.append(prod(after[2:]) * layer.conv.weight.numel())
         self.gates.append(SoftGate(features, [len(values) for values in layer.branches]))
 
     def flow(self, f: Flow, clip: Any) -> Any:
@@ -94,10 +103,29 @@ class Reduced(RoutedModule):
         gates = f.call(gate, x)
         scored = zip(_kinds(layer), gates, strict=True)
         names = {kind: _axis(kind, len(values), self.space) for kind, values in _kinds(layer)}
-        route = f.route(
-            x, **{names[kind]: Scored(FirstNonZero(), scores) for (kind, _), scores in scored}
-        )
+        route = f.route(x, **{names[kind]: Scored(FirstNonZero(), scores) for (kind, _), scores in scored})
         return f.call(layer, x, *gates, **{kind: getattr(route, name) for kind, name in names.items()})
+
+    def shared(self, clip: Tensor) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+        """What it makes of clips (n, ...) by one kernel for all branches of a layer, for training: and the gates of every layer.
+
+        Equal to the flow, since a branch that is left out has a gate of zero.
+
+        Source: VA-RED2, section 3 (shared-weight training).
+        """
+        gates: list[tuple[Tensor, ...]] = []
+
+        def gated(layer: nn.Module, gate: nn.Module) -> Callable[[Tensor], Tensor]:
+            def call(x: Tensor) -> Tensor:
+                gates.append(gate(x))
+                made: Tensor = layer(x, *gates[-1])
+                return made
+
+            return call
+
+        pieces, layers = iter(self.pieces), iter(zip(self.layers, self.gates, strict=True))
+        calls = [gated(*next(layers)) if step.layer else next(pieces) for step in self.steps]
+        return run(Pieces(self.steps, (), self.enter, self.leave), clip, calls), gates
 
     def plain(self, clip: Tensor) -> Tensor:
         """What the network without branches makes of a clip, (n, ...): (n, t, 3, h, w) or (n, 3, h, w) in [0, 1]."""
@@ -117,6 +145,10 @@ class Plain(RoutedModule):
     def flow(self, f: Flow, clip: Any) -> Any:
         """All of it at once."""
         return f.call(self.model.plain, clip)
+
+    def plain(self, clip: Tensor) -> Tensor:
+        """See `Reduced.plain`."""
+        return self.model.plain(clip)
 
 
 class _Normalised(nn.Module):
@@ -165,7 +197,10 @@ def _shapes(pieces: Pieces, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]
     def watched(step: Step, module: nn.Module) -> Callable[..., Any]:
         def call(*read: Any) -> Any:
             made = module(*read)
-            for name, value in (*zip(step.reads, read, strict=True), *zip(step.makes, leaves(made), strict=True)):
+            for name, value in (
+                *zip(step.reads, read, strict=True),
+                *zip(step.makes, leaves(made), strict=True),
+            ):
                 if not isinstance(value, Tensor):
                     raise FlowError(
                         f"the network carries {value!r} past a dynamic layer, and only tensors go from piece to piece: compute it where it is used"

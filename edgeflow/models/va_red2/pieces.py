@@ -7,7 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.split_module import split_module
 
@@ -61,7 +60,13 @@ def cut_at(network: nn.Module, layers: Sequence[str]) -> Pieces:
         parts[node] = part
         part += own
     whole = split_module(traced, network, lambda node: parts[node], keep_original_order=True)
-    return _in_order(whole, {f"submod_{2 * number + 1}": (name, network.get_submodule(name)) for number, name in enumerate(order)})
+    return _in_order(
+        whole,
+        {
+            f"submod_{2 * number + 1}": (name, network.get_submodule(name))
+            for number, name in enumerate(order)
+        },
+    )
 
 
 class _Follower(fx.Tracer):

@@ -45,7 +45,9 @@ class Block(nn.Module):
         self.norms = nn.ModuleList((nn.BatchNorm3d(made), nn.BatchNorm3d(made)))
         self.shortcut = nn.Sequential()
         if stride > 1 or channels != made:
-            self.shortcut = nn.Sequential(nn.Conv3d(channels, made, 1, stride, bias=False), nn.BatchNorm3d(made))
+            self.shortcut = nn.Sequential(
+                nn.Conv3d(channels, made, 1, stride, bias=False), nn.BatchNorm3d(made)
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, t, h, w) -> (n, made, t / stride, h / stride, w / stride)."""
