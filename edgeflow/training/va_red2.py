@@ -19,6 +19,8 @@ from edgeflow.training.order import Order, Trainee
 BATCH = 12
 RATE, LATER_RATE = 3e-3, 1e-3
 """Of the two phases."""
+NORM = 5.0
+"""To which gradients are clipped."""
 PRICE = 0.8
 """Weight of the efficiency loss, the paper's."""
 WHEN_WRONG = 0.0
@@ -41,12 +43,11 @@ class Curriculum(nn.Module):
 
     def stages(self) -> tuple[Stage, ...]:
         """All open-gated first, then with a price on what is computed; the plain network has the first alone, for as long."""
-        norm = {"gradient_norm": 5.0}
         if isinstance(self.model, Plain):
-            return (Stage("learn", 1.0, RATE, (self.model,), self.learn, **norm),)
+            return (Stage("learn", 1.0, RATE, (self.model,), self.learn, gradient_norm=NORM),)
         return (
-            Stage("learn", 0.6, RATE, (self.model,), self.learn, **norm),
-            Stage("save", 0.4, LATER_RATE, (self.model,), self.save, **norm),
+            Stage("learn", 0.6, RATE, (self.model,), self.learn, gradient_norm=NORM),
+            Stage("save", 0.4, LATER_RATE, (self.model,), self.save, gradient_norm=NORM),
         )
 
     def learn(self) -> Loss:

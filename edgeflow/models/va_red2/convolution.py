@@ -157,7 +157,7 @@ def _depthwise(x: Tensor, weight: Tensor, each: int) -> Tensor:
         )
         for i in range(each)
     ]
-    return torch.cat([part.unflatten(1, (x.shape[1], frames)) for part in parts], 1)
+    return torch.cat([part.reshape(-1, *x.shape[1:3], *part.shape[2:]) for part in parts], 1)
 
 
 def _scaled(own: Tensor, gates: Tensor, branch: int) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 HIDDEN = 32
 """Width of a gate's hidden layer. The paper gives none; the gates of R(2+1)D-18 cost a thousandth of it at this."""
 OPEN = 0.5
-"""Bias that a gate begins with, so that everything is computed until training says otherwise."""
+"""What a gate begins with before its last activation, for any clip: everything is computed until training says otherwise."""
 
 
 class SoftGate(nn.Module):
@@ -29,6 +29,7 @@ class SoftGate(nn.Module):
         self.enter = nn.Linear(features, HIDDEN)
         self.norm = nn.BatchNorm1d(HIDDEN)
         self.leave = nn.Linear(HIDDEN, sum(branches))
+        nn.init.normal_(self.leave.weight, std=0.01)
         nn.init.constant_(self.leave.bias, OPEN)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -39,4 +40,4 @@ class SoftGate(nn.Module):
         """
         hidden = torch.tanh(self.norm(self.enter(x.mean((-2, -1)).flatten(1))))
         made = torch.tanh(self.leave(hidden)).clamp(min=0)
-        return made.split(self.branches, 1)
+        return torch.split(made, list(self.branches), 1)

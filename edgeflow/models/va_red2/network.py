@@ -154,6 +154,9 @@ class Plain(RoutedModule):
 class _Normalised(nn.Module):
     """A network of pixels in [0, 1], frames before channels."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
