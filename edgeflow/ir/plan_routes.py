@@ -133,4 +133,4 @@ def static_plan(plan: Plan, route: Mapping[str, Choice]) -> Plan:
                 steps.append(step)
     read = {port.value for s in steps if isinstance(s, Stage) for g in s.graphs for port in g.inputs}
     kept = [step for step in steps if not isinstance(step, Keep) or step.state in read]
-    return replace(plan, steps=tuple(kept))
+    return replace(plan, steps=tuple(kept), chains=())

@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgeflow.export.bundle_draft import BundleDraft
-from edgeflow.export.drafts import StageDraft, Variant
+from edgeflow.export.drafts import ChainDraft, StageDraft, Variant
 from edgeflow.export.lowering.graphs import Lowered
 from edgeflow.export.lowering.link import EXACT, MEAN, link
 from edgeflow.export.lowering.share import share
@@ -30,7 +30,7 @@ from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import WEIGHTS, GraphEntry
 from edgeflow.ir.errors import EdgeflowError, ExportError
 from edgeflow.ir.golden import sizes_file
-from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
+from edgeflow.ir.plan import Chain, Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import Program, Value, reads, writes
 from edgeflow.ir.route import Assignment
 from edgeflow.targets import Target
@@ -162,7 +162,9 @@ class _Packer:
         calls = sample_calls(
             program.inputs, (size[0], size[1]), GOLDEN_CALLS, self.asked.frames, program.task
         )
-        routes = combined([v.variant for stage in priced.draft.stages for v in stage.variants])
+        wanted = [variant for chain in priced.chains for variant in chain.variants]
+        wanted += [variant for stage in priced.draft.stages for variant in stage.variants]
+        routes = combined([variant.variant for variant in wanted])
         makers = _Makers(
             self._maker(program, calls, routes),
             {
@@ -185,6 +187,7 @@ class _Packer:
             program.states,
             _used(program, steps),
             tuple(steps),
+            tuple(self._chain(priced, chain, makers) for chain in priced.chains),
         )
         done.verify()
         return done
@@ -211,10 +214,19 @@ class _Packer:
         segments = tuple(call.segment for call in stage.calls)
         return Stage(stage.name, stage.regions, segments, _merged(made), stage.otherwise)
 
+    def _chain(self, priced: PricedPlan, chain: ChainDraft, makers: _Makers) -> Chain:
+        program = priced.program
+        images = {value.name for value in program.values if value.image}
+        graphs = []
+        for variant in chain.variants:
+            model = link(variant, {part: self.lowered.graph(program, part) for part in variant.links}, images)
+            graphs.append(self._graph(priced, chain, variant, model, makers))
+        return Chain(chain.first, chain.end, tuple(graphs))
+
     def _graph(
         self,
         priced: PricedPlan,
-        stage: StageDraft,
+        stage: StageDraft | ChainDraft,
         variant: Variant,
         model: onnx.ModelProto,
         makers: _Makers,
