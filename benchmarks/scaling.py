@@ -35,10 +35,10 @@ Case = dict[str, Any]
 
 def main(
     clip: Annotated[Path, typer.Option(help="The video to run.")],
-    preset: Annotated[str, typer.Option(help="Of the model measured by size.")] = "small",
-    plans: Annotated[str, typer.Option(help="Of chained, routes, auto.")] = "chained,routes",
+    preset: Annotated[str, typer.Option(help="Preset of the model that is measured by size.")] = "small",
+    plans: Annotated[str, typer.Option(help="Plans to measure: some of chained, routes, auto.")] = "chained,routes",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
-    sizes: Annotated[str, typer.Option(help="Of frames; none if empty.")] = SIZES,
+    sizes: Annotated[str, typer.Option(help="Sizes of frames; none if empty.")] = SIZES,
     routes: Annotated[str, typer.Option(help="Scales x depths; none if empty.")] = ROUTES,
     routes_size: Annotated[str, typer.Option(help="Frames of the measurement by routes.")] = "1280x720",
     threads: Annotated[str, typer.Option(help="Numbers of threads.")] = "1,2",

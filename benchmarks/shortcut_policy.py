@@ -39,7 +39,7 @@ INTERVALS = (2, 3, 4, 6, 8)
 
 @dataclass(frozen=True)
 class Table:
-    """Of one clip: per frame and per age of the key frame (from 1), squared error and every measure.
+    """One clip: per frame and per age of the key frame (from 1), squared error and every measure.
 
     Where there is no such key frame, numbers are nan.
     """

@@ -16,9 +16,10 @@ from PIL import Image
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.export.compile import compile_model
-from edgeflow.export.planning.mix import Mix, region_counts
+from edgeflow.export.planning.mix import Mix
 from edgeflow.flow import RoutedModule, trace
 from edgeflow.ir.bundle import MANIFEST
+from edgeflow.ir.program import region_counts
 from edgeflow.ir.route import assignment
 from edgeflow.models import family
 from edgeflow.models.weights import load_weights
@@ -92,7 +93,7 @@ def exported(
 def mix_of(model: RoutedModule, policy: Policy, size: tuple[int, int]) -> Mix:
     """The routes that a policy deals out whatever the model says, for the planner."""
     program = trace(model)
-    counts = region_counts(program, *size)
+    counts = region_counts(program.operations, size)
     chosen = {
         v.name: [v.axis.values[i] for i in policy.choose(v, np.zeros(counts["tiles"], np.intp))]
         for v in program.variables

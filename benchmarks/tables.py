@@ -42,11 +42,11 @@ STEPS = (
     "tiles",
     "everything else",
 )
-"""Of the waterfall."""
+"""Steps of the waterfall."""
 
 
 RANKS = ("small", "full", "chained", "routes", "auto", "fp32", "bf16", "int8")
-"""Of presets, plans and precisions, in the order of rows."""
+"""Presets, plans and precisions, in the order of rows."""
 
 
 def _place(record: Record) -> tuple[Any, ...]:
@@ -362,7 +362,7 @@ SECTIONS: list[Section] = [
 
 
 def _spread(record: Record) -> str:
-    """Of the realisation over frames; records made before it was measured have none."""
+    """Spread of the realisation over frames; records made before it was measured have none."""
     if "realisation_p10" not in record:
         return ""
     return f" ({record['realisation_p10']:.2f} to {record['realisation_p90']:.2f})"

@@ -185,7 +185,7 @@ def _padded(tensor: torch.Tensor, rows: int) -> torch.Tensor:
 
 
 def _digest(model: nn.Module) -> str:
-    """Of the weights, by name."""
+    """A hash of the weights, by name."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())

@@ -56,7 +56,7 @@ def _written(folder: Path) -> dict[str, int]:
 
 
 def _sizes(plans: Mapping[str, Plan], size: tuple[int, int] | None) -> list[tuple[int, int]]:
-    """Of the frames: those that plans are for, or the one given."""
+    """Sizes of the frames: those that plans are for, or the one given."""
     fixed = [declared for plan in plans.values() if (declared := declared_size(plan.inputs))]
     images = any(spec.image for plan in plans.values() for spec in plan.inputs)
     if images and not fixed and size is None:

@@ -24,7 +24,7 @@ _ASKED = {
     "bf16": "",
     "sve": "SVE",
 }
-"""As Linux names them, and as numpy does, which asks the processor itself; those that it does not know are empty."""
+"""Names that Linux gives them, and numpy, which asks the processor itself; those that it does not know are empty."""
 
 
 def cpu_name() -> str:
@@ -45,7 +45,7 @@ def instruction_sets() -> tuple[str, ...]:
 
 
 def in_words(sets: Sequence[str]) -> str:
-    """As reports name them."""
+    """How reports name them."""
     return " ".join(sets) or "no instruction sets known"
 
 
@@ -61,7 +61,7 @@ def _numpys() -> Mapping[str, bool]:
 
 
 def _linuxes() -> frozenset[str]:
-    """Of the first processor that /proc/cpuinfo lists."""
+    """Flags of the first processor that /proc/cpuinfo lists."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     flags = next((line for line in lines if line.lower().startswith(("flags", "features"))), "")

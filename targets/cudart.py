@@ -94,7 +94,7 @@ class Cudart:
 
     @property
     def version(self) -> str:
-        """Of the library, as `12.6`."""
+        """Version of the library, as `12.6`."""
         return _dotted(self._int("cudaRuntimeGetVersion"))
 
     @property
@@ -104,14 +104,14 @@ class Cudart:
 
     @property
     def name(self) -> str:
-        """Of device 0, in its maker's words."""
+        """Name of device 0, in its maker's words."""
         properties = create_string_buffer(_PROPERTY_BYTES)
         self._call("cudaGetDeviceProperties", properties, 0)
         return properties.raw[:_NAME_BYTES].split(b"\0")[0].decode(errors="replace")
 
     @property
     def compute_capability(self) -> str:
-        """Of device 0, as `8.7`."""
+        """Compute capability of device 0, as `8.7`."""
         return f"{self._attribute(_MAJOR)}.{self._attribute(_MINOR)}"
 
     @property

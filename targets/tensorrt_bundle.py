@@ -19,7 +19,7 @@ from edgeflow.targets.nvidia import Nvidia, free_bytes
 from edgeflow.targets.tensorrt_fit import check_fits
 
 MEMORY_SHARE = 0.5
-"""Of the free memory that a layer may use as workspace while it is built."""
+"""Share of the free memory that a layer may use as workspace while it is built."""
 
 
 @dataclass(frozen=True)

@@ -198,7 +198,7 @@ def _supported(operator: str, version: str) -> bool:
 
 
 def _newest(releases: Iterable[str], version: str) -> str:
-    """Of releases in ascending order the newest up to a version; the first if there is none."""
+    """Newest release not later than `version`; the first if there is none. Releases ascend."""
     first, *others = releases
     return max((first, *(r for r in others if numbers(r) <= numbers(version))), key=numbers)
 

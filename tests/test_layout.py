@@ -47,3 +47,23 @@ def test_the_wheel_is_whole_and_installs(tmp_path):
     )
     done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "onnxruntime"
+
+
+def test_docstrings_are_sentences_and_not_their_tails():
+    """ "Of the frames" says nothing to who doesn't know what is of them."""
+    folders = (
+        "edgeflow/cli",
+        "edgeflow/flow",
+        "edgeflow/ir",
+        "edgeflow/models",
+        "edgeflow/ops",
+        "edgeflow/training",
+    )
+    files = [
+        file
+        for folder in (*folders, "export", "runtime", "targets")
+        for file in (ROOT / folder).rglob("*.py")
+    ]
+    assert len(files) > 200
+    tails = [file.name for file in files if '"""Of ' in file.read_text()]
+    assert not tails

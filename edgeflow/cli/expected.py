@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from math import prod
 from typing import Any
 
 from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out
 from edgeflow.cli.supported import print_support
-from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS, Bundle
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan, StageGraph
-from edgeflow.ir.program import Tile
+from edgeflow.ir.program import region_counts
+from edgeflow.runtime.stream.loading import dims_of, roofline_ms
 from edgeflow.targets import Target
 
 FREE_SIZE = (720, 1280)
@@ -108,12 +107,8 @@ def _engine(
     bundle: Bundle, target: Target, stage: str, graph: StageGraph, size: tuple[int, int]
 ) -> ExpectedEngine:
     entry = bundle.manifest.graphs[graph.graph]
-    dims = dict(zip(("height", "width"), size, strict=True))
-    moved = entry.weight_bytes
-    for port in (*graph.inputs, *graph.outputs):
-        moved += prod(dims[d] if isinstance(d, str) else d for d in port.shape) * held(port.dtype).itemsize
     inputs = tuple("x".join(map(str, port.shape)) for port in graph.inputs)
-    ms = target.roofline.ms(graph.flops, moved)
+    ms = roofline_ms(graph, entry.weight_bytes, dims_of(size), target.roofline)[1]
     return ExpectedEngine(
         stage, graph.graph, inputs, graph.batches, entry.precision, graph.flops, entry.weight_bytes, ms
     )
@@ -123,10 +118,10 @@ def _frame_ms(
     plan: Plan, target: Target, engines: dict[tuple[str, str], ExpectedEngine], size: tuple[int, int]
 ) -> float:
     """Every stage's dearest variant on every region, in batches as large as there are."""
-    counts = {s.regions: len(s.grid(*size)) for s in plan.steps if isinstance(s, Tile)}
+    counts = region_counts(plan.steps, size)
     total = 0.0
     for stage in plan.stages:
-        regions = counts.get(stage.regions, 1)
+        regions = counts[stage.regions]
         own = [engines[graph.key, stage.name] for graph in stage.graphs]
         dearest = max(own, key=lambda engine: engine.ms)
         launches = -(-regions // max(dearest.batches))
@@ -135,7 +130,7 @@ def _frame_ms(
 
 
 def print_expected(expected: Expected) -> None:
-    """As tables."""
+    """Print what is expected as tables."""
     table = Table("stage", "inputs", "batches", "precision", "GFLOP", "weights", "expected ms")
     for engine in expected.engines:
         table.add_row(

@@ -78,7 +78,7 @@ def _version(package: str) -> str | None:
 
 
 def _module_version(module: str) -> str | None:
-    """Of a module that packages of several names bring, as of `tensorrt`: a Jetson's, tensorrt-cu12, tensorrt-cu13."""
+    """Version of a module that packages of several names bring, as of `tensorrt`: a Jetson's, tensorrt-cu12, tensorrt-cu13."""
     if find_spec(module) is None:
         return None
     try:

@@ -277,7 +277,7 @@ def _to_1_2(data: dict[str, Any]) -> None:
 
 
 def _to_1_3(data: dict[str, Any]) -> None:
-    """Of a 1.2 manifest it is not known which routes were planned for."""
+    """A 1.2 manifest, in which it is not known which routes were planned for."""
     for plan in data["plans"].values():
         for step in plan["steps"]:
             for graph in step.get("graphs", ()):

@@ -26,6 +26,8 @@ from edgeflow.ir.program import (
     Value,
     decision_from_json,
     decision_to_json,
+    reads,
+    writes,
 )
 from edgeflow.ir.route import Assignment, Choice, Condition, Variable
 
@@ -254,29 +256,15 @@ def _graph_makes(graph: StageGraph) -> set[str]:
 
 
 def _step_reads(step: Step) -> set[str]:
-    match step:
-        case Tile():
-            return set(step.inputs)
-        case Route():
-            return {d.scores for d in step.decisions if d.scores is not None}
-        case Stage():
-            ports = {port.value for graph in step.graphs for port in graph.inputs}
-            kept = {name for graph in step.graphs for _, name in graph.kept}
-            return ports | kept | {name for _, name in step.otherwise if name is not None}
-        case Stitch() | Keep() | Sample():
-            return {step.input}
+    if not isinstance(step, Stage):
+        return set(reads(step))
+    ports = {port.value for graph in step.graphs for port in graph.inputs}
+    kept = {name for graph in step.graphs for _, name in graph.kept}
+    return ports | kept | {name for _, name in step.otherwise if name is not None}
 
 
 def _step_writes(step: Step) -> set[str]:
-    match step:
-        case Tile():
-            return set(step.outputs)
-        case Stage():
-            return {name for name, _ in step.otherwise}
-        case Stitch() | Sample():
-            return {step.output}
-        case Route() | Keep():
-            return set()
+    return {name for name, _ in step.otherwise} if isinstance(step, Stage) else set(writes(step))
 
 
 # The manifest's form of a plan: plain data with one key `kind` per step.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from math import prod
 
 from edgeflow.ir.plan import Plan, Stage, StageGraph, Step
-from edgeflow.ir.program import FRAME, Keep, Route, Sample, Stitch, Tile
+from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile, region_counts
 from edgeflow.ir.route import ALWAYS, Choice, Variable, assignments
 
 
@@ -48,7 +48,7 @@ def dearest_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
         plan: what to execute.
         size: (height, width) of the frames.
     """
-    counts = _counts(plan, size)
+    counts = region_counts(plan.steps, size)
     route = {variable.name: variable.axis.values[0] for variable in plan.variables}
     for variables, stages in _together(plan):
         route |= _dearest(variables, lambda chosen, own=stages: _flops(own, counts, chosen))  # type: ignore[misc]
@@ -95,12 +95,8 @@ def _together(plan: Plan) -> list[tuple[list[Variable], list[Stage]]]:
 
 def route_flops(plan: Plan, size: tuple[int, int], route: Mapping[str, Choice]) -> int:
     """FLOPs of a frame (height, width) whose every region takes this route."""
-    return _flops(plan.stages, _counts(plan, size), route)
+    return _flops(plan.stages, region_counts(plan.steps, size), route)
 
-
-def _counts(plan: Plan, size: tuple[int, int]) -> dict[str, int]:
-    """How many regions a frame (height, width) has of every set."""
-    return {FRAME: 1} | {s.regions: len(s.grid(*size)) for s in plan.steps if isinstance(s, Tile)}
 
 
 def selected(stage: Stage, route: Mapping[str, Choice]) -> tuple[StageGraph, ...]:

@@ -7,6 +7,7 @@ out the leading region dimension.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -277,6 +278,12 @@ class Program:
         for name in self.results:
             if name not in known:
                 raise FlowError(f"program {self.name}: its result {name!r} is never made")
+
+
+def region_counts(steps: Iterable[object], size: tuple[int, int]) -> dict[str, int]:
+    """How many regions each region set has in a frame (height, width), by the tilings among some operations or steps."""
+    tilings = (step for step in steps if isinstance(step, Tile))
+    return {FRAME: 1, **{tiling.regions: len(tiling.grid(*size)) for tiling in tilings}}
 
 
 def reads(operation: Operation) -> tuple[str, ...]:

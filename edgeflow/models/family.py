@@ -8,6 +8,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import torch
+
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.errors import FlowError
 
@@ -97,13 +99,15 @@ class Family:
         return chosen
 
     def model(self, preset: str | None = None, variant: str | None = None) -> RoutedModule:
-        """An untrained model in eval mode.
+        """An untrained model in eval mode; its random weights are the same each time.
 
         Raises:
             FlowError: it has no such preset or variant.
         """
         chosen = self.options(preset, variant)
-        return self.build(chosen["preset"], chosen["variant"])
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return self.build(chosen["preset"], chosen["variant"])
 
     def weights(self, preset: str | None = None, variant: str | None = None) -> Path | None:
         """The weights that come with it for a model, if any."""

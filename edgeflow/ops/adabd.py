@@ -16,7 +16,7 @@ from edgeflow.ops.custom_op import Counts, OnnxForms, custom_op
 from edgeflow.ops.deform_conv import product, sampled_columns
 
 TAPS = 9
-"""Of the 3x3 kernel, row by row."""
+"""Taps of the 3x3 kernel, row by row."""
 
 
 def adabd(current: Tensor, reference: Tensor, offset: Tensor, mask: Tensor, weight: Tensor) -> Tensor:

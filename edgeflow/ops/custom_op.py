@@ -46,7 +46,7 @@ class OnnxForms:
 
 
 FORMS: dict[str, OnnxForms] = {}
-"""Of every custom operator, by its name. A composite operator leaves as its plain torch does."""
+"""Forms of every custom operator, by its name. A composite operator leaves as its plain torch does."""
 
 PLAIN: dict[str, Callable[..., torch.Tensor]] = {}
 """Every operator, custom or composite, in plain torch, by its name."""

@@ -36,7 +36,7 @@ RECIPES = {"tiny": Recipe(batch=12, rate=2e-3)}
 """By preset, where it is not `OTHERS`."""
 OTHERS = Recipe(batch=32, rate=1e-3)
 FRAMES = 16
-"""Of the motions that are drawn."""
+"""Names of the motions that are drawn."""
 
 
 class Curriculum(nn.Module):
@@ -74,7 +74,7 @@ class Curriculum(nn.Module):
         return Loss(torch.stack(list(parts.values())).sum(), {**parts, "right": right})
 
     def _scores(self, clips: torch.Tensor, length: int) -> torch.Tensor:
-        """Of so many frames of clips, each drawn from its share of the clip."""
+        """A batch of clips of so many frames, each drawn from its share of the clip."""
         tick = clips.shape[1] / length
         numbers = [int(tick * i + self._rng.uniform(0, tick)) for i in range(length)]
         with fast():

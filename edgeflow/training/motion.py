@@ -171,7 +171,7 @@ STEPS: dict[str, Callable[[float], tuple[float, float]]] = {
     "still": lambda pace: (0.0, 1.0),
     "zoom": lambda pace: (0.0, ZOOM**pace),
 }
-"""Of every motion at a pace around 1: sides of the window that it goes, and what is left of the window's side."""
+"""For every motion at a pace around 1: sides of the window that it goes, and what is left of the window's side."""
 
 
 def _through(frames: NDArray[np.uint8], windows: Sequence[_Window], side: int) -> torch.Tensor:

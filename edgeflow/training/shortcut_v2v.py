@@ -23,7 +23,7 @@ from edgeflow.training.perceptual import Features, distance, rotation
 from edgeflow.training.samples import Pairs
 
 WEIGHTS = {"align": 5.0, "feature": 5.0, "output": 10.0, "perceptual": 10.0, "gan": 1.0, "temporal": 1.0}
-"""Of the losses in Eq. 9. The perceptual distance is ours (see `perceptual`), not LPIPS on VGG."""
+"""Weights of the losses in Eq. 9. The perceptual distance is ours (see `perceptual`), not LPIPS on VGG."""
 BETAS = (0.5, 0.999)
 TURNED = 96
 """Side of the crops whose rotation is guessed, in pixels."""

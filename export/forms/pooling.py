@@ -127,7 +127,7 @@ def _around(pads: Sequence[int], strides: Sequence[int]) -> list[int]:
 
 
 def _unpadded(input: Tensor, pads: Sequence[int], strides: Sequence[int]) -> Tensor:
-    """Of every place of a padded plane, counted row by row, its place in the plane itself; int64."""
+    """Where every place of a padded plane lies in the plane itself, both counted row by row; int64."""
     table = torch.zeros(1, dtype=torch.int64, device=input.device)
     for size, pad, stride in zip(input.shape[-len(pads) :], pads, strides, strict=True):
         along = torch.arange(size + 2 * pad + stride - 1, device=input.device) - pad
@@ -147,7 +147,7 @@ def _first(made: Tensor, outs: Sequence[int]) -> Tensor:
 def _counts(
     size: int, out: int, kernel: int, stride: int, pad: int, padding_counts: bool, like: Tensor
 ) -> Tensor:
-    """Of every window along an axis, how many of its places are counted."""
+    """How many places of every window along an axis are counted."""
     first = torch.arange(out, dtype=like.dtype, device=like.device) * stride - pad
     last = (first + kernel).clamp(max=size + pad)
     return last - first if padding_counts else last.clamp(max=size) - first.clamp(min=0)

@@ -79,7 +79,7 @@ def _nodes(node: onnx.NodeProto, how: Sampling, prefix: str) -> Iterator[onnx.No
 
 
 def _axis(build: _Builder, how: Sampling, picture: str, grid: str, axis: int, before: int) -> tuple[str, str]:
-    """Of every sample along one axis: the padded picture's line before it (int64), and how far it is behind that."""
+    """Where every sample lies along one axis: the padded picture's line before it (int64), and how far it is behind that."""
     size = build(
         "Cast", build("Slice", build("Shape", picture), *_ends(build, 3 - axis)), to=onnx.TensorProto.FLOAT
     )

@@ -19,7 +19,7 @@ from edgeflow.export.lowering.gathered_sample import Sampling, definition, sampl
 from edgeflow.ir.bundle import GraphEntry
 
 OPSET = 19
-"""Of probes; `GridSample` is known to be wrong up to it, and read as `nearest` from 20 on."""
+"""Opset of probes; `GridSample` is known to be wrong up to it, and read as `nearest` from 20 on."""
 PICTURE, GRID = (1, 24, 45, 77), (1, 45, 77, 2)
 """Shapes of what is sampled, and where: odd, and as large as a frame's flow at a low resolution."""
 

@@ -68,7 +68,7 @@ EdgeflowCostVolume <radius, plugin_version, plugin_namespace> (first, second) =>
     mean = Div (volume, count)
     y = CastLike (mean, first)
 }"""
-"""As `edgeflow.ops.cost_volume.plain`."""
+"""The same as `edgeflow.ops.cost_volume.plain`."""
 
 OPERATOR = Operator(
     "edgeflow::cost_volume",

@@ -15,7 +15,7 @@ from edgeflow.export.sample import film_calls
 from edgeflow.flow.eager import Eager, EagerResult
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.tensors import to_tensor
-from edgeflow.ir.program import FRAME, Call, Program, Route, Tile
+from edgeflow.ir.program import FRAME, Call, Program, Route
 from edgeflow.ir.route import Assignment, assignment
 
 CLIP_FRAMES = 6
@@ -126,12 +126,3 @@ def _primes(count: int) -> list[int]:
             found.append(number)
         number += 1
     return found
-
-
-def region_counts(program: Program, height: int, width: int) -> dict[str, int]:
-    """How many regions each region set has in a frame of that size, in pixels."""
-    counts = {FRAME: 1}
-    for operation in program.operations:
-        if isinstance(operation, Tile):
-            counts[operation.regions] = len(operation.grid(height, width))
-    return counts

@@ -14,7 +14,7 @@ from edgeflow.export.lowering.graphs import Lowered
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.planning.chains import chains_of
 from edgeflow.export.planning.cuts import Pricing, choose, counts
-from edgeflow.export.planning.mix import Mix, of_clip, region_counts, uniform
+from edgeflow.export.planning.mix import Mix, of_clip, uniform
 from edgeflow.export.planning.ports import planned_size, sized_ports
 from edgeflow.export.planning.priced import PricedPlan, PricedVariant
 from edgeflow.export.planning.prices import Pricer
@@ -26,7 +26,7 @@ from edgeflow.ir.costs import Costs, Device
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.libraries import library
-from edgeflow.ir.program import FRAME, Call, Program
+from edgeflow.ir.program import FRAME, Call, Program, region_counts
 from edgeflow.ir.route import Assignment
 from edgeflow.runtime.backends import Backend, open_backend
 from edgeflow.runtime.machine import cpu_name
@@ -172,7 +172,7 @@ class Planner:
             return self.expected
         if self._suits(program):
             return of_clip(self.model, program, self.frames)
-        return uniform(program, region_counts(program, *planned_size(program, self.frames)))
+        return uniform(program, region_counts(program.operations, planned_size(program, self.frames)))
 
     def _suits(self, program: Program) -> bool:
         """Whether the clip is what the program reads: enough frames, large enough, turned its way."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from pathlib import Path
 
 import onnx
@@ -16,7 +15,6 @@ from edgeflow.export.lowering.trials import faster_form
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import WeightFile, save_graph
-from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.plan import Port
 from edgeflow.ir.program import FRAME, Program, Route, reads
@@ -24,6 +22,7 @@ from edgeflow.ir.route import Assignment
 from edgeflow.runtime.backends import Backend, Engine
 from edgeflow.runtime.device import measure
 from edgeflow.runtime.kernels import open_kernel
+from edgeflow.runtime.stream.loading import row_bytes
 from edgeflow.targets import Target
 
 WORTH = 0.95
@@ -69,7 +68,7 @@ class Pricer:
         return self.known[key]
 
     def again(self, variant: Variant) -> Mapping[int, float]:
-        """As `exact`, timed for a second time: the less of both times, of the batch sizes found worth running."""
+        """Time an engine again at the batch sizes worth running; keep the lower time."""
         known = self.exact(variant)
         if self.backend is None:
             return known
@@ -102,7 +101,7 @@ class Pricer:
         return None if self._key(variant) in self.slower else self.kernel_of(variant.links)
 
     def weight_bytes(self, stage: StageDraft) -> int:
-        """Of a stage's engines, those once that differ in nothing but shapes."""
+        """Bytes of a stage's weights; engines that differ in nothing but shapes count once."""
         engines: dict[tuple[object, ...], int] = {}
         for variant in stage.variants:
             what = tuple((p.call.segment, self._axes(p), p.call.constants) for p in variant.links)
@@ -110,7 +109,7 @@ class Pricer:
         return sum(engines.values())
 
     def _timed(self, variant: Variant, batches: Sequence[int] = ()) -> Mapping[int, float]:
-        """Of these batch sizes, or of those that turn out worth running."""
+        """Milliseconds of these batch sizes, or of those that turn out worth running."""
         images = {value.name for value in self.program.values if value.image}
         model = link(variant, {part: self.graph(part) for part in variant.links}, images)
         inputs, outputs = self._ports(variant)
@@ -153,7 +152,7 @@ class Pricer:
     def _measured(
         self, load: Callable[[int | None], Engine], variant: Variant, batches: Sequence[int] = ()
     ) -> dict[int, float]:
-        """Of an engine built for one row, or of one for several batch sizes where these gain enough, or for those given.
+        """Milliseconds of an engine built for one row, or of one for several batch sizes where these gain enough, or for those given.
 
         The latter may take longer for one row; its larger sizes must gain over the former.
         """
@@ -211,7 +210,7 @@ class Pricer:
         return flops * draft.graph_work if draft else flops
 
     def _saved_bytes(self, variant: Variant) -> int:
-        """Of one region, what its calls read and write apart, and not in one engine."""
+        """Bytes that the calls of one region read and write apart, and not in one engine."""
         values = dict(variant.variant)
         apart = [n for part in variant.links for n in (*dict.fromkeys(part.call.inputs), *part.call.outputs)]
         fused = [port for ports in self._ports(variant) for port in ports]
@@ -232,7 +231,7 @@ class Pricer:
         return self._key_of(variant.links, [source for _, source in variant.outputs])
 
     def _key_alone(self, part: Link) -> tuple[object, ...]:
-        """Of the call as a stage of its own, which hands on whatever is read elsewhere."""
+        """Key of the call as a stage of its own, which hands on whatever is read elsewhere."""
         operations = self.program.operations
         return self._key_of(
             (part,), [*{n for op in operations for n in reads(op)} | set(self.program.results)]
@@ -272,7 +271,7 @@ def _least(prices: Mapping[int, float], batch: int) -> float:
 
 
 def _row_bytes(ports: Sequence[Port]) -> int:
-    return sum(prod(map(int, port.shape)) * held(port.dtype).itemsize for port in ports)
+    return sum(row_bytes(port.shape, port.dtype, {}) for port in ports)
 
 
 def _initialiser_bytes(model: onnx.ModelProto) -> int:

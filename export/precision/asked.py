@@ -12,7 +12,7 @@ from edgeflow.ir.sqnr import sqnr_db
 from edgeflow.runtime.checking.gates import GATES
 
 MINIMUM_SQNR_DB = 20.0
-"""Of each output against the float one."""
+"""Least signal-to-noise ratio (dB) of each output against the float one."""
 
 SPARE_DB = 1.0
 """What pictures must reach beyond the gate of whole frames: half precision and other processors round otherwise."""

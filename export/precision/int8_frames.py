@@ -53,7 +53,7 @@ def _golden_missing_db(trial: Bundle, kind: str, library: str) -> float:
 
 
 def _stream_missing_db(exact: Bundle, trial: Bundle, calls: Sequence[Sequence[Array]], library: str) -> float:
-    """Of the worst call of a stream: what a state has gathered shows late."""
+    """By how many dB the worst call of a stream misses: what a state has gathered shows late."""
     wanted, made = (
         [session.run(*call).outputs for call in calls]
         for session in (Session(b, library=library, exact=True, prove=False) for b in (exact, trial))

@@ -11,7 +11,7 @@ HALF_TOLERANCES = {"float16": 1e-3, "bfloat16": 8e-3}
 """The same for an fp32 engine that reads or hands on half precision: twice what rounding to it costs."""
 
 MINIMUM_PSNR_DB = 70.0
-"""Of whole frames of an fp32 bundle against the eager flow, before rounding."""
+"""Least PSNR (dB) of whole frames of an fp32 bundle against the eager flow, before rounding."""
 
 
 MOVES = 16.0

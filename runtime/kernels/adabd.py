@@ -18,7 +18,7 @@ from edgeflow.runtime.kernels.product import COLUMNS, ROWS, multiply, packed
 from edgeflow.runtime.kernels.team import team
 
 PIXELS = 8 * ROWS
-"""Of a row of pixels whose columns are in cache at once: 110 KB for 64 channels."""
+"""Pixels of a row whose columns are in cache at once: 110 KB for 64 channels."""
 BAND = 4
 """Rows of pixels that a thread takes at a time."""
 TAPS = 9

@@ -108,7 +108,7 @@ class Decisions:
     def _scores(
         self, decision: Decision, regions: str, order: NDArray[np.intp] | None, measured: Rows
     ) -> NDArray[np.float32]:
-        """Of every region, as they stand: (regions, values)."""
+        """Scores of every region, as they stand: (regions, values)."""
         if decision.pooled:
             scores = self._memory.download(measured.row(0))
             pooled = pool_map(scores, self._grids[regions], decision.pooled)

@@ -133,7 +133,7 @@ def load_graphs(
         for graph, ports in zip(graphs, outputs[name], strict=True):
             costs = known.get(graph.key, {})
             if set(costs) < set(graph.batches):
-                costs = _estimate(graph, entries[name], dims, roofline)
+                costs = roofline_ms(graph, entries[name].weight_bytes, dims, roofline)
             loaded[graph.key] = LoadedGraph(graph, ports, engines[name], costs, entries[name].segments)
     return loaded
 
@@ -251,12 +251,14 @@ def _common(variants: Sequence[tuple[Port, ...]]) -> tuple[Port, ...]:
     return tuple(merged)
 
 
-def _estimate(
-    graph: StageGraph, entry: GraphEntry, dims: Mapping[str, int], roofline: Roofline
+def roofline_ms(
+    graph: StageGraph, weight_bytes: int, dims: Mapping[str, int], roofline: Roofline
 ) -> dict[int, float]:
-    """Milliseconds per batch size by the target's roofline, until engines were timed."""
-    ports = (*graph.inputs, *graph.outputs)
-    row = sum(prod(sizes_of(port.shape, dims)) * held(port.dtype).itemsize for port in ports)
-    return {
-        batch: roofline.ms(graph.flops * batch, row * batch + entry.weight_bytes) for batch in graph.batches
-    }
+    """Milliseconds of a graph's runs per batch size by the target's roofline, until engines were timed."""
+    row = sum(row_bytes(port.shape, port.dtype, dims) for port in (*graph.inputs, *graph.outputs))
+    return {batch: roofline.ms(graph.flops * batch, row * batch + weight_bytes) for batch in graph.batches}
+
+
+def row_bytes(shape: Shape, dtype: str, dims: Mapping[str, int]) -> int:
+    """Bytes of one region's tensor."""
+    return prod(sizes_of(shape, dims)) * held(dtype).itemsize

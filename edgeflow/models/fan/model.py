@@ -17,7 +17,7 @@ from edgeflow.models.fan.per_length import NORMS, specialise
 
 LENGTHS = (4, 8, 16)
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pixels, by which networks expect theirs normalised."""
+"""Mean and deviation of ImageNet's pixels, by which networks expect theirs normalised."""
 
 
 class FrameAdaptive(RoutedModule):

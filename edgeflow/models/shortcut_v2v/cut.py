@@ -95,7 +95,7 @@ def _steps(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Module]]:
 
 
 def _position(steps: dict[str, nn.Module], cut: str, generator: nn.Module) -> int:
-    """Of the named module, or of the last one in the named Sequential."""
+    """Channels of the named module, or of the last one in the named Sequential."""
     for number, name in reversed(list(enumerate(steps))):
         if name == cut or name.startswith(f"{cut}."):
             return number

@@ -129,7 +129,7 @@ CUTS = {
     "medium": Dependence("4", "16", 64),
     "high": Dependence("7", "15", 64),
 }
-"""Of the paper's teacher."""
+"""Channels of the paper's teacher."""
 
 PRESETS = {
     "full": Preset(lambda: frame_to_frame(resnet_generator()), CUTS, 3, (256, 512)),

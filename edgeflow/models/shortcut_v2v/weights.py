@@ -10,7 +10,7 @@ from edgeflow.models.weights import check_fit, read_weights, write_weights
 
 PACKAGED = Path(__file__).parent / "pretrained"
 PARTS = ("encode.", "middle.", "decode.")
-"""Of the teacher; a module's part depends on the cut, its name after that does not."""
+"""Parts of the teacher; a module's part depends on the cut, its name after that does not."""
 
 
 def pretrained(preset: str, variant: str = "medium") -> Path | None:

@@ -11,7 +11,7 @@ from edgeflow.ops.custom_op import composite_op
 
 
 def channel_shift(x: Tensor, share: int) -> Tensor:
-    """Of (n, c, h, w), the first `c // share` channels come from the left, as many from the right; zeros at the border."""
+    """Move the first `c // share` channels of (n, c, h, w) in from the left, as many from the right; zeros at the border."""
     made: Tensor = torch.ops.edgeflow_own.channel_shift(x, share)
     return made
 

@@ -9,10 +9,11 @@ from routed_models import small
 
 from edgeflow.export.drafts import plan, runs
 from edgeflow.export.planning.cuts import HALVING, HELD_BYTES, Pricing, choose
-from edgeflow.export.planning.mix import Mix, of_clip, region_counts, uniform
+from edgeflow.export.planning.mix import Mix, of_clip, uniform
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import trace
 from edgeflow.ir.errors import ExportError
+from edgeflow.ir.program import region_counts
 from edgeflow.ir.route import assignments
 from edgeflow.models.cain_sd import build
 from edgeflow.runtime.stream.batching import cover
@@ -209,7 +210,7 @@ def test_only_stages_that_may_be_are_chosen(cainsd):
 
 
 def test_a_budget_that_nothing_fits_is_refused(cainsd):
-    mix = uniform(cainsd, region_counts(cainsd, 100, 150))
+    mix = uniform(cainsd, region_counts(cainsd.operations, (100, 150)))
     prices = Pricing(once := lambda v: {1: 1.0}, once, lambda stage: 1000, once)
     with pytest.raises(ExportError, match=r"no plan for head\.\.tail holds its weights in 500 bytes"):
         choose(cainsd, mix, prices, 500)
@@ -240,6 +241,6 @@ def test_the_mix_of_a_clip_is_what_the_flow_decides(tiny):
     mix = of_clip(tiny, program, frames)
     assert len(mix.frames) == 4
     assert all(
-        sum(frame["tiles"].values()) == region_counts(program, 100, 170)["tiles"] for frame in mix.frames
+        sum(frame["tiles"].values()) == region_counts(program.operations, (100, 170))["tiles"] for frame in mix.frames
     )
     assert len({route for frame in mix.frames for route in frame["tiles"]}) > 2
