@@ -39,6 +39,7 @@ demo: $(VENV)/.demo
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/made/reference.py
+	$(BIN)/python docs/made/structure.py
 	$(BIN)/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 

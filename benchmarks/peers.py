@@ -120,7 +120,14 @@ class _Maker:
     """Makes the peers of one model and clip."""
 
     def __init__(
-        self, family: str, model: RoutedModule, preset: str, pictures: Pictures, folder: Path, threads: int, mix: Any
+        self,
+        family: str,
+        model: RoutedModule,
+        preset: str,
+        pictures: Pictures,
+        folder: Path,
+        threads: int,
+        mix: Any,
     ) -> None:
         self.model, self.preset, self.pictures, self.folder = model, preset, pictures, folder
         self.threads, self.policy = threads, MIXES[mix]

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeAlias
 
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.program import Call, Keep, Program, Route, Sample, Stitch, Tile, reads
 from edgeflow.ir.route import (
+    MOST_ASSIGNMENTS,
     NEVER,
     Assignment,
     Choice,
     Condition,
     assignment,
     assignments,
+    count_assignments,
 )
 
 STRATEGIES = ("chained", "routes", "auto")
@@ -63,11 +66,24 @@ class StageDraft:
 
 
 @dataclass(frozen=True)
+class ChainDraft:
+    """A chain before its graphs exist: the steps `first` to `end`, exclusive, and a variant for each likely route."""
+
+    name: str
+    first: int
+    end: int
+    variants: tuple[Variant, ...]
+
+
+StepDraft: TypeAlias = Tile | Route | StageDraft | Stitch | Keep | Sample
+
+
+@dataclass(frozen=True)
 class PlanDraft:
     """A plan before its graphs exist."""
 
     strategy: str
-    steps: tuple[Tile | Route | StageDraft | Stitch | Keep | Sample, ...]
+    steps: tuple[StepDraft, ...]
 
     @property
     def stages(self) -> tuple[StageDraft, ...]:
@@ -91,7 +107,7 @@ def plan(program: Program, strategy: str, starts: Collection[int] | None = None)
         raise ExportError(f"unknown plan {strategy!r}: use one of {', '.join(STRATEGIES)}")
     if starts is None:
         starts = range(len(program.operations)) if strategy == "chained" else ()
-    steps: list[Tile | Route | StageDraft | Stitch | Keep | Sample] = []
+    steps: list[StepDraft] = []
     for run in runs(program):
         cuts = [run[0], *(position for position in run[1:] if position in starts), run[-1] + 1]
         for first, end in pairwise(cuts):
@@ -119,10 +135,35 @@ def stage(program: Program, first: int, end: int) -> StageDraft:
     return _stage(program, calls, later | set(program.results))
 
 
+def chain_variant(program: Program, first: int, end: int, route: Assignment) -> Variant:
+    """The calls at positions `first` to `end`, exclusive, on a route: with the scores of decisions among them.
+
+    Args:
+        program: as traced.
+        first: position of a call.
+        end: position after a call.
+        route: a value for every variable that these calls read; more are left out.
+    """
+    inside = program.operations[first:end]
+    calls = tuple(op for op in inside if isinstance(op, Call))
+    needed = {name for op in program.operations[end:] for name in reads(op)} | set(program.results)
+    needed |= {name for op in inside if isinstance(op, Route) for name in reads(op)}
+    names = {name for call in calls for name in _shaping(program, call) | call.when.variables}
+    own = assignment({name: value for name, value in route if name in names})
+    links, aliases = _resolve(program, calls, dict(own))
+    outputs = tuple(name for call in calls for name in call.outputs if name in needed)
+    return _variant(program, links, [own], aliases, outputs)
+
+
 def _stage(program: Program, calls: tuple[Call, ...], needed: set[str]) -> StageDraft:
     outputs = tuple(name for call in calls for name in call.outputs if name in needed)
     names = {name for call in calls for name in _shaping(program, call) | call.when.variables}
     variables = [variable for variable in program.variables if variable.name in names]
+    if count_assignments(variables) > MOST_ASSIGNMENTS:
+        raise ExportError(
+            f"stage {calls[0].segment} depends on {len(variables)} decisions, {count_assignments(variables)} routes: at most "
+            f"{MOST_ASSIGNMENTS} can be told apart; let fewer decisions be read together"
+        )
     groups: dict[tuple[Link, ...], list[Assignment]] = {}
     resolved: dict[tuple[Link, ...], dict[str, str]] = {}
     for values_of in assignments(variables):

@@ -100,7 +100,7 @@ def engine_specs(
     """
     profiles: dict[EngineSpec, set[Shapes]] = {}
     for plan, dims in wanted:
-        for graph in (graph for stage in plan.stages for graph in stage.graphs):
+        for graph in plan.graphs:
             shapes = _shapes(bundle, graph, dims)
             for exact in (False, True)[: 2 if graph.exact else 1]:
                 profiles.setdefault(_spec(bundle, graph, dims, exact, failed), set()).update(shapes)

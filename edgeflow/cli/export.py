@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -24,6 +24,8 @@ from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputErro
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.libraries import library
 from edgeflow.ir.replacing import check_replaceable
+from edgeflow.ir.route import Choice
+from edgeflow.ir.route_shares import shares
 from edgeflow.targets import Target, load
 
 if TYPE_CHECKING:
@@ -263,16 +265,15 @@ def _route_mix(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
         return None
     from edgeflow.runtime import Session
 
-    routes: Counter[str] = Counter()
+    routes: list[Mapping[str, Choice]] = []
     try:
         session = Session(bundle)
         for call in calls_of(session.bundle.manifest.task, frames):
-            for region in session.run(*call).trace.regions:
-                routes[" ".join(f"{k}={v}" for k, v in region.route.items())] += 1
+            routes += [region.route for region in session.run(*call).trace.regions]
     except (BackendError, InputError) as error:
         err.print(f"edgeflow: routes were not counted: {error}")
         return None
-    return {route: count / routes.total() for route, count in sorted(routes.items())}
+    return shares(routes)
 
 
 def _compared(verdict: dict[str, Any], seconds: dict[str, float]) -> str:

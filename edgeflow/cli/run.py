@@ -103,7 +103,9 @@ def run(
     _check_task(opened, times, overlay, output)
     task = _windows(task, window, stride)
     variables = next(iter(plans.values())).variables
-    steered = _policy(fix or [], policy or [], {v.axis_name: v.axis for v in variables})
+    steered = _policy(
+        fix or [], policy or [], {name: v.axis for v in variables for name in (v.axis_name, v.name)}
+    )
     session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
     resize = None if task.between else _resizing(plans)
     with progress_bar() as bar:

@@ -21,8 +21,18 @@ from edgeflow.flow.segments import find_segment
 from edgeflow.flow.trace import FREE_SIZES
 from edgeflow.flow.tracing import TraceFlow
 from edgeflow.flow.train import condition_mask
+from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import FRAME, Call
-from edgeflow.ir.route import Assignment, Choice, Condition, Variable, assignments, describe
+from edgeflow.ir.route import (
+    MOST_ASSIGNMENTS,
+    Assignment,
+    Choice,
+    Condition,
+    Variable,
+    assignments,
+    count_assignments,
+    describe,
+)
 from edgeflow.ops.deform_conv import torchvision_formulas
 
 
@@ -67,10 +77,19 @@ class Cost:
         )
 
     def table(self, regions: str = "tiles") -> dict[str, int]:
-        """FLOPs of one region, per route: `exit=3,scale=2` -> FLOPs."""
+        """FLOPs of one region, per route: `exit=3,scale=2` -> FLOPs.
+
+        Raises:
+            FlowError: there are too many routes for a table; `flops` gives those of one.
+        """
         own = [c for c in self.calls if c.regions == regions]
         used = {n for c in own for n in (*c.when.variables, *(n for n, _ in c.variant))}
-        routes = assignments([v for v in self.variables if v.name in used])
+        read = [v for v in self.variables if v.name in used]
+        if count_assignments(read) > MOST_ASSIGNMENTS:
+            raise FlowError(
+                f"{count_assignments(read)} routes over {len(read)} decisions are too many for a table: ask for the FLOPs of a route"
+            )
+        routes = assignments(read)
         return {describe(route): self.flops(dict(route), regions) for route in routes}
 
     def expected(self, masks: Mapping[str, torch.Tensor], regions: str) -> torch.Tensor:

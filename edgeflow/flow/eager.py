@@ -271,14 +271,14 @@ class EagerFlow(Flow):
             self.chosen[variable.name] = self._decided(variable, rule, flat)
 
     def _decided(self, variable: Variable, own: ScoreRule, scores: NDArray[np.float32]) -> NDArray[np.intp]:
-        rule = self._rules.get(variable.axis_name, own)
+        rule = self._rules.get(variable.name, self._rules.get(variable.axis_name, own))
         assert isinstance(rule, ScoreRule)
         return rule.decide(scores, variable.axis, self._context.taken.get(variable.name))
 
     def _decide(self, variable: Variable, rule: HostRule, measured: EagerValue | None) -> None:
         chosen = self._override(variable)
         if chosen is None:
-            other = self._rules.get(variable.axis_name, rule)
+            other = self._rules.get(variable.name, self._rules.get(variable.axis_name, rule))
             assert isinstance(other, HostRule)
             number = None if measured is None else float(measured.known()[0])
             chosen = other.choose(self._context, variable, number)

@@ -38,6 +38,7 @@ from edgeflow.ir.program import (
     Value,
 )
 from edgeflow.ir.route import (
+    MOST_ASSIGNMENTS,
     NEVER,
     Assignment,
     Choice,
@@ -45,6 +46,8 @@ from edgeflow.ir.route import (
     Variable,
     assignment,
     assignments,
+    count_assignments,
+    too_many,
 )
 from edgeflow.ir.rules import HostRule, Length, ScoreRule
 
@@ -256,7 +259,7 @@ class TraceFlow(Flow):
             )
         shapes: list[dict[Assignment, Shape]] = []
         like: Any = None
-        for values in self._variants([v.value for v in inputs], axes):
+        for values in self._variants(name, [v.value for v in inputs], axes):
             chosen = {k: values[v.name] for k, v in axes.items()}
             tensors = [self._tensor(v.value, values) for v in inputs]
             keywords = {**chosen, **constants}
@@ -369,9 +372,13 @@ class TraceFlow(Flow):
         else:
             self._operations.append(Route(regions, (decision,)))
 
-    def _variants(self, inputs: Sequence[Value], axes: Mapping[str, Variable]) -> list[dict[str, Choice]]:
+    def _variants(
+        self, segment: str, inputs: Sequence[Value], axes: Mapping[str, Variable]
+    ) -> list[dict[str, Choice]]:
         names = {name for value in inputs for name in value.variables} | {v.name for v in axes.values()}
         read = [variable for variable in self.variables if variable.name in names]
+        if count_assignments(read) > MOST_ASSIGNMENTS:
+            raise FlowError(too_many(segment, read))
         return [dict(values) for values in assignments(read)]
 
     def _input(self, spec: Interface) -> Value:

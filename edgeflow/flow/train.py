@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from edgeflow.flow.opaque import Opaque
 from edgeflow.flow.tensors import cut_tile, pool_map
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import FRAME
-from edgeflow.ir.route import Assignment, Choice, Condition, Variable, assignment
+from edgeflow.ir.route import MOST_ASSIGNMENTS, Assignment, Choice, Condition, Variable, assignment, too_many
 from edgeflow.ir.rules import HostRule, ScoreRule, StreamContext
 from edgeflow.ir.sampling import evenly
 from edgeflow.ir.tiles import TileGrid
@@ -211,7 +212,7 @@ class _TrainFlow(Flow):
         regions = inputs[0].regions
         by_variant: list[tuple[dict[str, Choice], tuple[torch.Tensor, ...]]] = []
         like: Any = None
-        for values in self._variants(inputs, axes):
+        for values in self._variants(self._name(segment), inputs, axes):
             tensors = [_at(value, values) for value in inputs]
             chosen = {k: values[v.name] for k, v in axes.items()}
             like = segment(*tensors, **chosen, **constants)
@@ -229,7 +230,7 @@ class _TrainFlow(Flow):
         return rebuild(like, [self._merge(value) for value in outputs])
 
     def _variants(
-        self, inputs: Sequence[TrainValue], axes: Mapping[str, Variable]
+        self, segment: str, inputs: Sequence[TrainValue], axes: Mapping[str, Variable]
     ) -> list[dict[str, Choice]]:
         domains: dict[str, list[Choice]] = {}
         for value in inputs:
@@ -241,6 +242,8 @@ class _TrainFlow(Flow):
         for variable in axes.values():
             fixed = self._fixed.get(variable.axis_name)
             domains[variable.name] = list(variable.axis.values) if fixed is None else [fixed]
+        if prod(map(len, domains.values())) > MOST_ASSIGNMENTS:
+            raise FlowError(too_many(segment, [v for v in self.variables if v.name in domains]))
         return [dict(zip(domains, choice, strict=True)) for choice in product(*domains.values())]
 
     def _either(

@@ -238,7 +238,7 @@ def _manifest_from_json(data: Any, folder: Path) -> Manifest:
             if file:
                 _require(file, manifest, folder)
     for plan in manifest.plans.values():
-        for golden in (graph.golden for stage in plan.stages for graph in stage.graphs):
+        for golden in (graph.golden for graph in plan.graphs):
             _require(golden, manifest, folder)
     return manifest
 

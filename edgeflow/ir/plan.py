@@ -125,6 +125,24 @@ class Stage:
     otherwise: tuple[tuple[str, str | None], ...]
 
 
+@dataclass(frozen=True)
+class Chain:
+    """Steps that one engine can run on likely routes, while they are not decided yet.
+
+    The engine makes the scores of the decisions among these steps as well. Where they say what it was built for, its outputs are
+    those of the steps; else the steps run as they are.
+
+    Attributes:
+        first: number of the first of the steps, a stage.
+        end: number after the last of them, a stage.
+        graphs: one for each route, the likeliest first; their `variant` is the route, of the variables that these steps read.
+    """
+
+    first: int
+    end: int
+    graphs: tuple[StageGraph, ...]
+
+
 Step: TypeAlias = Tile | Route | Stage | Stitch | Keep | Sample
 
 
@@ -140,6 +158,7 @@ class Plan:
         states: tensors that live across frames.
         values: every value that a step reads or makes.
         steps: in order.
+        chains: of steps on likely routes, in order; none overlap.
     """
 
     strategy: str
@@ -149,6 +168,13 @@ class Plan:
     states: tuple[State, ...]
     values: tuple[Value, ...]
     steps: tuple[Step, ...]
+    chains: tuple[Chain, ...] = ()
+
+    @property
+    def graphs(self) -> tuple[StageGraph, ...]:
+        """Of its stages and chains."""
+        stages = (graph for stage in self.stages for graph in stage.graphs)
+        return (*stages, *(graph for chain in self.chains for graph in chain.graphs))
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -199,6 +225,11 @@ class Plan:
             known |= set(_step_writes(step))
             if isinstance(step, Stage):
                 _verify_stage(step, values)
+        for chain in self.chains:
+            if not 0 <= chain.first < chain.end <= len(self.steps) or not chain.graphs:
+                raise BundleError(
+                    f"plan: a chain of steps {chain.first} to {chain.end} cannot be; export again"
+                )
         if missing := set(self.results) - known:
             raise BundleError(f"plan: its results {sorted(missing)} are never made; export again")
 
@@ -249,6 +280,10 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "states": [asdict(state) | {"shape": list(state.shape)} for state in plan.states],
         "values": [_value_to_json(value) for value in plan.values],
         "steps": [_step_to_json(step) for step in plan.steps],
+        "chains": [
+            {"first": c.first, "end": c.end, "graphs": [_graph_to_json(graph) for graph in c.graphs]}
+            for c in plan.chains
+        ],
     }
 
 
@@ -262,6 +297,10 @@ def plan_from_json(data: dict[str, Any]) -> Plan:
         states=tuple(State(**{**state, "shape": tuple(state["shape"])}) for state in data["states"]),
         values=tuple(_value_from_json(value) for value in data["values"]),
         steps=tuple(_step_from_json(step) for step in data["steps"]),
+        chains=tuple(
+            Chain(chain["first"], chain["end"], tuple(map(_graph_from_json, chain["graphs"])))
+            for chain in data.get("chains", ())
+        ),
     )
 
 

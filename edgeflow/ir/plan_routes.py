@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
+from math import prod
 
 from edgeflow.ir.plan import Plan, Stage, StageGraph, Step
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile, region_counts
-from edgeflow.ir.route import ALWAYS, Choice
+from edgeflow.ir.route import ALWAYS, Choice, Variable, assignments
 
 
 def working_stages(plan: Plan, read: Collection[str] = ()) -> frozenset[str]:
@@ -40,30 +40,68 @@ def working_stages(plan: Plan, read: Collection[str] = ()) -> frozenset[str]:
 
 
 def dearest_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
-    """The value of every axis at which a frame costs most; no value if the plan decides nothing.
+    """The value of every variable at which a frame costs most; no value if the plan decides nothing.
+
+    Variables that no stage reads together are looked at apart, so that routes are never multiplied out.
 
     Args:
         plan: what to execute.
         size: (height, width) of the frames.
     """
-    axes = {variable.axis_name: variable.axis for variable in plan.variables}
-    routes = [dict(zip(axes, values, strict=True)) for values in product(*(a.values for a in axes.values()))]
+    counts = region_counts(plan.steps, size)
+    route = {variable.name: variable.axis.values[0] for variable in plan.variables}
+    for variables, stages in _together(plan):
+        route |= _dearest(variables, lambda chosen, own=stages: _flops(own, counts, chosen))  # type: ignore[misc]
+    return route
 
-    return max(routes, key=lambda route: route_flops(plan, size, route))
+
+def _flops(stages: Sequence[Stage], counts: Mapping[str, int], route: Mapping[str, Choice]) -> int:
+    """FLOPs of some stages, of as many regions as counted, on a route that names the variables that they read."""
+    return sum(counts[s.regions] * graph.flops for s in stages for graph in selected(s, route))
+
+
+MOST_ROUTES = 4096
+"""So many routes over variables that stages read together are compared one by one; of more, variable by variable."""
+
+
+def _dearest(
+    variables: Sequence[Variable], flops: Callable[[Mapping[str, Choice]], int]
+) -> dict[str, Choice]:
+    """The dearest of all routes over some variables; where these are too many, one that no single change makes dearer."""
+    if prod(len(variable.axis.values) for variable in variables) <= MOST_ROUTES:
+        return max(map(dict, assignments(variables)), key=flops)
+    best = {variable.name: variable.axis.values[0] for variable in variables}
+    before = -1
+    while flops(best) > before:
+        before = flops(best)
+        for variable in variables:
+            best = max(({**best, variable.name: value} for value in variable.axis.values), key=flops)
+    return best
+
+
+def _together(plan: Plan) -> list[tuple[list[Variable], list[Stage]]]:
+    """Variables that stages read together, with these stages."""
+    groups: list[tuple[set[str], list[Stage]]] = []
+    for stage in plan.stages:
+        names = {name for graph in stage.graphs for name in graph.select.variables}
+        touching = [group for group in groups if group[0] & names]
+        merged = (
+            names.union(*(own for own, _ in touching)),
+            [s for _, own in touching for s in own] + [stage],
+        )
+        groups = [group for group in groups if group not in touching] + [merged]
+    return [([v for v in plan.variables if v.name in names], stages) for names, stages in groups if names]
 
 
 def route_flops(plan: Plan, size: tuple[int, int], route: Mapping[str, Choice]) -> int:
     """FLOPs of a frame (height, width) whose every region takes this route."""
-    counts = region_counts(plan.steps, size)
-    return sum(
-        counts[stage.regions] * graph.flops for stage in plan.stages for graph in selected(plan, stage, route)
-    )
+    return _flops(plan.stages, region_counts(plan.steps, size), route)
 
 
-def selected(plan: Plan, stage: Stage, route: Mapping[str, Choice]) -> tuple[StageGraph, ...]:
-    """The stage's graphs that run where every axis has the route's value."""
-    values = {variable.name: route[variable.axis_name] for variable in plan.variables}
-    return tuple(graph for graph in stage.graphs if graph.select.holds(values))
+
+def selected(stage: Stage, route: Mapping[str, Choice]) -> tuple[StageGraph, ...]:
+    """The stage's graphs that run where every variable has the route's value."""
+    return tuple(graph for graph in stage.graphs if graph.select.holds(route))
 
 
 def static_plan(plan: Plan, route: Mapping[str, Choice]) -> Plan:
@@ -71,7 +109,6 @@ def static_plan(plan: Plan, route: Mapping[str, Choice]) -> Plan:
 
     Decisions whose value is sampled by stay; run it with the policy `Fixed(**route)` of those.
     """
-    values = {variable.name: route[variable.axis_name] for variable in plan.variables}
     sampled = {step.variable for step in plan.steps if isinstance(step, Sample)}
     working = working_stages(plan)
     steps: list[Step] = []
@@ -79,10 +116,10 @@ def static_plan(plan: Plan, route: Mapping[str, Choice]) -> Plan:
         match step:
             case Stage():
                 if step.name in working:
-                    graphs = (replace(g, select=ALWAYS) for g in selected(plan, step, route))
+                    graphs = (replace(g, select=ALWAYS) for g in selected(step, route))
                     steps.append(replace(step, graphs=tuple(graphs)))
             case Keep():
-                if step.when.holds(values):
+                if step.when.holds(route):
                     steps.append(replace(step, when=ALWAYS))
             case Route():
                 left = tuple(d for d in step.decisions if d.variable.name in sampled)
@@ -92,4 +129,4 @@ def static_plan(plan: Plan, route: Mapping[str, Choice]) -> Plan:
                 steps.append(step)
     read = {port.value for s in steps if isinstance(s, Stage) for g in s.graphs for port in g.inputs}
     kept = [step for step in steps if not isinstance(step, Keep) or step.state in read]
-    return replace(plan, steps=tuple(kept))
+    return replace(plan, steps=tuple(kept), chains=())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -182,6 +183,23 @@ def as_condition(value: Condition | bool) -> Condition:
 def assignment(values: Mapping[str, Choice]) -> Assignment:
     """`values` as a hashable, sorted tuple."""
     return tuple(sorted(values.items()))
+
+
+MOST_ASSIGNMENTS = 1024
+"""So many assignments of the variables that one segment or stage depends on are told apart; more are refused."""
+
+
+def count_assignments(variables: Sequence[Variable]) -> int:
+    """How many assignments some variables have."""
+    return prod(len(variable.axis.values) for variable in variables)
+
+
+def too_many(segment: str, read: Sequence[Variable]) -> str:
+    """Why a segment whose inputs have so many shapes is refused."""
+    return (
+        f"segment {segment} has {count_assignments(read)} variants, one for every choice of {', '.join(v.name for v in read)}: what "
+        f"comes into it has another shape on each route; let every layer end in one shape, so that routes meet again (at most {MOST_ASSIGNMENTS})"
+    )
 
 
 def assignments(variables: Sequence[Variable]) -> list[Assignment]:

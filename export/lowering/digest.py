@@ -49,6 +49,8 @@ def _described(value: Any, seen: set[int]) -> str:
         return f"{value.dtype} {tuple(value.shape)} {hashlib.sha256(data.tobytes()).hexdigest()}"
     if isinstance(value, np.ndarray):
         return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    if isinstance(value, torch.fx.Graph):
+        return value.python_code("self").src  # its nodes are a linked list, which is deep
     kind = f"{type(value).__module__}.{type(value).__qualname__}"
     if id(value) in seen or isinstance(value, nn.Module | ModuleType | type):
         return f"{kind} {getattr(value, '__qualname__', '')}"

@@ -14,12 +14,12 @@ import onnx
 from numpy.typing import NDArray
 
 from edgeflow.export.bundle_draft import BundleDraft
-from edgeflow.export.drafts import StageDraft, Variant
+from edgeflow.export.drafts import ChainDraft, StageDraft, Variant
 from edgeflow.export.lowering.graphs import Lowered
 from edgeflow.export.lowering.link import EXACT, MEAN, link
 from edgeflow.export.lowering.share import share
 from edgeflow.export.operators.descriptor import KernelDraft
-from edgeflow.export.pack.golden import Arrays, GoldenMaker, golden_clip
+from edgeflow.export.pack.golden import Arrays, GoldenMaker, combined, golden_clip
 from edgeflow.export.planning.ports import port_of
 from edgeflow.export.planning.priced import PricedPlan
 from edgeflow.export.plugins.nodes import PLUGINS
@@ -30,8 +30,9 @@ from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import WEIGHTS, GraphEntry
 from edgeflow.ir.errors import EdgeflowError, ExportError
 from edgeflow.ir.golden import sizes_file
-from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
+from edgeflow.ir.plan import Chain, Plan, Port, Stage, StageGraph
 from edgeflow.ir.program import Program, Value, reads, writes
+from edgeflow.ir.route import Assignment
 from edgeflow.targets import Target
 
 GOLDEN_SIZE = (180, 320)
@@ -161,10 +162,13 @@ class _Packer:
         calls = sample_calls(
             program.inputs, (size[0], size[1]), GOLDEN_CALLS, self.asked.frames, program.task
         )
+        wanted = [variant for chain in priced.chains for variant in chain.variants]
+        wanted += [variant for stage in priced.draft.stages for variant in stage.variants]
+        routes = combined([variant.variant for variant in wanted])
         makers = _Makers(
-            self._maker(program, calls),
+            self._maker(program, calls, routes),
             {
-                shape: self._maker(program, sample_calls(program.inputs, shape, 2, task=program.task))
+                shape: self._maker(program, sample_calls(program.inputs, shape, 2, task=program.task), routes)
                 for shape in _other_sizes(kind)
             },
         )
@@ -183,12 +187,15 @@ class _Packer:
             program.states,
             _used(program, steps),
             tuple(steps),
+            tuple(self._chain(priced, chain, makers) for chain in priced.chains),
         )
         done.verify()
         return done
 
-    def _maker(self, program: Program, calls: Sequence[Sequence[NDArray[Any]]]) -> GoldenMaker:
-        return GoldenMaker(self.model, program, calls, self.checked)
+    def _maker(
+        self, program: Program, calls: Sequence[Sequence[NDArray[Any]]], routes: Sequence[Assignment]
+    ) -> GoldenMaker:
+        return GoldenMaker(self.model, program, calls, routes, self.checked)
 
     def _stage(self, priced: PricedPlan, stage: StageDraft, makers: _Makers) -> Stage:
         """A stage's graphs: one file for all variants that differ in nothing but shapes."""
@@ -207,10 +214,19 @@ class _Packer:
         segments = tuple(call.segment for call in stage.calls)
         return Stage(stage.name, stage.regions, segments, _merged(made), stage.otherwise)
 
+    def _chain(self, priced: PricedPlan, chain: ChainDraft, makers: _Makers) -> Chain:
+        program = priced.program
+        images = {value.name for value in program.values if value.image}
+        graphs = []
+        for variant in chain.variants:
+            model = link(variant, {part: self.lowered.graph(program, part) for part in variant.links}, images)
+            graphs.append(self._graph(priced, chain, variant, model, makers))
+        return Chain(chain.first, chain.end, tuple(graphs))
+
     def _graph(
         self,
         priced: PricedPlan,
-        stage: StageDraft,
+        stage: StageDraft | ChainDraft,
         variant: Variant,
         model: onnx.ModelProto,
         makers: _Makers,

@@ -27,7 +27,7 @@ from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.golden import sampled
 from edgeflow.ir.program import FRAME, Call, Program
-from edgeflow.ir.route import Assignment, describe
+from edgeflow.ir.route import Assignment, Choice, assignment, describe
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -48,12 +48,14 @@ class GoldenMaker:
         model: whose segments are run.
         program: its program.
         samples: inputs of two successive calls.
+        routes: that cover every variant to be made, see `combined`; variants that none of these takes have a run of their own.
         checked: variants of segments that were found to be functions of their regions; programs share them.
     """
 
     model: RoutedModule
     program: Program
     samples: Sequence[Sequence[NDArray[Any]]]
+    routes: Sequence[Assignment] = ()
     checked: set[Hashable] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -124,8 +126,9 @@ class GoldenMaker:
         """What a segment makes; inputs are others' too, so it has copies to write into."""
         return leaves(caller(self.model, part)(*(tensor.clone() for tensor in inputs)))
 
-    def _record(self, route: Assignment) -> dict[str, EagerValue]:
-        """Every value that the eager flow makes on this route, each made when it is read."""
+    def _record(self, variant: Assignment) -> dict[str, EagerValue]:
+        """Every value that the eager flow makes on a route that takes this variant, each made when it is read."""
+        route = next((route for route in self.routes if set(variant) <= set(route)), variant)
         if route not in self._runs:
             run = Recording(self._memory, self.model, dict(route), self._states_before())
             self.model.flow(run, *(EagerValue(FRAME, [tensor]) for tensor in self._now))
@@ -146,6 +149,25 @@ class GoldenMaker:
                 before(*self._last)
             self._states = before.states
         return self._states
+
+
+def combined(variants: Sequence[Assignment]) -> tuple[Assignment, ...]:
+    """Few routes of which every one takes many of these variants: decisions of different layers are made together.
+
+    >>> combined([(("a", 1),), (("a", 2),), (("b", 1),), (("b", 2),)])
+    ((('a', 1), ('b', 1)), (('a', 2), ('b', 2)))
+    """
+    routes: list[dict[str, Choice]] = []
+    for variant in variants:
+        fitting = (
+            route for route in routes if all(route.get(name, value) == value for name, value in variant)
+        )
+        route = next(fitting, None)
+        if route is None:
+            route = {}
+            routes.append(route)
+        route.update(variant)
+    return tuple(map(assignment, routes))
 
 
 def _what(part: Link) -> Hashable:

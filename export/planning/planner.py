@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgeflow.export.drafts import Link, PlanDraft, StageDraft, Variant, plan
 from edgeflow.export.lowering.graphs import Lowered
 from edgeflow.export.operators.descriptor import KernelDraft
+from edgeflow.export.planning.chains import chains_of
 from edgeflow.export.planning.cuts import Pricing, choose, counts
 from edgeflow.export.planning.mix import Mix, of_clip, uniform
 from edgeflow.export.planning.ports import planned_size, sized_ports
@@ -70,7 +71,7 @@ class Planner:
 
     def _plan(self, program: Program, strategy: str, pricer: Pricer) -> PricedPlan:
         if strategy != "auto":
-            return self._priced(program, plan(program, strategy), pricer, None, {})
+            return self._chained(self._priced(program, plan(program, strategy), pricer, None, {}), pricer)
         mix = self._mix(program)
         pricing = Pricing(
             pricer.exact,
@@ -85,7 +86,9 @@ class Planner:
             "prices": "runs timed on this machine" if self.backend else "the target's roofline",
             "runs": [decision.to_json(program) for decision in decisions],
         }
-        return self._priced(program, plan(program, strategy, starts), pricer, mix, decision)
+        return self._chained(
+            self._priced(program, plan(program, strategy, starts), pricer, mix, decision), pricer
+        )
 
     def _priced(
         self,
@@ -102,6 +105,27 @@ class Planner:
             for variant in stage.variants
         }
         return PricedPlan(program, draft, variants, decision)
+
+    def _chained(self, priced: PricedPlan, pricer: Pricer) -> PricedPlan:
+        """The plan with chains for the routes that the clip's calls take, where they are priced lower than the stages apart.
+
+        Only in single precision: in others a chain's scores would be rounded otherwise than the stages', and decide otherwise.
+        """
+        program, draft = priced.program, priced.draft
+        if draft.strategy == "chained" or self.target.precision != "fp32" or not self._suits(program):
+            return priced
+        mix = self.expected or of_clip(self.model, program, self.frames)
+        chains = []
+        engines = dict(priced.variants)
+        for chain in chains_of(program, draft, mix):
+            stages = [step for step in draft.steps[chain.first : chain.end] if isinstance(step, StageDraft)]
+            paying = tuple(v for v in chain.variants if pricer.exact(v)[1] < _apart(stages, v, pricer))
+            for variant in paying:
+                flops = sum(pricer.flops[part.call.outputs[0], part.variant] for part in variant.links)
+                engines[chain.name, variant] = PricedVariant(flops, (1,), {}, None, None)
+            if paying:
+                chains.append(replace(chain, variants=paying))
+        return replace(priced, variants=engines, chains=tuple(chains))
 
     def _variant(
         self, stage: StageDraft, variant: Variant, pricer: Pricer, regions: float | None
@@ -159,6 +183,13 @@ class Planner:
         sizes = [spec.shape[-2:] for spec in program.inputs]
         fixed = [(h, w) for h, w in sizes if isinstance(h, int) and isinstance(w, int)]
         return turned and all(h <= height and w <= width for h, w in fixed)
+
+
+def _apart(stages: Sequence[StageDraft], chain: Variant, pricer: Pricer) -> float:
+    """Milliseconds of the stages' own engines on the route of a chain."""
+    route = dict(chain.variant)
+    chosen = (v for stage in stages for v in stage.variants if v.select.holds(route))
+    return sum(pricer.exact(variant)[1] for variant in chosen)
 
 
 def expected_regions(stage: StageDraft, mix: Mix) -> dict[Variant, float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgeflow.export.drafts import PlanDraft, Variant
+from edgeflow.export.drafts import ChainDraft, PlanDraft, Variant
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.ir.program import Program
 
@@ -39,9 +39,11 @@ class PricedPlan:
         draft: its stages.
         variants: its engines, by name of their stage and variant.
         decision: why these stages, for the manifest; empty if nothing was chosen.
+        chains: of its steps, on likely routes; their engines are among the variants, by the chain's name.
     """
 
     program: Program
     draft: PlanDraft
     variants: Mapping[tuple[str, Variant], PricedVariant]
     decision: Mapping[str, Any]
+    chains: tuple[ChainDraft, ...] = ()

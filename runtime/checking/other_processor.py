@@ -71,7 +71,7 @@ def _at_int8(bundle: Bundle, plan: Plan) -> Plan:
         replace(stage, graphs=tuple(g for g in stage.graphs if graphs[g.graph].precision == "int8"))
         for stage in plan.stages
     )
-    return replace(plan, steps=tuple(stage for stage in kept if stage.graphs))
+    return replace(plan, steps=tuple(stage for stage in kept if stage.graphs), chains=())
 
 
 def _compare(bundle: Bundle, kind: str, plan: Plan, backend: Backend) -> None:

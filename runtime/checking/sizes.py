@@ -57,4 +57,4 @@ def _by_size(bundle: Bundle, file: str) -> dict[Size, dict[str, Array]]:
 def _only(plan: Plan, keys: set[str]) -> Plan:
     """The plan with nothing but these graphs."""
     stages = (replace(s, graphs=tuple(g for g in s.graphs if g.key in keys)) for s in plan.stages)
-    return replace(plan, steps=tuple(stage for stage in stages if stage.graphs))
+    return replace(plan, steps=tuple(stage for stage in stages if stage.graphs), chains=())

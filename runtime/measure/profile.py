@@ -15,6 +15,7 @@ import numpy as np
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.costs import Costs, Device
 from edgeflow.ir.film import calls_of
+from edgeflow.ir.route_shares import shares
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.device import RUNS, SECONDS, timed
 from edgeflow.runtime.machine import cpu_name, instruction_sets
@@ -234,9 +235,6 @@ def _clip(traces: Sequence[Trace], frame: Array, dearest_flops: int) -> ClipProf
             stages[engine.stage] += engine.ms  # type: ignore[assignment]
             rows += sum(engine.batches)
             regions += engine.regions
-    routes = Counter(
-        " ".join(f"{k}={v}" for k, v in region.route.items()) for trace in traces for region in trace.regions
-    )
     return ClipProfile(
         frames=len(traces),
         size=(frame.shape[-2], frame.shape[-3]),
@@ -247,7 +245,7 @@ def _clip(traces: Sequence[Trace], frame: Array, dearest_flops: int) -> ClipProf
         stages_ms={name: ms / len(traces) for name, ms in stages.items()},
         flops=float(np.mean([trace.flops for trace in traces])),
         dearest_flops=dearest_flops,
-        routes={route: n / routes.total() for route, n in sorted(routes.items())},
+        routes=shares([region.route for trace in traces for region in trace.regions]),
         gathered_rows=float(np.mean([trace.gathered for trace in traces])),
         padding=1 - regions / rows,
     )

@@ -14,6 +14,7 @@ from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.plan_routes import dearest_route, static_plan, working_stages
+from edgeflow.ir.route_shares import in_words
 from edgeflow.runtime.backends import Backend, OperatorTime, open_backend
 from edgeflow.runtime.measure.waterfall import FrameCost, Spent, Waterfall, Work, waterfall
 from edgeflow.runtime.session import check_inputs, select_plan
@@ -187,9 +188,9 @@ def _load(
     check_inputs(plan.inputs, tuple(call))
     route = dearest_route(plan, size)
     dearest = static_plan(plan, route)
-    left = {variable.axis_name for variable in dearest.variables}
+    left = {variable.name for variable in dearest.variables}
     policy = Fixed(**{name: value for name, value in route.items() if name in left})
-    words = " ".join(f"{name}={value}" for name, value in route.items())
+    words = in_words(route)
     runners = [
         _Runner.load("the routed model", bundle, plan, Own(), size, backends),
         _Runner.load(f"the dearest route {words}".strip(), bundle, dearest, policy, size, backends),

@@ -43,6 +43,11 @@ class Decisions:
         self.read = frozenset(d.scores for d in decisions if d.scores and self._reads(d))
         self._context = StreamContext()
 
+    @property
+    def before(self) -> Mapping[str, NDArray[np.intp]]:
+        """What the call before took, (regions,) per variable; nothing at the start of a stream."""
+        return self._context.taken
+
     def reset(self) -> None:
         """Forget the stream, but not how long calls take."""
         self._context = StreamContext(took=self._context.took)

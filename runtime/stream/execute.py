@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.interface import Interface, to_picture
-from edgeflow.ir.plan import Plan, Port, Stage, StageGraph
+from edgeflow.ir.plan import Chain, Plan, Port, Stage, StageGraph, Step
 from edgeflow.ir.plan_routes import dearest_route, route_flops, working_stages
 from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, Stitch, Tile
 from edgeflow.ir.route import Choice
@@ -19,6 +19,7 @@ from edgeflow.ir.sampling import evenly
 from edgeflow.ir.tiles import Region, TileGrid, blend
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.stream.batching import cover
+from edgeflow.runtime.stream.chains import Guesses
 from edgeflow.runtime.stream.decisions import Decisions
 from edgeflow.runtime.stream.finite import Means, check_output, check_pictures
 from edgeflow.runtime.stream.frame import Frame
@@ -26,7 +27,7 @@ from edgeflow.runtime.stream.loading import LoadedGraph, dims_of, sizes_of
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.stream.rows import Array, Rows
 from edgeflow.runtime.stream.states import States
-from edgeflow.runtime.stream.trace import EngineTrace, RegionTrace, Result, Trace
+from edgeflow.runtime.stream.trace import ChainTrace, EngineTrace, RegionTrace, Result, Trace
 
 
 class Executor:
@@ -57,6 +58,7 @@ class Executor:
         self._smaller = {s.regions: s.smaller for s in plan.steps if isinstance(s, Tile)}
         self._decisions = Decisions(plan, policy, self._grids, memory)
         self._working = working_stages(plan, self._decisions.read)
+        self._guesses = Guesses(plan, self._decisions.axes)
         self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
         self._tiles: dict[str, Array] = {}
         self._pictures: dict[str, Array] = {}
@@ -79,22 +81,14 @@ class Executor:
         frame = Frame(named, self._memory, self._memory.mark())
         for name, array in named.items():
             frame.values[name] = Rows.of(self._memory.upload(array)[None])
-        for step in self.plan.steps:
-            match step:
-                case Tile():
-                    for source, made in zip(step.inputs, step.outputs, strict=True):
-                        frame.tiles[made] = (step.regions, source)
-                case Route():
-                    self._route(step, frame)
-                case Stage():
-                    if step.name in self._working:
-                        self._run_stage(step, frame)
-                case Stitch():
-                    self._stitch(step, frame)
-                case Keep():
-                    self._keep(step, frame)
-                case Sample():
-                    self._sample(step, frame)
+        number = 0
+        while number < len(self.plan.steps):
+            chain = self._guesses.chains.get(number)
+            if chain is not None and self._run_chain(chain, frame):
+                number = chain.end
+            else:
+                self._run_step(self.plan.steps[number], frame)
+                number += 1
         outputs = tuple(self._output(name, frame) for name in self.plan.results)
         for spec, output in zip(self.plan.outputs, outputs, strict=True):
             check_output(spec.name, output)
@@ -107,13 +101,52 @@ class Executor:
         self._decisions.time(total)
         return Result(outputs, self._trace(frame, total))
 
+    def _run_step(self, step: Step, frame: Frame) -> None:
+        match step:
+            case Tile():
+                for source, made in zip(step.inputs, step.outputs, strict=True):
+                    frame.tiles[made] = (step.regions, source)
+            case Route():
+                self._route(step, frame)
+            case Stage():
+                if step.name in self._working:
+                    self._run_stage(step, frame)
+            case Stitch():
+                self._stitch(step, frame)
+            case Keep():
+                self._keep(step, frame)
+            case Sample():
+                self._sample(step, frame)
+
+    def _run_chain(self, chain: Chain, frame: Frame) -> bool:
+        """Run a chain's steps as one engine, if a route is guessed and turns out right; else nothing is known of them."""
+        graph = self._guesses.guess(chain, frame.routes, self._decisions.before)
+        if graph is None:
+            return False
+        values, routes, means = dict(frame.values), dict(frame.routes), len(frame.means)
+        outputs = self._run_graph(f"chain {chain.first}", FRAME, graph, np.zeros(1, np.intp), frame)
+        frame.values.update((p.value, Rows.of(a)) for p, a in zip(graph.outputs, outputs, strict=True))
+        frame.values.update((name, self._value(source, frame)) for name, source in graph.kept)
+        for step in self.plan.steps[chain.first : chain.end]:
+            if isinstance(step, Route):
+                self._route(step, frame)
+                if not self._guesses.agrees(graph, frame.routes):
+                    left = step.decisions[0].variable.name
+                    frame.chains.append(ChainTrace(graph.graph, left))
+                    frame.values, frame.routes = values, routes
+                    del frame.means[means:]
+                    return False
+        frame.chains.append(ChainTrace(graph.graph, None))
+        return True
+
     def _trace(self, frame: Frame, total_ms: float) -> Trace:
         """What a frame did, when all of it is done."""
         choices, spans = self._choices(frame), frame.spans()
         engines = tuple(
             replace(engine, ms=sum(spans[number].ms for number in runs)) for engine, runs in frame.engines
         )
-        return Trace(self._regions(choices), choices, engines, frame.flops, total_ms, frame.gathered, spans)
+        regions, chains = self._regions(choices), tuple(frame.chains)
+        return Trace(regions, choices, engines, frame.flops, total_ms, frame.gathered, spans, chains)
 
     def dearest_flops(self) -> int:
         """FLOPs of a frame whose every region takes the dearest route."""
@@ -179,7 +212,9 @@ class Executor:
             regions = np.flatnonzero(graph.select.mask(frame.routes, self._decisions.axes, count))
             if len(regions):
                 for port, array in zip(
-                    graph.outputs, self._run_graph(stage, graph, regions, frame), strict=True
+                    graph.outputs,
+                    self._run_graph(stage.name, stage.regions, graph, regions, frame),
+                    strict=True,
                 ):
                     made[port.value].put(regions, array)
                 for name, source in graph.kept:
@@ -187,9 +222,9 @@ class Executor:
         frame.values.update(made)
 
     def _run_graph(
-        self, stage: Stage, graph: StageGraph, regions: NDArray[np.intp], frame: Frame
+        self, name: str, owner: str, graph: StageGraph, regions: NDArray[np.intp], frame: Frame
     ) -> list[Array]:
-        """Run one graph for its regions in static batches; returns arrays with a row per region."""
+        """Run one graph of a stage or chain, of a region set, in static batches; returns arrays with a row per region."""
         loaded = self.loaded[graph.key]
         batches = cover(len(regions), {batch: loaded.costs[batch] for batch in graph.batches})
         outputs = self._output_arrays(loaded, sum(batches))
@@ -205,14 +240,14 @@ class Executor:
             ]
             frame.spent("gather", graph.graph, start)
             means = self._means_arrays(loaded, len(runs), batch)
-            places = self._places(stage.regions, members, frame)
+            places = self._places(owner, members, frame)
             frame.means += [Means(loaded, places, array) for array in means]
             start = self._memory.mark()
             loaded.run(arrays, [*(array[first : first + batch] for array in outputs), *means])
             runs.append(frame.spent("engine", graph.graph, start))
             first += batch
-        patches = self._patch_share(stage.regions, regions, frame)
-        engine = EngineTrace(stage.name, graph.graph, len(regions), batches, 0.0, graph.flops, patches)
+        patches = self._patch_share(owner, regions, frame)
+        engine = EngineTrace(name, graph.graph, len(regions), batches, 0.0, graph.flops, patches)
         frame.engines.append((engine, runs))
         frame.flops += graph.flops * sum(batches)
         return outputs

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.stream.finite import Means
 from edgeflow.runtime.stream.rows import Array, Rows
-from edgeflow.runtime.stream.trace import EngineTrace, Span
+from edgeflow.runtime.stream.trace import ChainTrace, EngineTrace, Span
 
 
 @dataclass
@@ -34,6 +34,7 @@ class Frame:
     engines: list[tuple[EngineTrace, list[int]]] = field(default_factory=list)
     means: list[Means] = field(default_factory=list)
     marks: list[tuple[str, str, Any, Any]] = field(default_factory=list)
+    chains: list[ChainTrace] = field(default_factory=list)
     flops: int = 0
     gathered: int = 0
 

@@ -103,7 +103,7 @@ def load_graphs(
     """
     dims = dims_of(size)
     variants: dict[str, list[StageGraph]] = {}
-    for graph in (graph for stage in plan.stages for graph in stage.graphs):
+    for graph in plan.graphs:
         variants.setdefault(graph.graph, []).append(graph)
     entries = {name: _entry(bundle, name, backend) for name in variants}
     outputs = {name: [graph.written(exact) for graph in graphs] for name, graphs in variants.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isclose
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class Own(Policy):
 class Fixed(Policy):
     """The same value for every region, for the axes named; the model decides the others.
 
+    A value for an axis is for every decision over it; `Fixed(**{"stride.3": 2})` is for its fourth alone, which comes first.
+
     >>> Fixed(exit=3).choose(Variable("exit", Axis(1, 2, 3)), np.array([0, 1]))
     array([2, 2])
     """
@@ -60,10 +62,8 @@ class Fixed(Policy):
 
     def choose(self, variable: Variable, own: NDArray[np.intp]) -> NDArray[np.intp]:
         """The fixed value's index, or the model's own decision."""
-        name = variable.axis_name
-        if name not in self._values:
-            return own
-        return np.full_like(own, variable.axis.index(self._values[name]))
+        value = given(self._values, variable)
+        return own if value is None else np.full_like(own, variable.axis.index(value))
 
 
 class Rules(Policy):
@@ -86,7 +86,7 @@ class Rules(Policy):
         Raises:
             InputError: one rule decides per frame and the other by scores.
         """
-        rule = self._rules.get(variable.axis_name, own)
+        rule = given(self._rules, variable) or own
         if isinstance(rule, HostRule) != isinstance(own, HostRule):
             ways = {True: "per frame", False: "of scores"}
             raise InputError(
@@ -101,7 +101,7 @@ class Rules(Policy):
         Raises:
             InputError: the model has no such axis, or the rule is not for it.
         """
-        own = {name.split(".")[0]: axis for name, axis in axes.items()}
+        own = _nameable(axes)
         for name, rule in self._rules.items():
             if name not in own:
                 raise InputError(f"no axis {name!r} to rule: the bundle has {', '.join(own) or 'none'}")
@@ -153,17 +153,30 @@ class Mix(Policy):
 
     def choose(self, variable: Variable, own: NDArray[np.intp]) -> NDArray[np.intp]:
         """The index that each region's route has; the model's own where that route names none."""
-        name = variable.axis_name
         chosen = own.copy()
         taken = _scattered(_whole(self._shares, len(own)))
         for number, values in enumerate(self._routes):
-            if name in values:
-                chosen[taken == number] = variable.axis.index(values[name])
+            value = given(values, variable)
+            if value is not None:
+                chosen[taken == number] = variable.axis.index(value)
         return chosen
 
 
+_T = TypeVar("_T")
+
+
+def given(values: Mapping[str, _T], variable: Variable) -> _T | None:
+    """What is given for a variable: by its own name (`stride.3`), or by its axis's for all decisions over it (`stride`)."""
+    return values.get(variable.name, values.get(variable.axis_name))
+
+
+def _nameable(axes: Mapping[str, Axis]) -> dict[str, Axis]:
+    """Axes by the names that values may be given for: the axes' own, and those of single decisions over them."""
+    return {name.split(".")[0]: axis for name, axis in axes.items()} | dict(axes)
+
+
 def _check_values(values: Mapping[str, Choice], axes: Mapping[str, Axis]) -> None:
-    own = {name.split(".")[0]: axis for name, axis in axes.items()}
+    own = _nameable(axes)
     for name, value in values.items():
         if name not in own:
             raise InputError(f"no axis {name!r} to fix: the bundle has {', '.join(own) or 'none'}")

@@ -43,6 +43,19 @@ class EngineTrace:
 
 
 @dataclass(frozen=True)
+class ChainTrace:
+    """A chain that was run before its decisions were made.
+
+    Attributes:
+        graph: id of its graph.
+        left: the first variable that was decided otherwise, after which its steps were run apart; None if there was none.
+    """
+
+    graph: str
+    left: str | None
+
+
+@dataclass(frozen=True)
 class Span:
     """A piece of a call's time.
 
@@ -71,6 +84,7 @@ class Trace:
         total_ms: of the whole call.
         gathered: rows that were copied to form a batch.
         spans: engine runs and copies, in order; what lies between them is Python.
+        chains: that were run, in order, and whether what they were built for was decided.
     """
 
     regions: tuple[RegionTrace, ...]
@@ -80,6 +94,7 @@ class Trace:
     total_ms: float
     gathered: int
     spans: tuple[Span, ...]
+    chains: tuple[ChainTrace, ...] = ()
 
     @property
     def engines_ms(self) -> float:

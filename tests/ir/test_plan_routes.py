@@ -14,7 +14,7 @@ STRATEGIES = ("chained", "routes")
 ROUTES = {
     "Shortcut": {"mode": "key"},
     "Frames": {"frames": 16},
-    "Gated": {"stride": 1, "channels": 1.0},
+    "Gated": {"stride": 1, "channels": 1.0, "stride.1": 1, "channels.1": 1.0},
     "Patchwork": {"level": 3, "sharp": True},
 }
 

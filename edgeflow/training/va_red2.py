@@ -1,0 +1,107 @@
+"""The curriculum of VA-RED2: first what is right, then with as little as that takes.
+
+Source: VA-RED2, section 3 (shared weights, Eq. 5; efficiency loss, Eq. 6) and section 4 (a phase of its own for the latter).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from edgeflow.models.va_red2 import PRESETS, Plain, Reduced, build
+from edgeflow.training.loop import Loss, Stage
+from edgeflow.training.motion import Motions, stored_size, training_part
+from edgeflow.training.order import Order, Trainee
+
+BATCH = 12
+RATE, LATER_RATE = 3e-3, 1e-3
+"""Of the two phases."""
+NORM = 5.0
+"""To which gradients are clipped."""
+PRICE = 0.8
+"""Weight of the efficiency loss, the paper's."""
+WHEN_WRONG = 0.0
+"""What the cost of a clip that is not named right counts, over that of one that is: the paper gives neither. Nothing is saved where
+the answer is wrong."""
+
+
+class Curriculum(nn.Module):
+    """The losses, and the network that learns.
+
+    Args:
+        model: to train.
+        motions: where clips come from.
+        price: weight of the efficiency loss.
+    """
+
+    def __init__(self, model: Reduced | Plain, motions: Motions, price: float) -> None:
+        super().__init__()
+        self.model, self._motions, self._price = model, motions, price
+
+    def stages(self) -> tuple[Stage, ...]:
+        """All open-gated first, then with a price on what is computed; the plain network has the first alone, for as long."""
+        if isinstance(self.model, Plain):
+            return (Stage("learn", 1.0, RATE, (self.model,), self.learn, gradient_norm=NORM),)
+        return (
+            Stage("learn", 0.6, RATE, (self.model,), self.learn, gradient_norm=NORM),
+            Stage("save", 0.4, LATER_RATE, (self.model,), self.save, gradient_norm=NORM),
+        )
+
+    def learn(self) -> Loss:
+        """Cross-entropy."""
+        drawn = self._motions.draw(BATCH)
+        scores = (
+            self.model.plain(drawn.clips)
+            if isinstance(self.model, Plain)
+            else self.model.shared(drawn.clips)[0]
+        )
+        return Loss(F.cross_entropy(scores, drawn.labels), {"right": _right(scores, drawn.labels).mean()})
+
+    def save(self) -> Loss:
+        """Cross-entropy, and the cost of the clips that are named right, Eq. 6."""
+        assert isinstance(self.model, Reduced)
+        drawn = self._motions.draw(BATCH)
+        scores, gates = self.model.shared(drawn.clips)
+        right = _right(scores, drawn.labels)
+        costs = relative_cost(self.model, gates)
+        efficiency = (costs * torch.where(right > 0, 1.0, WHEN_WRONG)).mean()
+        labels = F.cross_entropy(scores, drawn.labels)
+        parts = {"labels": labels, "right": right.mean(), "cost": costs.mean()}
+        return Loss(labels + self._price * efficiency, parts)
+
+
+def relative_cost(model: Reduced, gates: Sequence[tuple[Tensor, ...]]) -> Tensor:
+    """Of what the dynamic layers cost in full, how much clips take: (n,), differentiable by the gates."""
+    total = torch.zeros(len(gates[0][0]))
+    for share, layer, own in zip(model.shares, model.layers, gates, strict=True):
+        cost = torch.ones(len(total))
+        for values, gate in zip(layer.branches, own, strict=True):  # type: ignore[arg-type]
+            cost = cost * _part(values, gate)
+        total = total + share * cost
+    return total
+
+
+def _part(values: Sequence[int], gates: Tensor) -> Tensor:
+    """What the first open branch computes, 1 over its value: (n,). Open or not counts; how far gives the gradient."""
+    opened = (gates > 0).to(gates) + gates - gates.detach()
+    part = torch.full((len(gates),), 1 / values[-1])  # of a clip with no gate open the last branch is taken
+    for place in reversed(range(len(values) - 1)):
+        part = opened[:, place] / values[place] + (1 - opened[:, place]) * part
+    return part
+
+
+def _right(scores: Tensor, labels: Tensor) -> Tensor:
+    """1 for a clip that is named right, else 0: (n,)."""
+    return (scores.detach().argmax(1) == labels).to(scores)
+
+
+def begin(order: Order) -> Trainee:
+    """What `edgeflow train va-red2` trains."""
+    model = build(order.preset, order.variant).train()
+    size = PRESETS[order.preset]
+    motions = Motions(training_part(order.clips(stored_size(size.side))), size.frames, size.side, order.rng)
+    curriculum = Curriculum(model, motions, float(order.options.get("price", PRICE)))
+    return Trainee(model, curriculum, curriculum.stages())

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+import torch
+
+from edgeflow.models.va_red2 import build
+from edgeflow.training.data import Clip
+from edgeflow.training.evaluate_va_red2 import evaluate
+from edgeflow.training.motion import Motions, Stretch, stored_size
+from edgeflow.training.va_red2 import Curriculum, relative_cost
+
+
+@pytest.fixture
+def motions():
+    height, width = stored_size(64)
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 255, (1, height // 8, width // 8, 3), np.uint8)
+    frames = np.repeat(coarse.repeat(8, 1).repeat(8, 2), 20, 0)
+    clip = Clip("noise", frames, np.zeros((18, 4, 8), np.float32))
+    return Motions((Stretch(clip, 0, 20),), 8, 64, rng)
+
+
+def gates_of(model, first):
+    """Gates of one clip where every layer's first open branch of each kind is this one."""
+    return [
+        tuple(
+            torch.tensor([[0.5 if place >= first else 0.0 for place in range(len(v))]])
+            for v in layer.branches
+        )
+        for layer in model.layers
+    ]
+
+
+@pytest.mark.parametrize(("first", "cost"), [(0, 1.0), (1, 0.25), (2, 0.25)])
+def test_the_cost_is_that_of_the_first_open_branch(first, cost):
+    model = build("tiny", "two")
+    assert relative_cost(model, gates_of(model, first)).item() == pytest.approx(cost)
+
+
+def test_a_price_closes_the_gates_of_the_dearest_layer_most():
+    model = build("tiny", "two")
+    gates = [tuple(g.requires_grad_() for g in own) for own in gates_of(model, 0)]
+    relative_cost(model, gates).sum().backward()
+    slopes = [float(own[0].grad[0, 0]) for own in gates]
+    assert slopes == pytest.approx([share / 2 for share in model.shares])  # half of the layer is saved
+    assert all(not own[0].grad[0, 1:].any() for own in gates)  # once open, smaller branches cost nothing
+
+
+def test_both_phases_learn_and_gates_can_close(motions):
+    torch.manual_seed(0)
+    model = build("tiny", "two").train()
+    curriculum = Curriculum(model, motions, price=5.0)
+    learn, save = curriculum.stages()
+    assert (learn.name, save.name) == ("learn", "save")
+    assert set(learn.loss().parts) == {"right"}
+    optimiser = torch.optim.Adam(model.gates.parameters(), 0.05)
+    costs = []
+    for _ in range(6):
+        loss = save.loss()
+        optimiser.zero_grad()
+        # Every clip counts here, as if it were named right: an untrained network names few so.
+        (loss.total + 5.0 * loss.parts["cost"]).backward()
+        optimiser.step()
+        costs.append(float(loss.parts["cost"].detach()))
+    assert costs[0] == pytest.approx(1.0) and costs[-1] < 0.9
+
+
+def test_the_plain_network_is_trained_by_labels_alone(motions):
+    curriculum = Curriculum(build("tiny", "static").train(), motions, price=1.0)
+    (learn,) = curriculum.stages()
+    assert torch.isfinite(learn.loss().total)
+
+
+@pytest.mark.parametrize("variant", ["two", "static"])
+def test_scores_say_what_every_motion_costs(motions, variant):
+    clip = motions._stretches[0].clip
+    score = evaluate(build("tiny", variant), clip, whole=True, most=12)
+    assert score.cost == pytest.approx(1.0) and len(score.cost_by_motion) == 6
+    assert all(sum(shares) == pytest.approx(1.0) for shares in score.branches.values())
