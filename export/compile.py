@@ -37,12 +37,12 @@ from edgeflow.ir.bundle import Manifest
 from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError
-from edgeflow.ir.files import folder_written_whole
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.plan_routes import dearest_route
 from edgeflow.ir.program import Program
 from edgeflow.ir.replacing import check_replaceable
+from edgeflow.ir.whole_folder import folder_written_whole
 from edgeflow.runtime.machine import instruction_sets
 from edgeflow.targets import Target
 

@@ -31,11 +31,19 @@ from edgeflow.targets import nvidia, plugin_library, tensorrt_bundle, tensorrt_f
 
 @dataclass(frozen=True)
 class _Asked:
-    """The command's options: (height, width) of frames to come, whether to keep what is there, TensorRT's headers."""
+    """The command's options.
+
+    Attributes:
+        size: (height, width) of the frames to come.
+        resume: keep what is there.
+        headers: TensorRT's.
+        trust: compile the plugin sources that the bundle brings.
+    """
 
     size: tuple[int, int] | None
     resume: bool
     headers: Path | None
+    trust: bool
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,13 @@ def build(
             help="Folder of TensorRT's headers, for the plugins, if it is not where the packages put it."
         ),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Compile the plugin sources that the bundle brings, which run as you do, not those of this edgeflow.",
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was built as JSON.")] = False,
 ) -> None:
     """Build a bundle's engines on this device, check them against the goldens, and time them.
@@ -106,7 +121,7 @@ def build(
 
         try:
             finish = _FINISHES.get(library(opened.manifest.target["library"]).builds, _build_tensorrt)
-            built = finish(opened, _Asked(frame, resume, headers), progress)
+            built = finish(opened, _Asked(frame, resume, headers, trust), progress)
         except KeyboardInterrupt:
             err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
             raise typer.Exit(130) from None
@@ -134,7 +149,7 @@ def _build_tensorrt(bundle: Bundle, asked: _Asked, progress: Callable[[str, int,
     folder = tensorrt_bundle.engine_folder(bundle.path, device, version)
     if not asked.resume:
         shutil.rmtree(folder, ignore_errors=True)
-    library = _plugins(bundle, device, version, folder, asked.headers)
+    library = _plugins(bundle, device, version, folder, asked)
     site = tensorrt_bundle.Site(device, version, library)
     from edgeflow.runtime.backends.tensorrt_probe import probe
 
@@ -195,16 +210,16 @@ def _tensorrt() -> str:
     return tensorrt_log.check_version()
 
 
-def _plugins(bundle: Bundle, device: nvidia.Nvidia, version: str, folder: Path, headers: Path | None) -> str:
+def _plugins(bundle: Bundle, device: nvidia.Nvidia, version: str, folder: Path, asked: _Asked) -> str:
     """Path of the plugin library, built if a graph needs it and it is not there; empty if none does."""
     if not any(entry.plugins for entry in bundle.manifest.graphs.values()):
         return ""
     major, minor = device.compute_capability.split(".")
     machine = plugin_library.Machine(version, (int(major), int(minor)), device.driver)
     with err.status("build the plugins"):
-        found = plugin_library.build(
-            headers or plugin_library.find_headers(), machine, folder, bundle.path / "plugins"
-        )
+        sources = bundle.path / "plugins" if asked.trust else plugin_library.SOURCES
+        headers = asked.headers or plugin_library.find_headers()
+        found = plugin_library.build(headers, machine, folder, sources)
     return str(found)
 
 

@@ -15,10 +15,11 @@ from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import Rule, parse_rule
+from edgeflow.ir.task import Task
 from edgeflow.runtime import Fixed, Rules, Session
 from edgeflow.runtime.session import declared_size, fitting_size
 from edgeflow.runtime.stream.policy import Policy
-from edgeflow.runtime.video.destination import check_destination
+from edgeflow.runtime.video.destination import check_destination, is_film
 
 if TYPE_CHECKING:
     from edgeflow.runtime.video.convert import VideoReport
@@ -27,18 +28,30 @@ if TYPE_CHECKING:
 
 def run(
     bundle: Annotated[Path, typer.Argument(help="The bundle to run.")],
-    source: Annotated[str, typer.Argument(help="The video to read; - for y4m on stdin.")],
+    source: Annotated[
+        str, typer.Argument(help="The video to read, or a folder of pictures; - for y4m on stdin.")
+    ],
     output: Annotated[
         str,
         typer.Option(
-            "-o", "--output", help="The video to write, or the lines of JSON; - for y4m, or lines, on stdout."
+            "-o",
+            "--output",
+            help="The video to write, or the labels (.jsonl, .csv, or .mp4 with them in the picture); - for y4m, or lines of JSON, on stdout.",
         ),
     ],
     times: Annotated[
         int | None,
         typer.Option(help="Multiply the frame rate by 2 (the default) or 4, if the model interpolates."),
     ] = None,
-    overlay: Annotated[bool, typer.Option("--overlay", help="Draw the routes over the frames.")] = False,
+    overlay: Annotated[
+        bool, typer.Option("--overlay", help="Draw the routes, or the labels, over the frames.")
+    ] = False,
+    window: Annotated[
+        int | None, typer.Option(min=1, help="Frames that a label is for, if the model takes clips of any length.")
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(min=1, help="Frames from one label's window to the next; windows follow one another if not given.")
+    ] = None,
     fix: Annotated[
         list[str] | None,
         typer.Option(
@@ -74,7 +87,10 @@ def run(
 
     A model that translates one frame at a time gets the video at the size it was exported for.
 
-    Labels become lines of JSON, one for every call: start and end in seconds, label, name and score.
+    Labels become lines of JSON or of a table, one for every window of frames: start and end in seconds, label, name and score.
+    Written to a film they stand in its pictures.
+
+    Example: edgeflow run recognise.edgeflow in.mp4 -o labels.csv --window 32 --stride 8
 
     Example: edgeflow run shortcut.edgeflow in.mp4 -o out.mp4 --policy mode=drift:0.3:12
     """
@@ -84,7 +100,8 @@ def run(
     opened = open_bundle(bundle)
     plans, task = opened.manifest.plans, opened.manifest.task
     kinds = {made.kind for made in task.outputs}
-    _check_task(opened, times, overlay)
+    _check_task(opened, times, overlay, output)
+    task = _windows(task, window, stride)
     variables = next(iter(plans.values())).variables
     steered = _policy(
         fix or [], policy or [], {name: v.axis for v in variables for name in (v.axis_name, v.name)}
@@ -124,7 +141,17 @@ def run(
         _print_labels(labels, json)
 
 
-def _check_task(bundle: Bundle, times: int | None, overlay: bool) -> None:
+def _windows(task: Task, window: int | None, stride: int | None) -> Task:
+    """The task with the windows that were asked for."""
+    if (window or stride) and not any(made.kind == "labels" for made in task.outputs):
+        raise InputError("--window and --stride are for models that label what they see: leave them out")
+    try:
+        return task.windowed(window, stride)
+    except FlowError as error:
+        raise InputError(f"--window, --stride: {error}") from error
+
+
+def _check_task(bundle: Bundle, times: int | None, overlay: bool, output: str) -> None:
     """Refuse a bundle whose calls are not those of a film, or what its task does not make."""
     task, plan = bundle.manifest.task, next(iter(bundle.manifest.plans.values()))
     kinds = {made.kind for made in task.outputs}
@@ -136,9 +163,9 @@ def _check_task(bundle: Bundle, times: int | None, overlay: bool) -> None:
             "another task that makes pictures or labels of a film; declare it and export again, or use "
             "edgeflow.runtime.Session"
         )
-    if overlay and "image" not in kinds:
+    if overlay and "image" not in kinds and not is_film(output):
         raise InputError(
-            f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: leave it out"
+            f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: write to a film, such as out.mp4"
         )
     if times and not task.between:
         raise InputError(f"--times {times}: {bundle.path} translates frames and leaves their rate as it is")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import floor
 from typing import Any
 
@@ -87,6 +87,22 @@ class Task:
     def frames_of(self, calls: int) -> int:
         """How many frames a film needs for so many calls of a whole window."""
         return max(self.offsets, default=0) - min(self.offsets, default=0) + 1 + (calls - 1) * self.stride
+
+    def windowed(self, window: int | None, stride: int | None) -> Task:
+        """The same task with another window, for models that take clips of any length, or another stride.
+
+        Raises:
+            FlowError: a window of another length than the model takes, or of less than a frame.
+        """
+        if window is not None and window != len(self.offsets) and not self.shorter:
+            raise FlowError(
+                f"a window of {window} frames: the model takes {len(self.offsets)}, no other number: leave the window out"
+            )
+        if min(window or 1, stride or 1) < 1:
+            raise FlowError("windows and strides count frames from 1 up: give larger ones")
+        offsets = self.offsets if window is None else tuple(range(window))
+        follows = self.stride if window is None else window
+        return replace(self, offsets=offsets, stride=stride or follows)
 
     def __str__(self) -> str:
         made = ", ".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,7 +27,15 @@ def write_weights(model: nn.Module, path: Path, facts: Mapping[str, str], half: 
     tensors = {name: tensor.to(kind).cpu().contiguous() for name, tensor in model.state_dict().items()}
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, dict(facts))
+    partial.chmod(0o666 & ~_umask())  # safetensors writes for the owner alone
     partial.replace(path)
+
+
+def _umask() -> int:
+    """The process's umask, which can only be read by setting it."""
+    found = os.umask(0o022)
+    os.umask(found)
+    return found
 
 
 def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

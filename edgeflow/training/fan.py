@@ -1,5 +1,7 @@
 """The curriculum of FAN: the longest length learns from labels, the others from the longest.
 
+The paper's networks begin as ImageNet's, ours as nothing: so a stage comes first in which the longest learns alone.
+
 Source: Frame Adaptive Network, section 4.4 (Mutual Distillation, Eq. 7 to 9, lambda 1).
 """
 
@@ -57,8 +59,18 @@ class Curriculum(nn.Module):
         self._motions, self._rng = motions, rng
 
     def stages(self) -> tuple[Stage, ...]:
-        """All of it at once."""
-        return (Stage("distil", 1.0, self.recipe.rate, (self.model,), self.distil, gradient_norm=5.0),)
+        """The longest length alone, as the others have nothing to learn from one that knows nothing, and all together."""
+        first = Stage("longest", 0.5, self.recipe.rate, (self.model,), self.learn, gradient_norm=5.0)
+        if len(self.model.frames.values) == 1:
+            return (first,)
+        return (first, Stage("distil", 0.5, self.recipe.rate, (self.model,), self.distil, gradient_norm=5.0))
+
+    def learn(self) -> Loss:
+        """Cross-entropy of the longest length."""
+        drawn = self._motions.draw(self.recipe.batch)
+        scores = self._scores(drawn.clips, int(self.model.frames.values[-1]))
+        loss = F.cross_entropy(scores, drawn.labels)
+        return Loss(loss, {"right": (scores.argmax(1) == drawn.labels).float().mean()})
 
     def distil(self) -> Loss:
         """Cross-entropy of the longest length, and how far the others are from what it says, Eq. 9."""

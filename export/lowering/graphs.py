@@ -13,7 +13,7 @@ import onnx
 
 from edgeflow.export.drafts import Link, plan
 from edgeflow.export.lowering.graph_cache import GraphCache
-from edgeflow.export.lowering.segment import lower
+from edgeflow.export.lowering.segment import load_exporter, lower
 from edgeflow.export.lowering.workers import do_in_processes, processes_for
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import save_graph
@@ -69,6 +69,7 @@ class Lowering:
         jobs = [partial(self._lower_all, alike) for alike in self._alike(missing)]
         if count := processes_for(len(jobs)):
             with self.watch.part("lower"):
+                load_exporter()
                 do_in_processes(jobs, count, lambda: self._count(parts))
 
     def _graph(self, program: Program, part: Link) -> onnx.ModelProto:

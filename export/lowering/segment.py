@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import onnx
@@ -207,6 +208,13 @@ def to_onnx(
             f"{where}: came out at opset {found.get('')} instead of {OPSET}; update torch and onnxscript"
         )
     return model
+
+
+@cache
+def load_exporter() -> None:
+    """Let the exporter load and register what it does at its first use, so that forked processes need not, each anew."""
+    module = SegmentModule(nn.Conv2d(1, 1, 1), {}, (False,), (False,))
+    to_onnx(module, [torch.zeros(1, 1, 2, 2)], [{}], ["out.0"], "a first segment")
 
 
 def _captured(

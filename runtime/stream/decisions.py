@@ -49,12 +49,16 @@ class Decisions:
         return self._context.taken
 
     def reset(self) -> None:
-        """Forget the stream."""
-        self._context = StreamContext()
+        """Forget the stream, but not how long calls take."""
+        self._context = StreamContext(took=self._context.took)
 
     def advance(self, routes: Mapping[str, NDArray[np.intp]]) -> None:
         """A frame ended that took these routes."""
         self._context.advance(routes)
+
+    def time(self, milliseconds: float) -> None:
+        """That frame's call took so long."""
+        self._context.time(milliseconds)
 
     def decide(
         self,

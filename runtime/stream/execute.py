@@ -98,6 +98,7 @@ class Executor:
         self._decisions.advance(self._in_place(frame))
         self._memory.wait()
         total = (perf_counter() - start) * 1e3
+        self._decisions.time(total)
         return Result(outputs, self._trace(frame, total))
 
     def _run_step(self, step: Step, frame: Frame) -> None:

@@ -8,6 +8,14 @@ from typing import BinaryIO
 
 from edgeflow.ir.errors import VideoError
 
+FORMATS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov", ".avi": "avi", ".y4m": "yuv4mpegpipe"}
+"""Of films, by the suffix of their names."""
+
+
+def is_film(destination: str | Path) -> bool:
+    """Whether a name is that of a film."""
+    return Path(destination).suffix in FORMATS
+
 
 def check_destination(source: str | Path | BinaryIO, destination: str | Path, overwrite: bool) -> None:
     """Refuse a destination that would cost somebody a file. Devices, pipes and "-" hold nothing to lose.

@@ -30,6 +30,9 @@ from av.video.stream import VideoStream
 from edgeflow.ir.errors import VideoError
 from edgeflow.runtime.video.colour import Colour, Frame, Rgb
 
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+"""Suffixes of the pictures that a folder may hold."""
+
 _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 
 # How far the data may end before the length the container promises and still count as whole:
@@ -70,7 +73,7 @@ class VideoReader:
     """Iterates once over a video's frames: uint8 RGB, (H, W, 3), contiguous.
 
     Args:
-        source: A path, "-" for y4m on stdin, or a binary file object of any format.
+        source: A path of a video or of a folder of pictures, "-" for y4m on stdin, or a binary file object of any format.
         resize: The (height, width) to give frames of this height and width at; as they are if None.
 
     Attributes:
@@ -206,11 +209,33 @@ def _open(source: str | Path | BinaryIO) -> tuple[str, InputContainer]:
     if not path.exists():
         raise VideoError(f"{path}: no such file; check the path")
     if path.is_dir():
-        raise VideoError(f"{path}: is a folder; give a video file")
+        return str(path), _pictures_of(path)
     if path.is_file() and path.stat().st_size == 0:
         raise VideoError(f"{path}: is empty; copy or record it again")
     # "file:" keeps FFmpeg from taking a name with a colon for a network address.
     return str(path), _demuxer(f"file:{path}", str(path), None)
+
+
+def _pictures_of(folder: Path) -> InputContainer:
+    """The pictures of a folder in the order of their names, 25 a second.
+
+    Raises:
+        VideoError: it holds none, or pictures of several kinds.
+    """
+    kinds = sorted({path.suffix for path in folder.iterdir() if path.suffix.lower() in PICTURES})
+    if len(kinds) != 1:
+        held = f"pictures of several kinds ({', '.join(kinds)})" if kinds else "no pictures"
+        raise VideoError(
+            f"{folder}: holds {held}; give a folder of {', '.join(sorted(PICTURES))} of one kind"
+        )
+    place = "".join(f"\\{sign}" if sign in "*?[]{}\\" else sign for sign in str(folder.resolve()))
+    options = {"pattern_type": "glob", "framerate": "25"}
+    try:
+        return av.open(f"{place}/*{kinds[0]}", "r", format="image2", options=options)
+    except (av.FFmpegError, OSError) as error:
+        raise VideoError(
+            f"{folder}: cannot be read as pictures ({error.strerror or error}); check that they open"
+        ) from error
 
 
 def _demuxer(file: str | BinaryIO, name: str, container: str | None) -> InputContainer:

@@ -35,10 +35,10 @@ from av.video.stream import VideoStream
 
 from edgeflow.ir.errors import InputError, VideoError
 from edgeflow.runtime.video.colour import Colour, Frame, Rgb, assumed_matrix
+from edgeflow.runtime.video.destination import FORMATS
 from edgeflow.runtime.video.reader import VideoReader
 
-_FORMATS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov", ".avi": "avi", ".y4m": "yuv4mpegpipe"}
-_Y4M = _FORMATS[".y4m"]
+_Y4M = FORMATS[".y4m"]
 _H264 = {"crf": "16", "preset": "veryfast"}
 
 
@@ -170,8 +170,8 @@ class VideoWriter:
             self._stdout = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115
             return av.open(self._stdout, "w", format=_Y4M)
         suffix = Path(destination).suffix.lower()
-        if suffix not in _FORMATS:
-            raise VideoError(f"{destination}: unknown kind of video {suffix!r}; use {', '.join(_FORMATS)}")
+        if suffix not in FORMATS:
+            raise VideoError(f"{destination}: unknown kind of video {suffix!r}; use {', '.join(FORMATS)}")
         # A link keeps pointing where it points: the file behind it is the one replaced.
         final = Path(os.path.realpath(destination))
         if final.is_dir():
@@ -182,7 +182,7 @@ class VideoWriter:
         if final.is_file() or not final.exists():
             self._final = final
             self._temporary = path = final.with_name(f".edgeflow-{secrets.token_hex(6)}.part")
-        return av.open(f"file:{path}", "w", format=_FORMATS[suffix])
+        return av.open(f"file:{path}", "w", format=FORMATS[suffix])
 
     def _add_video(self, fps: Fraction) -> VideoStream:
         if self._container.format.name == _Y4M:

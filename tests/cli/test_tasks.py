@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from film_models import NAMES
 
@@ -84,6 +86,59 @@ def test_a_clips_labels_become_lines(edgeflow, exported, clip, tmp_path, target)
     assert all(line["name"] == NAMES[line["label"]] and isinstance(line["score"], float) for line in lines)
     said = edgeflow("run", exported("labels", target), clip, "-o", out)
     assert said.code == 1 and "--overwrite" in said.err
+
+
+def test_labels_become_a_table(edgeflow, exported, clip, tmp_path):
+    out = tmp_path / "labels.csv"
+    said = edgeflow("run", exported("labels", "cpu"), clip, "-o", out, "--window", "3", "--stride", "2")
+    assert said.code == 0, said.err
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    spans = [(float(row["start"]), float(row["end"])) for row in rows]
+    assert spans == [(0, 0.12), (0.08, 0.2), (0.16, 0.28), (0.24, 0.36), (0.32, 0.36)]
+    assert all(row["name"] == NAMES[int(row["label"])] and float(row["score"]) for row in rows)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_labels_stand_in_the_film(edgeflow, exported, clip, tmp_path, target):
+    out = tmp_path / "labels.mp4"
+    said = edgeflow("run", exported("labels", target), clip, "-o", out, "--overlay", "--json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["calls"] == 3
+    with av.open(str(clip)) as source, av.open(str(out)) as made:
+        pairs = [
+            [frame.to_ndarray(format="rgb24").astype(int) for frame in film.decode(video=0)]
+            for film in (source, made)
+        ]
+    assert len(pairs[0]) == len(pairs[1]) == 9 and pairs[0][0].shape == pairs[1][0].shape
+    for before, after in zip(*pairs, strict=True):
+        change = np.abs(after - before).mean(2)
+        assert change[4:20, 4:40].mean() > 20 > 2 * change[30:, 20:].mean()
+
+
+def test_a_folder_of_pictures_is_a_film(edgeflow, exported, clip, tmp_path):
+    folder = tmp_path / "pictures [1]"
+    folder.mkdir()
+    with av.open(str(clip)) as film:
+        for number, frame in enumerate(film.decode(video=0)):
+            frame.to_image().save(folder / f"{number:03}.png")
+    said = edgeflow("run", exported("labels", "cpu"), folder, "-o", "-")
+    assert said.code == 0, said.err
+    assert [json.loads(line)["end"] for line in said.out.splitlines()] == [0.16, 0.32, 0.36]
+    (folder / "more.jpg").write_bytes((folder / "000.png").read_bytes())
+    said = edgeflow("run", exported("labels", "cpu"), folder, "-o", "-")
+    assert said.code == 1 and "several kinds (.jpg, .png)" in " ".join(said.err.split())
+    said = edgeflow("run", exported("labels", "cpu"), tmp_path, "-o", "-")
+    assert said.code == 1 and "holds no pictures" in " ".join(said.err.split())
+
+
+def test_windows_that_do_not_fit_are_refused(edgeflow, exported, clip, tmp_path):
+    said = edgeflow("run", exported("whole_clip", "cpu"), clip, "-o", "-", "--window", "5")
+    assert said.code == 1 and "the model takes 3, no other number" in " ".join(said.err.split())
+    said = edgeflow("run", exported("larger", "cpu"), clip, "-o", tmp_path / "out.mp4", "--stride", "5")
+    assert said.code == 1 and "for models that label" in " ".join(said.err.split())
+    said = edgeflow("run", exported("labels", "cpu"), "-", "-o", tmp_path / "out.mp4")
+    assert said.code == 1 and "a pipe is read once" in " ".join(said.err.split())
 
 
 def test_labels_without_names_on_stdout(edgeflow, exported, clip):

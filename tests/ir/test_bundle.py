@@ -9,7 +9,7 @@ import pytest
 
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.errors import BundleError, EdgeflowError
-from edgeflow.ir.files import folder_written_whole, sha256_of, write_atomically
+from edgeflow.ir.files import sha256_of, write_atomically
 from edgeflow.ir.program import Tile
 from edgeflow.ir.task import Made, Task
 from edgeflow.runtime import open_bundle
@@ -221,56 +221,6 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(BundleError, match=r"cannot write .*file: No space left on device; free some space"):
         write_atomically(path, b"newer")
     assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["file"]
-
-
-def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
-    output = tmp_path / "deep" / "model.edgeflow"
-    for text in ("old", "new"):
-        with folder_written_whole(output) as folder:
-            (folder / text).write_text(text)
-    assert os.listdir(output) == ["new"] and os.listdir(output.parent) == ["model.edgeflow"]
-
-
-@pytest.mark.parametrize(
-    "error", [KeyboardInterrupt(), ValueError("no"), OSError(errno.ENOSPC, "No space left")]
-)
-def test_a_failure_in_the_middle_leaves_the_old_folder_and_no_debris(tmp_path, error):
-    output = tmp_path / "model.edgeflow"
-    with folder_written_whole(output) as folder:
-        (folder / "old").write_text("old")
-    wanted = BundleError if isinstance(error, OSError) else type(error)
-    with pytest.raises(wanted), folder_written_whole(output) as folder:
-        (folder / "new").write_text("new")
-        raise error
-    assert os.listdir(output) == ["old"] and os.listdir(tmp_path) == ["model.edgeflow"]
-
-
-def test_a_failing_rename_leaves_the_old_folder(tmp_path, monkeypatch):
-    output = tmp_path / "model.edgeflow"
-    with folder_written_whole(output) as folder:
-        (folder / "old").write_text("old")
-    rename = Path.replace
-
-    def fails_at_the_last_moment(self, target):
-        if self.name.endswith(".new"):
-            raise OSError(errno.EIO, "Input/output error")
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "replace", fails_at_the_last_moment)
-    with pytest.raises(BundleError, match="Input/output error"), folder_written_whole(output) as folder:
-        (folder / "new").write_text("new")
-    assert os.listdir(output) == ["old"] and os.listdir(tmp_path) == ["model.edgeflow"]
-
-
-def test_a_file_in_the_way(tmp_path):
-    output = tmp_path / "model.edgeflow"
-    output.write_text("mine")
-    with (
-        pytest.raises(BundleError, match="a file of that name is in the way; remove it"),
-        folder_written_whole(output),
-    ):
-        pass
-    assert output.read_text() == "mine"
 
 
 def test_sha256(tmp_path):

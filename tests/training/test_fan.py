@@ -39,7 +39,7 @@ def test_training_leaves_weights_that_are_judged(clips, tmp_path):
 
 
 def test_a_network_of_one_length_is_trained_alone(clips, tmp_path):
-    result = CliRunner().invoke(app, arguments(clips, tmp_path / "a", "--lengths", "8", "--steps", "1"))
+    result = CliRunner().invoke(app, arguments(clips, tmp_path / "a", "--variant", "8", "--steps", "1"))
     assert result.exit_code == 0, result.output
     model = build("tiny", "8")
     load_weights(model, tmp_path / "a" / "weights.safetensors")

@@ -27,6 +27,7 @@ from edgeflow.ir.rules.key_frame_interval import KeyFrameInterval as KeyFrameInt
 from edgeflow.ir.rules.nearest import Length as Length
 from edgeflow.ir.rules.nearest import Nearest as Nearest
 from edgeflow.ir.rules.table import Table as Table
+from edgeflow.ir.rules.within import Within as Within
 
 
 @cache

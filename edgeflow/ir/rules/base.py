@@ -27,11 +27,13 @@ class StreamContext:
             1 on the frame after; absent if it never did since the last reset.
         taken: per variable, what every region took on the last frame; absent after a reset.
         lengths: per program input, its run-time length where that is free.
+        took: per variable that is decided per frame, milliseconds of calls that took a value, by its place on the axis.
     """
 
     since: dict[str, int] = field(default_factory=dict)
     taken: dict[str, Chosen] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
+    took: dict[str, dict[int, float]] = field(default_factory=dict)
 
     def advance(self, chosen: Mapping[str, Chosen]) -> None:
         """Go on to the next frame.
@@ -45,6 +47,14 @@ class StreamContext:
                 self.since[name] = 1
             elif name in self.since:
                 self.since[name] += 1
+
+    def time(self, milliseconds: float) -> None:
+        """The last frame's call took so long. Later calls count most, so that a machine may become busier."""
+        for name, indices in self.taken.items():
+            if len(indices) == 1:
+                known = self.took.setdefault(name, {})
+                place = int(indices[0])
+                known[place] = (known.get(place, milliseconds) + milliseconds) / 2
 
 
 @dataclass(frozen=True)

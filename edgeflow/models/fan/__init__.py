@@ -8,3 +8,5 @@ from edgeflow.models.fan.model import FrameAdaptive as FrameAdaptive
 from edgeflow.models.fan.model import Longest as Longest
 from edgeflow.models.fan.presets import PRESETS as PRESETS
 from edgeflow.models.fan.presets import build as build
+from edgeflow.models.fan.ways import Cascade as Cascade
+from edgeflow.models.fan.ways import SlidingWindow as SlidingWindow

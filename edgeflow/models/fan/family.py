@@ -8,7 +8,7 @@ FAMILY = Family(
     name="fan",
     about="recognition of clips of any length by one network, of which the length is the route",
     presets=tuple(PRESETS),
-    variants=tuple(VARIANTS),
+    variants=VARIANTS,
     preset="tiny",
     variant="all",
     build=build,
@@ -22,8 +22,8 @@ FAMILY = Family(
     shrinks. Ctrl-C keeps what was learnt; the same command goes on from there.
     """,
         presets_help="tiny looks at 64x64 pixels; the others are the paper's and want a GPU.",
-        variants_help="Clip lengths that the network serves: all of 4, 8 and 16, or one alone, as a plain network.",
-        variant_option="lengths",
+        variants_help="`all` serves clips of 4, 8 and 16 frames, `cascade` looks at more of them where few leave it unsure, `stream` "
+        "takes frames one by one: one network, whose weights fit all three. 4, 8 and 16 are plain networks of one length.",
     ),
     evaluate="edgeflow.training.evaluate_fan:evaluate",
 )

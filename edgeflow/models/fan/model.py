@@ -57,8 +57,8 @@ class FrameAdaptive(RoutedModule):
         self.network = network
         self.frames = Axis(*lengths)
         self.inputs = (Clip("clip", "frames", *size),)  # type: ignore[misc]
-        count, known = (names, ()) if isinstance(names, int) else (len(names), tuple(names))
-        self.outputs = (Scores("scores", (count,)),)  # type: ignore[misc]
+        self.classes, known = (names, ()) if isinstance(names, int) else (len(names), tuple(names))
+        self.outputs = (Scores("scores", (self.classes,)),)  # type: ignore[misc]
         self.task = Task.of_clip(max(lengths), Made("labels", names=known), shorter=True)
         for name, numbers in (("mean", MEAN), ("deviation", DEVIATION)):
             self.register_buffer(name, torch.tensor(numbers).reshape(3, 1, 1), persistent=False)
@@ -71,9 +71,16 @@ class FrameAdaptive(RoutedModule):
     def classify(self, clip: Tensor, frames: int) -> Tensor:
         """Scores (n, classes) of clips (n, t, 3, h, w) in [0, 1] by the sub-network of a length."""
         self._length.position = self.frames.index(frames)
-        mean, deviation = self.get_buffer("mean"), self.get_buffer("deviation")
-        made: Tensor = self.network((clip - mean) / deviation)
+        made: Tensor = self.network(self.normalised(clip))
+        if made.shape[1] != self.classes:
+            raise FlowError(
+                f"{type(self.network).__name__} makes {made.shape[1]} scores, and there are {self.classes} labels: name as many"
+            )
         return made
+
+    def normalised(self, pictures: Tensor) -> Tensor:
+        """Pictures (..., 3, h, w) in [0, 1] as networks expect them."""
+        return (pictures - self.get_buffer("mean")) / self.get_buffer("deviation")
 
 
 class Longest(RoutedModule):

@@ -88,10 +88,11 @@ class AlteredConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The convolution of the scaled channels."""
         conv: Any = self.conv  # its rank decides what `_conv_forward` is
-        scale = 1 + self.thetas[self._length.position]
-        per_group = scale.reshape(conv.groups, 1, -1).expand(-1, conv.out_channels // conv.groups, -1)
-        sides = [1] * (conv.weight.ndim - 2)
-        altered = conv.weight * per_group.reshape(*conv.weight.shape[:2], *sides)
+        weight, theta = conv.weight, self.thetas[self._length.position]
+        scale = (1 + theta).reshape(conv.groups, 1, -1)
+        if conv.groups > 1:  # of every output, the inputs of its group; else all outputs see all inputs
+            scale = scale.expand(-1, conv.out_channels // conv.groups, -1).reshape(weight.shape[:2])
+        altered = weight * scale.reshape(-1, weight.shape[1], *[1] * (weight.ndim - 2))
         made: Tensor = conv._conv_forward(x, altered, conv.bias)
         return made
 

@@ -10,12 +10,16 @@ from torch import nn
 
 from edgeflow.models.fan.model import LENGTHS, FrameAdaptive
 from edgeflow.models.fan.resnet import DEPTHS, TSM
+from edgeflow.models.fan.ways import Cascade, SlidingWindow
 from edgeflow.models.motions import MOTIONS, SIDE
 
 SOMETHING = 174
 """Classes of Something-Something, with which the paper's networks are measured."""
-VARIANTS = {"all": LENGTHS, "4": (4,), "8": (8,), "16": (16,)}
-"""Clip lengths that have a sub-network: the paper's, or one, which is the plain network trained for it."""
+WAYS: dict[str, type[FrameAdaptive]] = {"cascade": Cascade, "stream": SlidingWindow}
+"""Other ways through the network of all lengths."""
+ALONE = {"4": (4,), "8": (8,), "16": (16,)}
+"""Plain networks of one length, trained apart."""
+VARIANTS = ("all", *WAYS, *ALONE)
 PACKAGED = Path(__file__).parent / "pretrained"
 
 
@@ -52,15 +56,15 @@ PRESETS = {
 def build(preset: str = "tiny", variant: str = "all") -> FrameAdaptive:
     """An untrained model in eval mode, of a preset and for the clip lengths of a variant."""
     own = PRESETS[preset]
-    network = own.network(own.classes)
-    # One length alone is the plain network.
-    altered = own.altered if len(VARIANTS[variant]) > 1 else ()
-    return FrameAdaptive(
-        network, lengths=VARIANTS[variant], size=own.size, names=own.names, altered=altered
+    lengths = ALONE.get(variant, LENGTHS)
+    altered = own.altered if len(lengths) > 1 else ()  # one length alone is the plain network
+    kind = WAYS.get(variant, FrameAdaptive)
+    return kind(
+        own.network(own.classes), lengths=lengths, size=own.size, names=own.names, altered=altered
     ).eval()
 
 
 def pretrained(preset: str, variant: str = "all") -> Path | None:
-    """The weights of a preset and variant that come with edgeflow, or None."""
-    path = PACKAGED / f"{preset}-{variant}.safetensors"
+    """The weights of a preset and variant that come with edgeflow, or None. All ways through a network share its weights."""
+    path = PACKAGED / f"{preset}-{'all' if variant in WAYS else variant}.safetensors"
     return path if path.exists() else None

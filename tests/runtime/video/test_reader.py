@@ -64,7 +64,7 @@ def test_missing_file(tmp_path):
 
 
 def test_folder(tmp_path):
-    with pytest.raises(VideoError, match="is a folder"):
+    with pytest.raises(VideoError, match="holds no pictures"):
         VideoReader(tmp_path)
 
 

@@ -1,0 +1,148 @@
+"""FAN: every length's engine against the plain network's of that length, eager PyTorch and torch.compile.
+
+python benchmarks/fan.py --preset tiny
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from interleaved import interleaved
+from records import record, save
+from subject import TARGETS, bundle_folder, exported, subject
+
+from edgeflow.flow import Eager, RoutedModule, cost
+from edgeflow.flow.quiet import quiet
+from edgeflow.ir.bundle import WEIGHTS, open_bundle
+from edgeflow.models.fan import FrameAdaptive, build
+from edgeflow.runtime import Session
+from edgeflow.targets import load
+
+KEY = ("preset", "library", "frames")
+LENGTHS = (4, 8, 16)
+Clip = np.ndarray[Any, np.dtype[np.uint8]]
+
+
+def main(
+    preset: str = "tiny",
+    library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
+    clips: Annotated[int, typer.Option(help="That are timed, of every length.")] = 30,
+    threads: int = 1,
+    compiled: Annotated[bool, typer.Option("--compiled", help="Measure torch.compile, too.")] = False,
+    bundles: Annotated[Path | None, typer.Option(help="Keep bundles here, and take those there are.")] = None,
+) -> None:
+    """Measure and save results/fan.json."""
+    torch.set_num_threads(threads)
+    model, trained = subject("fan", preset)
+    assert isinstance(model, FrameAdaptive)
+    table = dict(zip(LENGTHS, cost(model).table("frame").values(), strict=True))
+    records = []
+    with bundle_folder(bundles) as folder:
+        for name in library.split(","):
+            target = load(TARGETS[name])
+            routed = Session(exported(folder / f"{preset}-{name}.edgeflow", model, target), threads=threads)
+            plain = {
+                frames: Session(
+                    exported(folder / f"{preset}-{frames}-{name}.edgeflow", alone(preset, frames), target),
+                    threads=threads,
+                )
+                for frames in LENGTHS
+            }
+            for frames in LENGTHS:
+                shown = drawn(model, frames, clips)
+                measured = timed(model, routed, plain, shown, frames, compiled)
+                about = {
+                    "preset": preset,
+                    "library": name,
+                    "frames": frames,
+                    "trained": trained,
+                    "threads": threads,
+                }
+                size = sizes(folder / f"{preset}-{name}.edgeflow", model)
+                records.append(record(**about, flops=table[frames], **measured, **size))
+            relate(records[-len(LENGTHS) :])
+            for own in records[-len(LENGTHS) :]:
+                print({k: v for k, v in own.items() if k not in ("machine", "versions", "date")}, flush=True)
+    print(save("fan", records, KEY))
+
+
+def alone(preset: str, frames: int) -> RoutedModule:
+    """The plain network of one length; its weights are random, which costs no time more or less."""
+    torch.manual_seed(0)
+    return build(preset, str(frames))
+
+
+def drawn(model: FrameAdaptive, frames: int, count: int) -> list[Clip]:
+    """Clips of noise that is brighter or darker."""
+    rng = np.random.default_rng(frames)
+    height, width = model.inputs[0].shape[2:]
+    return [
+        (rng.uniform(0, 255, (frames, height, width, 3)) * rng.uniform(0.2, 1)).astype(np.uint8)
+        for _ in range(count)
+    ]
+
+
+def timed(
+    model: FrameAdaptive,
+    routed: Session,
+    plain: dict[int, Session],
+    shown: list[Clip],
+    frames: int,
+    compiled: bool,
+) -> dict[str, Any]:
+    """Milliseconds of a clip by every way, in turn; and how far the routed session is from the eager model."""
+    eager = Eager(model)
+
+    def torch_run(call: Callable[[torch.Tensor], Any]) -> Callable[[Clip], Any]:
+        return lambda clip: call(torch.from_numpy(clip).permute(0, 3, 1, 2)[None].float() / 255)
+
+    runs: dict[str, Callable[[Clip], Any]] = {
+        "routed": routed.run,
+        "plain": plain[frames].run,
+        "longest": lambda clip: plain[LENGTHS[-1]].run(np.repeat(clip, LENGTHS[-1] // len(clip), 0)),
+        "eager": torch_run(lambda clip: eager(clip).outputs[0]),
+    }
+    if compiled:
+        made = torch.compile(lambda clip: model.classify(clip, frames))
+        runs["compiled"] = torch_run(made)
+    with torch.no_grad(), quiet():
+        results = interleaved(runs, [(clip,) for clip in shown], 4, lambda result: result)
+    errors, flips = [], 0
+    for mine, wanted in zip(results["routed"].kept, results["eager"].kept, strict=True):
+        errors.append(float(np.abs(mine.outputs[0] - wanted[0].numpy()).max()))
+        flips += mine.trace.choices != {"frames": [frames]}
+    ratio = np.array(results["routed"].ms) / np.array(results["plain"].ms)
+    return {
+        **{f"{name}_ms": way.median for name, way in results.items()},
+        "clips_per_second": 1e3 / results["routed"].median,
+        "over_plain": float(np.median(ratio)),
+        "max_error": max(errors),
+        "flips": flips,
+    }
+
+
+def relate(records: list[dict[str, Any]]) -> None:
+    """Time saved over FLOPs saved, against the plain network of the longest length."""
+    full = records[-1]
+    for own in records:
+        own["flops_saved"] = full["flops"] / own["flops"]
+        own["speedup"] = own["longest_ms"] / own["routed_ms"]
+        own["realisation"] = own["speedup"] / own["flops_saved"]
+
+
+def sizes(path: Path, model: FrameAdaptive) -> dict[str, Any]:
+    """Bytes of the weights that are stored, over one network's and what the paper's lengths differ in."""
+    stored = open_bundle(path).manifest.files[WEIGHTS].bytes
+    counts = {name: 4 * own.numel() for name, own in model.named_parameters()}
+    own = sum(count for name, count in counts.items() if "norms." in name or "thetas." in name)
+    one = sum(counts.values()) - own + own // len(LENGTHS)
+    return {"weight_bytes": stored, "network_bytes": one, "differs_bytes": own, "size_ratio": stored / one}
+
+
+if __name__ == "__main__":
+    typer.run(main)
