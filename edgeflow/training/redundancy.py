@@ -19,7 +19,7 @@ from edgeflow.ir.errors import FlowError
 ALIKE = 0.85
 """A map whose correlation with another is above this, and whose distance from it is above `DEAD`, is redundant."""
 DEAD = 0.001
-"""Of the layer's largest value. Maps closer than this are the same: both are dead, or what they show stands still."""
+"""A share of the layer's largest value. Maps closer than this are the same: both are dead, or what they show stands still."""
 MOST_CHANNELS = 256
 """Maps of a layer that are compared with one another; of more, these are spread evenly."""
 

@@ -20,7 +20,7 @@ from edgeflow.training.order import Order, Trainee
 
 BATCH = 12
 RATE, LATER_RATE = 3e-3, 3e-3
-"""Of the two phases."""
+"""Highest learning rates of the two phases."""
 NORM = 5.0
 """To which gradients are clipped."""
 PRICE = 0.8
@@ -76,7 +76,7 @@ class Curriculum(nn.Module):
 
 
 def relative_cost(model: Reduced, gates: Sequence[tuple[Tensor, ...]]) -> Tensor:
-    """Of what the dynamic layers cost in full, how much clips take: (n,), differentiable by the gates."""
+    """What clips take of what the dynamic layers cost in full: (n,), differentiable by the gates."""
     total = torch.zeros(len(gates[0][0]))
     for share, layer, own in zip(model.shares, model.layers, gates, strict=True):
         cost = torch.ones(len(total))
