@@ -93,7 +93,9 @@ def test_a_table_of_all_routes_is_refused_and_one_route_is_counted(deep):
 
 @pytest.mark.parametrize("run", [trace, lambda model: Training(model)(torch.rand(2, 3, 8, 8))])
 def test_routes_that_never_meet_again_are_refused_by_name(run):
-    with pytest.raises(FlowError, match=r"segment layers\.1\d? has 2048 variants.*width, width\.1, .*one shape"):
+    with pytest.raises(
+        FlowError, match=r"segment layers\.1\d? has 2048 variants.*width, width\.1, .*one shape"
+    ):
         run(Growing())
 
 
