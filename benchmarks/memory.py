@@ -40,7 +40,9 @@ def main(
     clip: Annotated[Path, typer.Option(help="The video to run.")],
     family: Annotated[str, typer.Option(help="Model family.")] = "cain-sd",
     preset: str = "small",
-    plans: Annotated[str, typer.Option(help="Plans to measure: some of chained, routes, auto.")] = "chained,routes",
+    plans: Annotated[
+        str, typer.Option(help="Plans to measure: some of chained, routes, auto.")
+    ] = "chained,routes",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
     threads: int = 2,
     runs: Annotated[int, typer.Option(help="Processes per case; medians are kept.")] = 3,

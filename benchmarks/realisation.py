@@ -52,7 +52,9 @@ def main(
     weights: Annotated[Path | None, typer.Option(help="The packaged ones if not given.")] = None,
     mix: Annotated[str, typer.Option(help="router, or paper: a fixed mix of routes.")] = "",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
-    plans: Annotated[str, typer.Option(help="Plans to measure: some of chained, routes, auto.")] = "chained,routes,auto",
+    plans: Annotated[
+        str, typer.Option(help="Plans to measure: some of chained, routes, auto.")
+    ] = "chained,routes,auto",
     precision: Annotated[str, typer.Option(help="fp32, bf16 (OpenVINO) or int8.")] = "fp32",
     frames: Annotated[int, typer.Option(help="Measured; by the preset if 0.")] = 0,
     eager_frames: Annotated[int, typer.Option(help="Measured on the eager model.")] = 2,

@@ -36,7 +36,9 @@ Case = dict[str, Any]
 def main(
     clip: Annotated[Path, typer.Option(help="The video to run.")],
     preset: Annotated[str, typer.Option(help="Preset of the model that is measured by size.")] = "small",
-    plans: Annotated[str, typer.Option(help="Plans to measure: some of chained, routes, auto.")] = "chained,routes",
+    plans: Annotated[
+        str, typer.Option(help="Plans to measure: some of chained, routes, auto.")
+    ] = "chained,routes",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
     sizes: Annotated[str, typer.Option(help="Sizes of frames; none if empty.")] = SIZES,
     routes: Annotated[str, typer.Option(help="Scales x depths; none if empty.")] = ROUTES,

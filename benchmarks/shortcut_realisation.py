@@ -47,7 +47,9 @@ def main(
     preset: str = "tiny",
     variant: str = "medium",
     library: Annotated[str, typer.Option(help="Engine libraries.")] = "onnxruntime,openvino",
-    plans: Annotated[str, typer.Option(help="Plans to measure: some of chained, routes, auto.")] = "chained,routes,auto",
+    plans: Annotated[
+        str, typer.Option(help="Plans to measure: some of chained, routes, auto.")
+    ] = "chained,routes,auto",
     frames: Annotated[int, typer.Option(help="Measured; whole key intervals are used.")] = 36,
     parity_frames: Annotated[int, typer.Option(help="Compared with eager.")] = 60,
     threads: int = 2,

@@ -42,14 +42,20 @@ def layers(contract: str) -> list[list[str]]:
 def files(module: str) -> int:
     """Python files of a module: of its folder and the folders in it, or one."""
     path = ROOT / module.replace(".", "/")
-    return len([file for file in path.resolve().rglob("*.py") if file.name != "__init__.py"]) if path.is_dir() else 1
+    return (
+        len([file for file in path.resolve().rglob("*.py") if file.name != "__init__.py"])
+        if path.is_dir()
+        else 1
+    )
 
 
 def inside(module: str) -> list[str]:
     """A line for each layer in a folder."""
     if module not in INSIDE:
         return []
-    names = [[own.split(".")[-1] for own in layer] for layer in layers(f"downward only, inside {INSIDE[module]}")]
+    names = [
+        [own.split(".")[-1] for own in layer] for layer in layers(f"downward only, inside {INSIDE[module]}")
+    ]
     return ["  |  ".join(layer) for layer in names]
 
 

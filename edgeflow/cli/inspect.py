@@ -11,6 +11,7 @@ from rich.table import Table
 from edgeflow.cli.console import megabytes, out, print_json
 from edgeflow.cli.remarks import print_remarks
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
+from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan, Stage
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
 from edgeflow.runtime.machine import in_words
@@ -21,11 +22,31 @@ def inspect(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show what `--plan auto` decided, and from what.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+    redundancy: Annotated[
+        Path | None,
+        typer.Option(metavar="CLIP", help="Show how alike the feature maps of its model are on this clip."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="For --redundancy: the weights that it was exported with, if not its family's."),
+    ] = None,
+    picture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For --redundancy: draw it to this file (.png, .svg, .pdf)."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the manifest, or the redundancy, as JSON.")
+    ] = False,
 ) -> None:
     """Show a bundle: model, target, the plan for each kind of frame, engines, FLOPs and sizes."""
+    if redundancy is None and (weights or picture):
+        raise InputError("--weights and --picture are for --redundancy CLIP: give that as well")
     opened = open_bundle(bundle)
-    if json:
+    if redundancy:
+        from edgeflow.cli.redundancy import print_redundancy
+
+        print_redundancy(opened, redundancy, weights, picture, json)
+    elif json:
         print_json(manifest_to_json(opened.manifest))
     elif plan:
         _print_decisions(opened)

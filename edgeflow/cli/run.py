@@ -47,10 +47,14 @@ def run(
         bool, typer.Option("--overlay", help="Draw the routes, or the labels, over the frames.")
     ] = False,
     window: Annotated[
-        int | None, typer.Option(min=1, help="Frames that a label is for, if the model takes clips of any length.")
+        int | None,
+        typer.Option(min=1, help="Frames that a label is for, if the model takes clips of any length."),
     ] = None,
     stride: Annotated[
-        int | None, typer.Option(min=1, help="Frames from one label's window to the next; windows follow one another if not given.")
+        int | None,
+        typer.Option(
+            min=1, help="Frames from one label's window to the next; windows follow one another if not given."
+        ),
     ] = None,
     fix: Annotated[
         list[str] | None,

@@ -172,7 +172,7 @@ class Plan:
 
     @property
     def graphs(self) -> tuple[StageGraph, ...]:
-        """Of its stages and chains."""
+        """The graphs of its stages and chains."""
         stages = (graph for stage in self.stages for graph in stage.graphs)
         return (*stages, *(graph for chain in self.chains for graph in chain.graphs))
 

@@ -98,7 +98,6 @@ def route_flops(plan: Plan, size: tuple[int, int], route: Mapping[str, Choice]) 
     return _flops(plan.stages, region_counts(plan.steps, size), route)
 
 
-
 def selected(stage: Stage, route: Mapping[str, Choice]) -> tuple[StageGraph, ...]:
     """The stage's graphs that run where every variable has the route's value."""
     return tuple(graph for graph in stage.graphs if graph.select.holds(route))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from edgeflow.ir.route import Choice
 
 MOST_WHOLE = 32
-"""Of so many distinct routes each has its line; of more, every value of every variable has."""
+"""Up to so many distinct routes have a line each; where there are more, every value of every variable has one."""
 
 
 def in_words(route: Mapping[str, Choice]) -> str:

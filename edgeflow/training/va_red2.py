@@ -6,19 +6,21 @@ Source: VA-RED2, section 3 (shared weights, Eq. 5; efficiency loss, Eq. 6) and s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeflow.models.va_red2 import PRESETS, Plain, Reduced, build
+from edgeflow.models.weights import check_fit, read_weights
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.motion import Motions, stored_size, training_part
 from edgeflow.training.order import Order, Trainee
 
 BATCH = 12
-RATE, LATER_RATE = 3e-3, 1e-3
-"""Of the two phases."""
+RATE, LATER_RATE = 3e-3, 3e-3
+"""Highest learning rates of the two phases."""
 NORM = 5.0
 """To which gradients are clipped."""
 PRICE = 0.8
@@ -46,8 +48,8 @@ class Curriculum(nn.Module):
         if isinstance(self.model, Plain):
             return (Stage("learn", 1.0, RATE, (self.model,), self.learn, gradient_norm=NORM),)
         return (
-            Stage("learn", 0.6, RATE, (self.model,), self.learn, gradient_norm=NORM),
-            Stage("save", 0.4, LATER_RATE, (self.model,), self.save, gradient_norm=NORM),
+            Stage("learn", 0.4, RATE, (self.model,), self.learn, gradient_norm=NORM),
+            Stage("save", 0.6, LATER_RATE, (self.model,), self.save, gradient_norm=NORM),
         )
 
     def learn(self) -> Loss:
@@ -74,7 +76,7 @@ class Curriculum(nn.Module):
 
 
 def relative_cost(model: Reduced, gates: Sequence[tuple[Tensor, ...]]) -> Tensor:
-    """Of what the dynamic layers cost in full, how much clips take: (n,), differentiable by the gates."""
+    """What clips take of what the dynamic layers cost in full: (n,), differentiable by the gates."""
     total = torch.zeros(len(gates[0][0]))
     for share, layer, own in zip(model.shares, model.layers, gates, strict=True):
         cost = torch.ones(len(total))
@@ -101,7 +103,31 @@ def _right(scores: Tensor, labels: Tensor) -> Tensor:
 def begin(order: Order) -> Trainee:
     """What `edgeflow train va-red2` trains."""
     model = build(order.preset, order.variant).train()
+    network = order.options.get("network")
+    if network:
+        load_network(model, network)
     size = PRESETS[order.preset]
     motions = Motions(training_part(order.clips(stored_size(size.side))), size.frames, size.side, order.rng)
     curriculum = Curriculum(model, motions, float(order.options.get("price", PRICE)))
-    return Trainee(model, curriculum, curriculum.stages())
+    return Trainee(
+        model, curriculum, curriculum.stages(), {"network": network.name if network else "trained"}
+    )
+
+
+def load_network(model: Reduced | Plain, path: Path) -> None:
+    """Load what the plain network learnt: all but gates and cheap operations.
+
+    Raises:
+        TrainError: no such file, one that is not whole, or another network.
+    """
+    tensors, metadata = read_weights(path)
+    found = {name.removeprefix("model."): tensor for name, tensor in tensors.items()}
+    own = (model.model if isinstance(model, Plain) else model).state_dict()
+    learnt = {
+        name
+        for name in own
+        if not name.startswith("gates.") and ".rest." not in name and ".later." not in name
+    }
+    check_fit({n: own[n] for n in learnt}, {n: found[n] for n in learnt & found.keys()}, path, metadata)
+    own.update({name: found[name] for name in learnt})
+    (model.model if isinstance(model, Plain) else model).load_state_dict(own)

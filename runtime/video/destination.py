@@ -9,7 +9,7 @@ from typing import BinaryIO
 from edgeflow.ir.errors import VideoError
 
 FORMATS = {".mp4": "mp4", ".mkv": "matroska", ".mov": "mov", ".avi": "avi", ".y4m": "yuv4mpegpipe"}
-"""Of films, by the suffix of their names."""
+"""Films are known by the suffix of their names."""
 
 
 def is_film(destination: str | Path) -> bool:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-TINY = """
-import torch
-from edgeflow.models.cain_sd import build as build_cain
+SMALL = f"""
+import sys
+
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from routed_models import small
 
 def build():
-    torch.manual_seed(0)
-    return build_cain("tiny")
+    return small("Patchwork")
 """
 
 
@@ -38,9 +39,9 @@ def wait_for(condition, seconds: float = 120) -> None:
 
 
 def test_an_interrupted_export_goes_on(tmp_path):
-    (tmp_path / "tiny.py").write_text(TINY)
+    (tmp_path / "small.py").write_text(SMALL)
     size = ("--size", "160x96")  # one kind of frames is enough, and small ones
-    command = edgeflow("export", "tiny.py:build", "-o", "x.edgeflow", "--plan", "routes", *size, "--json")
+    command = edgeflow("export", "small.py:build", "-o", "x.edgeflow", "--plan", "routes", *size, "--json")
     started = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -56,7 +57,7 @@ def test_an_interrupted_export_goes_on(tmp_path):
     assert started.returncode == 130
     assert "run the same command again" in said and "Traceback" not in said
     left = {path.name for path in tmp_path.iterdir()} - {"__pycache__"}
-    assert left == {"tiny.py", "x.edgeflow.partial"}
+    assert left == {"small.py", "x.edgeflow.partial"}
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert '"segments_resumed": 0' not in done.stdout
     assert (tmp_path / "x.edgeflow" / "manifest.json").exists() and not partial.exists()

@@ -42,7 +42,7 @@ class DynamicConv(nn.Module):
 
     @property
     def branches(self) -> tuple[tuple[int, ...], ...]:
-        """Of every kind that has more than one: the strides, the widths."""
+        """Strides and widths, each if there is more than one."""
         return tuple(kind for kind in (self.strides, self.widths) if len(kind) > 1)
 
     def forward(self, x: Tensor, *gates: Tensor, stride: int = 1, width: int = 1) -> Tensor:

@@ -1,5 +1,7 @@
 """VA-RED2 as a family."""
 
+from pathlib import Path
+
 from edgeflow.models.family import Family, Option, Recipe
 from edgeflow.models.va_red2.model import PRESETS, VARIANTS, build, static
 from edgeflow.models.va_red2.weights import pretrained
@@ -25,6 +27,12 @@ FAMILY = Family(
         variants_help="Search space: two computes all or half of a layer, three a quarter as well; static is the network without gates.",
         variant_option="space",
         options=(
+            Option(
+                "network",
+                Path,
+                "Weights of the trained network (.safetensors, of the same preset and --space static) to begin with. Without, all is "
+                "learnt at once, as in the paper.",
+            ),
             Option(
                 "price",
                 float,

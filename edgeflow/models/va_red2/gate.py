@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 HIDDEN = 32
 """Width of a gate's hidden layer. The paper gives none; the gates of R(2+1)D-18 cost a thousandth of it at this."""
-OPEN = 0.5
-"""What a gate begins with before its last activation, for any clip: everything is computed until training says otherwise."""
+OPEN, APART = 0.3, 0.1
+"""Bias that gates begin with, so that most are open, and deviation of their weights, so that clips differ from the first step on."""
 
 
 class SoftGate(nn.Module):
@@ -29,7 +29,7 @@ class SoftGate(nn.Module):
         self.enter = nn.Linear(features, HIDDEN)
         self.norm = nn.BatchNorm1d(HIDDEN)
         self.leave = nn.Linear(HIDDEN, sum(branches))
-        nn.init.normal_(self.leave.weight, std=0.01)
+        nn.init.normal_(self.leave.weight, std=APART)
         nn.init.constant_(self.leave.bias, OPEN)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:

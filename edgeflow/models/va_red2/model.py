@@ -15,7 +15,7 @@ from edgeflow.models.va_red2.network import Plain, Reduced
 from edgeflow.models.va_red2.r2plus1d import R2Plus1D
 
 KINETICS = tuple(f"class {number}" for number in range(200))
-"""Of Mini-Kinetics-200, which the paper measures on; its authors name none of our weights."""
+"""As many classes as Mini-Kinetics-200 has, which the paper measures on."""
 STATIC = "static"
 VARIANTS = {"two": 2, "three": 3, STATIC: 2}
 """Search spaces by name, and the network without any, to compare with."""

@@ -21,7 +21,7 @@ from edgeflow.models.va_red2.gate import SoftGate
 from edgeflow.models.va_red2.pieces import Pieces, Step, cut_at, run
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pixels, by which networks expect theirs normalised."""
+"""ImageNet's pixels have these, and networks expect theirs normalised by them."""
 KINDS = ("stride", "width")
 """Axes: every how-manieth frame of a layer is computed, and one channel of how many."""
 

@@ -241,6 +241,7 @@ def test_the_mix_of_a_clip_is_what_the_flow_decides(tiny):
     mix = of_clip(tiny, program, frames)
     assert len(mix.frames) == 4
     assert all(
-        sum(frame["tiles"].values()) == region_counts(program.operations, (100, 170))["tiles"] for frame in mix.frames
+        sum(frame["tiles"].values()) == region_counts(program.operations, (100, 170))["tiles"]
+        for frame in mix.frames
     )
     assert len({route for frame in mix.frames for route in frame["tiles"]}) > 2

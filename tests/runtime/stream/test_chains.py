@@ -34,7 +34,9 @@ def gated():
 @pytest.fixture(scope="module", params=LIBRARIES)
 def bundle(request, gated, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planner, "_apart", lambda *of: float("inf"))  # whether chains pay here is not what is tested
+        patch.setattr(
+            planner, "_apart", lambda *of: float("inf")
+        )  # whether chains pay here is not what is tested
         path = tmp_path_factory.mktemp(request.param) / "gated.edgeflow"
         target = load(LIBRARIES[request.param])
         compile_model(gated, target, path, reference={}, strategy="routes", frames=[FRAME] * 8)
