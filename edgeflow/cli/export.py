@@ -152,9 +152,10 @@ def export(
         check_replaceable(output, overwrite)
     compile_model = _compiler()
     from edgeflow.models import family
+    from edgeflow.runtime.session import declared_size
 
     built = find_model(model, preset, variant)
-    own_size = built.size if not sizes else None
+    own_size = (built.size or declared_size(built.inputs)) if not sizes else None
     resize = (lambda height, width: own_size) if own_size else None
     frames = first_frames(clip, _frames_wanted(built), resize) if clip else []
     used = _load_weights(built, model, preset, variant, weights)

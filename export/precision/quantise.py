@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgeflow.export.lowering.trials import faster_form
 from edgeflow.export.operators.descriptor import KernelDraft
+from edgeflow.export.passes import run_passes
 from edgeflow.export.plugins.bodies import with_bodies
 from edgeflow.export.precision.asked import Asked, Reached
 from edgeflow.export.precision.calibrate import Array, Seen, watch
@@ -157,7 +158,7 @@ def _engine(
 ) -> tuple[onnx.ModelProto, GraphEntry, tuple[LayerError, ...]]:
     """The quantised graph, its entry and what its layers lose; the graph as it was, if int8 is wrong or does not pay."""
     inputs = [port.tensor for port in seen.inputs]
-    source = ranged(graph, inputs, rows)
+    source = ranged(run_passes(graph, ("fold-affine",), name), inputs, rows)
     built, below = _best(source, entry, seen, judge)
     if built is None:
         return graph, below, ()

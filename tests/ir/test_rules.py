@@ -16,6 +16,7 @@ from edgeflow.ir.rules import (
     Nearest,
     StreamContext,
     Table,
+    Within,
     parse_rule,
     rule_from_json,
     rules,
@@ -197,6 +198,7 @@ def test_a_table_that_does_not_fit():
         ("confidence-below:0.8", ConfidenceBelow(0.8)),
         ("nearest:8", Nearest(8)),
         ("table:0.1:0.5", Table((0.1, 0.5))),
+        ("within:2.5", Within(2.5)),
     ],
 )
 def test_rules_as_the_command_line_spells_them(text, rule):
@@ -212,3 +214,34 @@ def test_shares_of_a_rule_are_a_whole():
     for rule in RULES[:4]:
         axis = Axis(False, True)
         assert sum(rule.shares(axis)) == pytest.approx(1) and len(rule.shares(axis)) == 2
+
+
+def calls(budget, cost, count, length=16):
+    """What `Within` takes call by call, where value i of (4, 8, 16) costs cost(i) milliseconds."""
+    variable, context, taken = Variable("frames", Axis(4, 8, 16)), StreamContext(lengths={"clip": length}), []
+    for number in range(count):
+        taken.append(Within(budget).choose(context, variable))
+        context.advance({"frames": np.array(taken[-1:])})
+        context.time(cost(number, taken[-1]))
+    return taken
+
+
+def test_a_deadline_takes_the_longest_that_has_time():
+    assert calls(5, lambda number, i: 2 ** (i + 1), 5) == [0, 1, 1, 1, 1]  # 2, 4 and 8 ms
+    assert calls(99, lambda number, i: 2 ** (i + 1), 3) == [0, 2, 2]
+    assert calls(1, lambda number, i: 2 ** (i + 1), 3) == [0, 0, 0]
+    assert calls(99, lambda number, i: 2 ** (i + 1), 3, length=6) == [0, 1, 1]
+
+
+def test_a_value_that_was_slow_once_is_tried_again():
+    taken = calls(9, lambda number, i: 30 if number == 1 else 2 ** (i + 1), 80)
+    assert taken[:4] == [0, 2, 1, 1] and taken[-1] == 2
+    late = calls(8.5, lambda number, i: (2, 4, 20)[i], 100)
+    assert 1 < late.count(2) < 5  # what is too slow is tried seldom
+
+
+def test_a_deadline_wants_ascending_numbers():
+    with pytest.raises(FlowError, match="ascending numbers"):
+        Within(3).check_axis(Axis(16, 4))
+    with pytest.raises(FlowError, match="more than 0 milliseconds"):
+        Within(0)

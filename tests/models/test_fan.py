@@ -13,6 +13,7 @@ from edgeflow.models.fan import FrameAdaptive, Longest
 from edgeflow.models.fan.per_length import specialise
 from edgeflow.models.fan.presets import PRESETS, build
 from edgeflow.models.fan.resnet import DEPTHS, TSM, Depth
+from edgeflow.models.fan.tea import TEA, Excitation, OverTime
 from edgeflow.runtime import Fixed, Rules, Session
 from edgeflow.targets import load
 
@@ -41,6 +42,42 @@ def test_a_tsm_resnet_50_has_the_papers_parameters_and_cost():
     assert count(model) == 25_702_632
     table = list(cost(model).table("frame").values())
     assert [flops / 2e9 for flops in table] == pytest.approx([16.4, 32.8, 65.5], rel=0.02)
+
+
+def test_tea_has_the_papers_parameters():
+    torch.manual_seed(0)
+    model = FrameAdaptive(TEA(1000), size=(64, 64), names=1000).eval()
+    assert count(model) == 26_293_810
+    clip = torch.rand(1, 8, 3, 64, 64)
+    said = model.classify(clip, 8)
+    assert said.shape == (1, 1000)
+    window = model.network.judge(model.network.look(model.normalised(clip)[0]), 8)
+    assert torch.allclose(window, said, atol=1e-5)
+
+
+@pytest.mark.parametrize("shifting", [False, True])
+def test_a_convolution_over_time_is_one_over_each_channels_frames(shifting):
+    over = OverTime(6, shifting)
+    x = torch.rand(2 * 5, 6, 3, 4)
+    clips = x.reshape(2, 5, 6, 3, 4)
+    if shifting:
+        wanted = torch.zeros_like(clips)
+        wanted[:, :-1, :3], wanted[:, 1:, 3:] = clips[:, 1:, :3], clips[:, :-1, 3:]
+        assert torch.equal(over(x, 5), wanted.reshape(x.shape))
+    over.weight.data.normal_()
+    lines = clips.permute(0, 3, 4, 2, 1).reshape(-1, 6, 5)
+    wanted = nn.functional.conv1d(lines, over.weight.T.reshape(6, 1, 3), padding=1, groups=6)
+    wanted = wanted.reshape(2, 3, 4, 6, 5).permute(0, 4, 3, 1, 2).reshape(x.shape)
+    assert torch.allclose(over(x, 5), wanted, atol=1e-5)
+
+
+def test_excitation_of_a_still_clip_is_that_of_no_change_at_the_end():
+    """Where nothing moves, only what the squeezed frames' own convolution makes counts, and the last frame's change is zero."""
+    excite = Excitation(32).eval()
+    x = torch.rand(3, 32, 4, 4)
+    made = excite(x, 3)
+    quiet = torch.sigmoid(excite.widened(torch.zeros(1, 32, 1, 1))) - 0.5
+    assert torch.allclose(made[2], (x + x * quiet)[2], atol=1e-6)
 
 
 def test_a_length_differs_from_another_in_norms_and_alteration_alone():
@@ -192,7 +229,7 @@ def test_the_longest_is_what_savings_are_measured_against():
 
 
 def test_presets_have_weights_for_every_way():
-    assert set(PRESETS) >= {"tiny", "tsm-r18", "tsm-r50", "tsm-r101"}
+    assert set(PRESETS) >= {"tiny", "tsm-r18", "tsm-r50", "tsm-r101", "tea"}
     for variant in ("all", "cascade", "stream"):
         names = set(build("tiny", variant).state_dict())
         assert names == set(build("tiny").state_dict())

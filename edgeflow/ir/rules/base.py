@@ -17,6 +17,9 @@ Scores: TypeAlias = NDArray[np.float32]
 Chosen: TypeAlias = NDArray[np.intp]
 """Positions on an axis, one per region: (regions,)."""
 
+FADES = 0.98
+"""What is left after a call of what other values are expected to cost."""
+
 
 @dataclass
 class StreamContext:
@@ -49,11 +52,15 @@ class StreamContext:
                 self.since[name] += 1
 
     def time(self, milliseconds: float) -> None:
-        """The last frame's call took so long. Later calls count most, so that a machine may become busier."""
+        """The last frame's call took so long. Later calls count most, so that a machine may become busier.
+
+        What other values cost fades, so that one that was slow once is tried again.
+        """
         for name, indices in self.taken.items():
             if len(indices) == 1:
                 known = self.took.setdefault(name, {})
                 place = int(indices[0])
+                known.update({other: ms * FADES for other, ms in known.items() if other != place})
                 known[place] = (known.get(place, milliseconds) + milliseconds) / 2
 
 

@@ -16,8 +16,9 @@ from edgeflow.ir.rules.nearest import Nearest
 class Within(HostRule):
     """The largest axis value whose calls took no longer than this, and none above what a clip has frames for.
 
-    What a value costs is measured as calls take it; one that no call took yet is expected to cost as much more than the
-    nearest one measured as it is larger. The first call takes the smallest value, and so does one that has no time for any.
+    What a value costs is measured as calls take it, and fades while they do not, so that it is tried again some time; one that
+    no call took yet is expected to cost as much more than the nearest one measured as it is larger. The first call takes the
+    smallest value, and so does one that has no time for any.
 
     Attributes:
         milliseconds: that a call may take.

@@ -10,6 +10,7 @@ from torch import nn
 
 from edgeflow.models.fan.model import LENGTHS, FrameAdaptive
 from edgeflow.models.fan.resnet import DEPTHS, TSM
+from edgeflow.models.fan.tea import TEA
 from edgeflow.models.fan.ways import Cascade, SlidingWindow
 from edgeflow.models.motions import MOTIONS, SIDE
 
@@ -50,6 +51,9 @@ PRESETS = {
     "tsm-r18": Preset(lambda n: TSM(DEPTHS["r18"], n)),
     "tsm-r50": Preset(lambda n: TSM(DEPTHS["r50"], n)),
     "tsm-r101": Preset(lambda n: TSM(DEPTHS["r101"], n)),
+    "tea": Preset(
+        TEA, altered=()
+    ),  # the paper's TEA has norms of its own for every length, and no alteration
 }
 
 
