@@ -64,8 +64,8 @@ class OverTime(nn.Module):
         before = F.pad(clips[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0))
         after = F.pad(clips[:, 1:], (0, 0, 0, 0, 0, 0, 0, 1))
         last, own, following = (row.reshape(-1, 1, 1) for row in self.weight)
-        made: Tensor = before * last + clips * own + after * following
-        return made.reshape(x.shape)
+        made: Tensor = (before * last + clips * own + after * following).reshape(x.shape)
+        return made
 
 
 class Block(nn.Module):
