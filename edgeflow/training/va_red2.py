@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgeflow.ir.errors import TrainError
 from edgeflow.models.va_red2 import PRESETS, Plain, Reduced, build
 from edgeflow.models.weights import check_fit, read_weights
 from edgeflow.training.loop import Loss, Stage
@@ -102,12 +103,17 @@ def _right(scores: Tensor, labels: Tensor) -> Tensor:
 
 def begin(order: Order) -> Trainee:
     """What `edgeflow train va-red2` trains."""
+    frames = PRESETS[order.preset].frames
+    if frames is None:
+        raise TrainError(
+            f"{order.preset} reads single pictures, and motions are told by clips: train it with your own labels"
+        )
     model = build(order.preset, order.variant).train()
     network = order.options.get("network")
     if network:
         load_network(model, network)
     size = PRESETS[order.preset]
-    motions = Motions(training_part(order.clips(stored_size(size.side))), size.frames, size.side, order.rng)
+    motions = Motions(training_part(order.clips(stored_size(size.side))), frames, size.side, order.rng)
     curriculum = Curriculum(model, motions, float(order.options.get("price", PRICE)))
     return Trainee(
         model, curriculum, curriculum.stages(), {"network": network.name if network else "trained"}

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from edgeflow.flow import Clip, Tensor, Training, cost, trace
 from edgeflow.flow.eager import Eager
@@ -9,7 +10,9 @@ from edgeflow.ir.program import Route
 from edgeflow.ir.task import Made, Task
 from edgeflow.models.va_red2 import Plain, Reduced, build
 from edgeflow.models.va_red2.convolution import DynamicConv
+from edgeflow.models.va_red2.pspnet import PSPNet
 from edgeflow.models.va_red2.r2plus1d import R2Plus1D
+from edgeflow.models.va_red2.x3d import X3D
 
 CONVOLUTIONS = {
     "spatial": (lambda: nn.Conv3d(5, 9, (1, 3, 3), padding=(0, 1, 1)), (2, 5, 7, 8, 8)),
@@ -196,3 +199,22 @@ def test_r2plus1d_costs_what_the_paper_says():
     assert macs == pytest.approx(27.7e9, rel=0.03)
     gates = sum(call.flops for call in cost(model).calls if call.segment.startswith("gates")) / 2
     assert gates < 1e-3 * macs
+
+
+def test_x3d_is_the_papers_to_the_parameter():
+    network = X3D(400)
+    assert sum(parameter.numel() for parameter in network.parameters()) == 3_794_322
+    model = build("x3d-m")
+    assert len(model.layers) == 52
+    macs = sum(call.flops for call in cost(Plain(model)).calls) / 2
+    assert macs == pytest.approx(6.20e9, rel=0.03)
+
+
+def test_pspnet_has_channel_branches_alone_and_its_encoder_costs_what_the_paper_says():
+    model = build("pspnet")
+    assert set(model.axes) == {"width"} and len(model.layers) == 16
+    with torch.device("meta"):
+        encoder, picture = PSPNet(150).encoder, torch.empty(1, 3, 224, 224)
+    with FlopCounterMode(display=False) as counter:
+        encoder(picture)
+    assert counter.get_total_flops() / 2 == pytest.approx(10.6e9, rel=0.03)
