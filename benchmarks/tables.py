@@ -358,6 +358,46 @@ SECTIONS: list[Section] = [
             ("overhead", lambda r: f"{r['dispatch_overhead']:.3f}"),
         ],
     ),
+    (
+        "fan",
+        "FAN: every clip length against the plain network of that length",
+        "`python benchmarks/fan.py --preset tiny`. One process, in turn, clip by clip, medians; over plain is the median of the ratio of "
+        "single clips. Realisation is against the plain network of 16 frames, which reads every clip as 16. The largest error and changed "
+        "routes are against the eager model. Bytes are of the weights of all three lengths over those of one network.",
+        [
+            ("model", lambda r: f"{r['preset']}, {'trained' if r['trained'] else 'random'}"),
+            ("library", lambda r: r["library"]),
+            ("frames", lambda r: str(r["frames"])),
+            ("GMAC", lambda r: f"{r['flops'] / 2e9:.3f}"),
+            ("ms", lambda r: f"{r['routed_ms']:.2f}"),
+            ("clips a second", lambda r: f"{r['clips_per_second']:.1f}"),
+            ("plain ms", lambda r: f"{r['plain_ms']:.2f}"),
+            ("over plain", lambda r: f"{r['over_plain']:.2f}"),
+            ("16 frames, plain ms", lambda r: f"{r['longest_ms']:.2f}"),
+            ("realisation", lambda r: f"**{r['realisation']:.2f}**"),
+            ("eager ms", lambda r: f"{r['eager_ms']:.1f}"),
+            ("torch.compile ms", lambda r: f"{r['compiled_ms']:.1f}" if "compiled_ms" in r else "-"),
+            ("largest error", lambda r: f"{r['max_error']:.0e}"),
+            ("changed routes", lambda r: str(r["flips"])),
+            ("weights", lambda r: f"{r['weight_bytes'] / 1e6:.2f} MB ({r['size_ratio']:.3f}x)"),
+        ],
+    ),
+    (
+        "fan_policy",
+        "FAN: how many frames to look at, right against cost",
+        "`python benchmarks/fan_policy.py --data DIR --hold-out CLIP`. Motions of clips that training did not see. `frames there are` "
+        "gives each clip 1 to 16 frames; `within` has so many times the median call of 4 frames; `cascade` looks on where the probability of "
+        "the first label is below its number.",
+        [
+            ("model", lambda r: r["preset"]),
+            ("library", lambda r: r["library"]),
+            ("policy", lambda r: r["policy"]),
+            ("right", lambda r: f"{r['right']:.1%} of {r['clips']}"),
+            ("MFLOP", lambda r: f"{r['flops'] / 1e6:.0f}"),
+            ("ms, median / mean", lambda r: f"{r['ms']:.2f} / {r['mean_ms']:.2f}"),
+            ("routes", lambda r: ", ".join(f"{route}: {n}" for route, n in r["routes"].items())),
+        ],
+    ),
 ]
 
 

@@ -1,6 +1,10 @@
 """FAN's networks: counts, what lengths share and what not, bad input, one engine per length."""
 
+from collections import Counter
+
 import numpy as np
+import onnx
+import onnxruntime as ort
 import pytest
 import torch
 from torch import nn
@@ -138,6 +142,14 @@ def test_any_network_with_a_norm_is_transformed():
     assert len(layers[1].norms) == 3
 
 
+def test_a_layer_in_two_places_stays_one():
+    norm, conv = nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1)
+    network = nn.Sequential(nn.Sequential(conv, norm), nn.Sequential(conv, norm), nn.RMSNorm(4))
+    specialise(network, 2, lambda name: True)
+    assert network[0][0] is network[1][0] and network[0][1] is network[1][1]
+    assert count(network) == 12 + 2 * 3 + 2 * 6 + 2 * 4
+
+
 @pytest.mark.parametrize(
     ("frames", "length"), [(1, 4), (4, 4), (5, 4), (6, 8), (7, 8), (11, 8), (12, 16), (16, 16), (40, 16)]
 )
@@ -180,6 +192,36 @@ def test_every_length_has_its_engine_and_clips_have_any_length(bundle, library):
         assert result.trace.choices == {"frames": [length]} and len(result.trace.engines) == 1
         wanted = model(torch.from_numpy(clip).permute(0, 3, 1, 2)[None].float() / 255)
         assert np.abs(result.outputs[0] - wanted.detach().numpy()[0]).max() < 1e-4
+
+
+def test_an_engine_holds_the_plain_networks_operators(bundle, tmp_path):
+    """As ONNX Runtime loads it, nothing is left of norms and alterations: convolutions, shifts and the last layer."""
+    torch.manual_seed(0)
+    plain = FrameAdaptive(Plain(TSM(SMALL, 3)), size=(32, 32), names=3, lengths=(4,)).eval()
+    compile_model(plain, load("cpu"), tmp_path / "plain.edgeflow", reference={"model": "plain"})
+    wanted = loaded_operators(next((tmp_path / "plain.edgeflow/graphs").glob("*.onnx")), tmp_path)
+    for graph in (bundle / "graphs").glob("*.onnx"):
+        assert loaded_operators(graph, tmp_path) == wanted
+
+
+class Plain(nn.Module):
+    """A network of one length, its norms as torch has them: `specialise` sees one that is no part of it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = [network]
+        self.norm = nn.BatchNorm2d(1)
+
+    def forward(self, clip):
+        return self.network[0].eval()(clip)
+
+
+def loaded_operators(graph, folder):
+    options = ort.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(folder / "loaded.onnx"), 3
+    ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(folder / "loaded.onnx", load_external_data=False).graph.node
+    return Counter(node.op_type for node in nodes)
 
 
 def test_lengths_share_the_weights_on_disk(tmp_path):

@@ -9,8 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
-"""What is specialised: `torch.nn`'s batch norms of any rank, layer norms and group norms."""
+NORMS = (
+    nn.modules.batchnorm._BatchNorm,
+    nn.modules.instancenorm._InstanceNorm,
+    nn.LayerNorm,
+    nn.GroupNorm,
+    nn.RMSNorm,
+)
+"""What is specialised: `torch.nn`'s norms of any rank."""
 
 
 class Length:
@@ -109,10 +115,15 @@ def specialise(network: nn.Module, count: int, altered: Callable[[str], bool]) -
         The length that the network computes for, to be set before it is called.
     """
     length = Length()
+    made: dict[nn.Module, nn.Module] = {}  # a layer that is used in two places stays one
     for name, module in list(network.named_modules()):
         for child, part in list(module.named_children()):
-            if isinstance(part, NORMS):
-                setattr(module, child, PerLength(part, count, length))
+            if part in made:
+                setattr(module, child, made[part])
+            elif isinstance(part, NORMS):
+                made[part] = PerLength(part, count, length)
+                setattr(module, child, made[part])
             elif isinstance(part, nn.modules.conv._ConvNd) and altered(f"{name}.{child}".lstrip(".")):
-                setattr(module, child, AlteredConv(part, count, length))
+                made[part] = AlteredConv(part, count, length)
+                setattr(module, child, made[part])
     return length
