@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 
+from edgeflow.ir.errors import TrainError
 from edgeflow.models.va_red2 import build
 from edgeflow.training.data import Clip
 from edgeflow.training.evaluate_va_red2 import evaluate
 from edgeflow.training.motion import Motions, Stretch, stored_size
-from edgeflow.training.va_red2 import Curriculum, relative_cost
+from edgeflow.training.order import Order
+from edgeflow.training.va_red2 import Curriculum, begin, relative_cost
 
 
 @pytest.fixture
@@ -76,3 +78,9 @@ def test_scores_say_what_every_motion_costs(motions, variant):
     score = evaluate(build("tiny", variant), clip, whole=True, most=12)
     assert 0.25 <= score.cost <= 1 and len(score.cost_by_motion) == 6
     assert all(sum(shares) == pytest.approx(1.0) for shares in score.branches.values())
+
+
+def test_a_network_of_pictures_is_not_trained_with_motions():
+    order = Order("pspnet", "two", lambda size: None, np.random.default_rng(0), {})
+    with pytest.raises(TrainError, match="pspnet reads single pictures"):
+        begin(order)
