@@ -228,6 +228,8 @@ def _print(report: VideoReport, json: bool) -> None:
         f"({report.frames_written / report.total_seconds:.1f} frames written per second)",
         soft_wrap=True,
     )
+    if not any(report.routes):
+        return  # nothing is decided
     total = sum(report.routes.values()) or 1
     shares = sorted(report.routes.items(), key=lambda item: -item[1])
     err.print("routes: " + ", ".join(f"{route}: {n / total:.0%}" for route, n in shares), soft_wrap=True)
