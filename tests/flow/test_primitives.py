@@ -136,7 +136,28 @@ class ReadAfterwards(OneFrame):
         return F.avg_pool2d(x, 3, 1, 1)
 
 
-MODELS = (TilesOfFeatures, TilesOfHalf, TileStates, Blended, LastFrame, ReadAfterwards)
+class DrawnTwice(OneFrame):
+    """A picture is drawn, and on some frames drawn over: both sides of the decision are the output."""
+
+    def draft(self, x):
+        return torch.sigmoid(self.draw(x))
+
+    def over(self, x):
+        return (x * 1.5 - 0.25).clamp(0, 1)
+
+    def flow(self, f, frame):
+        state = f.state(before=(3, HEIGHT, WIDTH))
+        change = f.call(self.change, frame, state.before)
+        f.keep(before=frame)
+        route = f.route(change, deep=Scored(Table((0.08,)), change))
+        picture = f.call(self.draft, f.call(self.features, frame))
+        return f.call(self.over, picture, when=route.deep)
+
+    def change(self, x, before):
+        return (x - before).abs().mean((1, 2, 3)).reshape(-1, 1)
+
+
+MODELS = (TilesOfFeatures, TilesOfHalf, TileStates, Blended, LastFrame, ReadAfterwards, DrawnTwice)
 
 
 def frames(count=6):
