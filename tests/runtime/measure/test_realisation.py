@@ -124,8 +124,8 @@ def test_a_waterfall_of_a_routed_bundle(library, small_bundle, patchwork):
 def test_the_faster_full_static_model_is_taken(small_bundle, painted):
     _, compiled = small_bundle("Levels", "chained")
     bundle = open_bundle(compiled.path)
-    _, own = compare(bundle, frames(WARMUP + 4), library="onnxruntime")
-    _, other = compare(bundle, frames(WARMUP + 4), library="onnxruntime", static=painted["one"])
+    _, own = compare(bundle, frames(WARMUP + 15), library="onnxruntime")
+    _, other = compare(bundle, frames(WARMUP + 15), library="onnxruntime", static=painted["one"])
     assert own.full.startswith("the dearest route level=") and other.full == "one.edgeflow"
     assert other.full_cost.work.useful == 2 * 27 * 3 * SIZE[0] * SIZE[1]
     assert other.full_cost.work.halo == other.full_cost.spent.tiles == 0
