@@ -93,7 +93,37 @@ class Block(nn.Module):
         return F.relu(made + self.shortcut(x))
 
 
-class TSM(nn.Module):
+class FramesInTurn(nn.Module):
+    """A network of residual blocks that sees a clip's frames one after another, and takes the mean of what it says of each.
+
+    Its blocks are called with the number of frames, among which they alone look sideways.
+    """
+
+    stem: nn.Module
+    norm: nn.Module
+    pool: nn.Module
+    blocks: nn.ModuleList
+    dropout: nn.Module
+    head: nn.Module
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """(n, t, 3, h, w) -> (n, classes)."""
+        return self.judge(self.look(clip.flatten(0, 1)), clip.shape[1])
+
+    def look(self, frames: Tensor) -> Tensor:
+        """What no other frame changes: (n, 3, h, w) -> (n, c, h / 4, w / 4)."""
+        made: Tensor = self.pool(F.relu(self.norm(self.stem(frames))))
+        return made
+
+    def judge(self, x: Tensor, frames: int) -> Tensor:
+        """Features of frames (n * frames, c, h / 4, w / 4) -> (n, classes)."""
+        for block in self.blocks:
+            x = block(x, frames)
+        scores: Tensor = self.head(self.dropout(x.mean((2, 3))))
+        return scores.reshape(-1, frames, scores.shape[1]).mean(1)
+
+
+class TSM(FramesInTurn):
     """A clip's scores: the mean over its frames of what a ResNet with temporal shift says.
 
     Args:
@@ -111,22 +141,6 @@ class TSM(nn.Module):
         self.blocks = nn.ModuleList(_blocks(depth))
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(depth.widths[-1] * depth.expansion, classes)
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """(n, t, 3, h, w) -> (n, classes)."""
-        return self.judge(self.look(clip.flatten(0, 1)), clip.shape[1])
-
-    def look(self, frames: Tensor) -> Tensor:
-        """What no other frame changes: (n, 3, h, w) -> (n, c, h / 4, w / 4)."""
-        made: Tensor = self.pool(F.relu(self.norm(self.stem(frames))))
-        return made
-
-    def judge(self, x: Tensor, frames: int) -> Tensor:
-        """Features of frames (n * frames, c, h / 4, w / 4) -> (n, classes)."""
-        for block in self.blocks:
-            x = block(x, frames)
-        scores: Tensor = self.head(self.dropout(x.mean((2, 3))))
-        return scores.reshape(-1, frames, scores.shape[1]).mean(1)
 
 
 def _blocks(depth: Depth) -> Sequence[Block]:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgeflow.models.fan.resnet import FramesInTurn
+
 BLOCKS, WIDTHS = (3, 4, 6, 3), (64, 128, 256, 512)
 PARTS, PART_WIDTH = 4, 26
 """Parts of a block's channels, and channels of each where the width is 64."""
@@ -110,7 +112,7 @@ class Block(nn.Module):
         return F.relu(self.widened(self.widen(torch.cat(made, 1))) + self.shortcut(x))
 
 
-class TEA(nn.Module):
+class TEA(FramesInTurn):
     """A clip's scores: the mean over its frames.
 
     Args:
@@ -129,19 +131,3 @@ class TEA(nn.Module):
                 channels = width * EXPANSION
         self.blocks = nn.ModuleList(blocks)
         self.dropout, self.head = nn.Dropout(dropout), nn.Linear(channels, classes)
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """(n, t, 3, h, w) -> (n, classes)."""
-        return self.judge(self.look(clip.flatten(0, 1)), clip.shape[1])
-
-    def look(self, frames: Tensor) -> Tensor:
-        """What no other frame changes: (n, 3, h, w) -> (n, 64, h / 4, w / 4)."""
-        made: Tensor = self.pool(F.relu(self.norm(self.stem(frames))))
-        return made
-
-    def judge(self, x: Tensor, frames: int) -> Tensor:
-        """Features of frames (n * frames, 64, h / 4, w / 4) -> (n, classes)."""
-        for block in self.blocks:
-            x = block(x, frames)
-        scores: Tensor = self.head(self.dropout(x.mean((2, 3))))
-        return scores.reshape(-1, frames, scores.shape[1]).mean(1)
