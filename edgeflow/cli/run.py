@@ -13,10 +13,11 @@ from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.plan import Plan
+from edgeflow.ir.program import Route
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import Rule, parse_rule
 from edgeflow.ir.task import Task
-from edgeflow.runtime import Fixed, Rules, Session
+from edgeflow.runtime import Fixed, Quality, Rules, Session
 from edgeflow.runtime.session import declared_size, fitting_size
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.destination import check_destination, is_film
@@ -70,6 +71,15 @@ def run(
             "mode=drift:0.3:12, when the model's measure exceeds 0.3 and at least every 12 frames. Repeatable.",
         ),
     ] = None,
+    quality: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="How much quality counts against time, where a model weighs them: 0 takes as little time as it can, 1 whatever "
+            "it takes, 0.5 is the model's own.",
+        ),
+    ] = None,
     library: Annotated[
         str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
     ] = None,
@@ -107,9 +117,10 @@ def run(
     _check_task(opened, times, overlay, output)
     task = _windows(task, window, stride)
     variables = next(iter(plans.values())).variables
-    steered = _policy(
-        fix or [], policy or [], {name: v.axis for v in variables for name in (v.axis_name, v.name)}
-    )
+    axes = {name: v.axis for v in variables for name in (v.axis_name, v.name)}
+    steered = _policy(fix or [], policy or [], axes) if quality is None else _quality(quality, opened)
+    if quality is not None and (fix or policy):
+        raise InputError("--quality, --fix and --policy all decide routes: give one of them")
     session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
     resize = None if task.between else _resizing(plans)
     with progress_bar() as bar:
@@ -242,6 +253,17 @@ def _policy(fixes: list[str], rules: list[str], axes: dict[str, Axis]) -> Policy
     if fixes:
         return Fixed(**dict(_parse_fix(text, axes) for text in fixes))
     return Rules(**dict(_parse_rule(text, axes) for text in rules)) if rules else None
+
+
+def _quality(quality: float, bundle: Bundle) -> Policy:
+    """What --quality asks for, of a bundle that has rules which weigh it."""
+    plans = bundle.manifest.plans.values()
+    steps = [step for plan in plans for step in plan.steps if isinstance(step, Route)]
+    if not any(decision.rule.weighs for step in steps for decision in step.decisions):
+        raise InputError(
+            f"--quality: no decision of {bundle.path} weighs quality against time; steer it by --policy or --fix"
+        )
+    return Quality(quality)
 
 
 def _parse_rule(text: str, axes: dict[str, Axis]) -> tuple[str, Rule]:

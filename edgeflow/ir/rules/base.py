@@ -72,11 +72,13 @@ class Rule:
         kind: its name in programs and bundles.
         word: its name on the command line, `--policy AXIS=WORD:NUMBER:...`.
         history: it looks at earlier frames, so that frames run one after the other.
+        weighs: it weighs quality against time, so that `at` gives another rule.
     """
 
     kind: ClassVar[str]
     word: ClassVar[str]
     history: ClassVar[bool] = False
+    weighs: ClassVar[bool] = False
 
     def check_axis(self, axis: Axis) -> None:
         """Refuse an axis that this rule cannot decide.
@@ -106,6 +108,14 @@ class Rule:
             raise ValueError(f"{cls.word} takes {len(own)} numbers: {cls.spelling()}")
         kinds = {"int": int, "float": float, "str": str}
         return cls(*(kinds[str(one.type)](text) for one, text in zip(own, numbers, strict=True)))
+
+    def at(self, quality: float) -> Rule:
+        """The same rule where quality counts so much.
+
+        Args:
+            quality: from 0, as little time as there can be, to 1, whatever it takes; a half is the rule as it is.
+        """
+        return self
 
     def to_json(self) -> dict[str, object]:
         """Plain data, with the rule's kind."""

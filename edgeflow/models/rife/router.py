@@ -1,0 +1,67 @@
+"""Guesses how wrong each way to a picture would be, all over the frame, for a thousandth of the network's work."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CELL = 16
+"""Side of the squares that it judges, in pixels."""
+MAP = (36, 64)
+"""Rows and columns of the map that tiles are judged by, whatever the frame's size."""
+PARTS = (6, 10)
+"""Rows and columns of parts of the frame by which it is decided whether parts pay at all."""
+STILL = 1.0
+"""Squared levels that are taken for right: a guess of less is a guess at noise."""
+
+
+class Router(nn.Module):
+    """Squared errors to expect of every way, by which a frame and its tiles are routed.
+
+    Where two frames differ by so much, their average is wrong by about half of that; a small network says how far off this is, for
+    every way.
+
+    Args:
+        ways: how many there are; the first is the frames' average.
+        width: channels.
+    """
+
+    def __init__(self, ways: int, width: int = 16) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(7, width, 3, 2, 1)
+        self.second = nn.Conv2d(width, width, 3, 2, 1)
+        self.mix = nn.Conv2d(width + 2, width, 1)
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 2, 2), nn.ReLU()
+        )
+        self.leave = nn.Conv2d(width, ways, 1)
+
+    def forward(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores for tiles, a map (1, ways, *MAP), and for the frame, (1, ways x parts): minus the squared errors.
+
+        Args:
+            frame0: (1, 3, h, w) in [0, 1].
+            frame1: the same.
+        """
+        scores = -self.errors(frame0, frame1)
+        return F.adaptive_avg_pool2d(scores, MAP), F.adaptive_avg_pool2d(scores, PARTS).flatten(1)
+
+    def errors(self, frame0: Tensor, frame1: Tensor) -> Tensor:
+        """Mean squared errors to expect, in squared levels of 255: (n, ways, h / 16, w / 16), rounded up."""
+        change = _quartered((frame0 - frame1).square().mean(1, keepdim=True)) * 255**2
+        seen = torch.cat((_quartered(frame0), _quartered(frame1), torch.log(change + STILL) / 4), 1)
+        features = F.relu(self.second(F.relu(self.enter(seen))))
+        cells = torch.log(F.avg_pool2d(change, 4) + STILL)
+        most = torch.log(F.max_pool2d(change, 4) + STILL)
+        features = F.relu(self.mix(torch.cat((features, cells / 4, most / 4), 1)))
+        beyond = self.leave(features + self.body(features))
+        return torch.exp((cells - math.log(4) + beyond).clamp(-4, 10))
+
+
+def _quartered(picture: Tensor) -> Tensor:
+    """A quarter of the size, at a multiple of the cells: border rows and columns are repeated."""
+    high, wide = -picture.shape[-2] % CELL, -picture.shape[-1] % CELL
+    return F.avg_pool2d(F.pad(picture, (0, wide, 0, high), mode="replicate"), 4)
