@@ -182,6 +182,11 @@ class Session:
         for executor in self._executors:
             self._idle.put(executor)
 
+    @property
+    def looks_back(self) -> bool:
+        """Whether a frame's outputs depend on earlier frames: by states, or by rules that remember."""
+        return any(in_order(plan, self._policy) for plan in self.bundle.manifest.plans.values())
+
     def reset(self) -> None:
         """Forget all states: a new stream, or a scene cut."""
         for executor in self._executors:
