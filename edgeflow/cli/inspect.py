@@ -34,6 +34,10 @@ def inspect(
         Path | None,
         typer.Option(metavar="FILE", help="For --redundancy: draw it to this file (.png, .svg, .pdf)."),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="For --redundancy: run the code that the bundle names as its model's."),
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the manifest, or the redundancy, as JSON.")
     ] = False,
@@ -45,7 +49,7 @@ def inspect(
     if redundancy:
         from edgeflow.cli.redundancy import print_redundancy
 
-        print_redundancy(opened, redundancy, weights, picture, json)
+        print_redundancy(opened, redundancy, weights, picture, json, trust)
     elif json:
         print_json(manifest_to_json(opened.manifest))
     elif plan:

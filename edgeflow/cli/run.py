@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
-from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.cli.film_options import parse_encoding, parse_time
+from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
 from edgeflow.ir.errors import FlowError, InputError
+from edgeflow.ir.files import sha256_of
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Axis, Choice
@@ -30,7 +34,10 @@ if TYPE_CHECKING:
 def run(
     bundle: Annotated[Path, typer.Argument(help="The bundle to run.")],
     source: Annotated[
-        str, typer.Argument(help="The video to read, or a folder of pictures; - for y4m on stdin.")
+        str,
+        typer.Argument(
+            help="The video to read: a file, a folder of pictures, an address (http, rtsp), a camera (/dev/video0); - for y4m on stdin."
+        ),
     ],
     output: Annotated[
         str,
@@ -92,6 +99,36 @@ def run(
             "for twice the working memory.",
         ),
     ] = 1,
+    start: Annotated[str, typer.Option(metavar="TIME", help="Begin there: seconds, or H:MM:SS.")] = "0",
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames to read at most.")] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="FFmpeg's encoder: libx264, libx265, libvpx-vp9, libsvtav1, ffv1, prores_ks and others."
+        ),
+    ] = None,
+    crf: Annotated[
+        float | None,
+        typer.Option(min=0, max=63, help="Constant quality, as the encoder counts: less is better."),
+    ] = None,
+    bitrate: Annotated[
+        str | None, typer.Option(help="Bits a second in place of --crf, such as 4M or 800k.")
+    ] = None,
+    bits: Annotated[
+        str, typer.Option(metavar="auto|8", help="Bits of each channel: those of the source, or 8.")
+    ] = "auto",
+    deinterlace: Annotated[
+        bool, typer.Option("--deinterlace", help="Make one picture of the two fields of an interlaced one.")
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse a damaged video; otherwise its time is kept, and the damage said."
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what an earlier run of the same command left.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON (not with -o -).")] = False,
 ) -> None:
@@ -110,7 +147,10 @@ def run(
     """
     if json and output == "-":
         raise InputError("--json and -o - both want stdout: write the video to a file")
-    check_destination(source, output, overwrite)
+    if not resume:
+        check_destination(source, output, overwrite)
+    encoding = parse_encoding(codec, crf, bitrate, bits)
+    begin = parse_time(start)
     opened = open_bundle(bundle)
     plans, task = opened.manifest.plans, opened.manifest.task
     kinds = {made.kind for made in task.outputs}
@@ -130,6 +170,7 @@ def run(
             bar.update(row, completed=done, total=total)
 
         if "image" in kinds:
+            from edgeflow.runtime.video.convert import Options
             from edgeflow.runtime.video.film import convert_film
 
             film = convert_film(
@@ -140,6 +181,18 @@ def run(
                 times=times,
                 overlay=overlay,
                 overwrite=overwrite,
+                options=Options(
+                    encoding,
+                    strict,
+                    deinterlace,
+                    begin,
+                    frames,
+                    resume,
+                    {"bundle": _digest(opened), "policy": sorted([*(fix or []), *(policy or [])])},
+                    lambda kept: err.print(
+                        f"edgeflow: {kept}; go on with: {_again()}", soft_wrap=True, markup=False
+                    ),
+                ),
                 resize=resize,
                 picture=_picture_size(opened),
                 on_progress=on_progress,
@@ -154,6 +207,17 @@ def run(
         _print(film, json)
     else:
         _print_labels(labels, json)
+
+
+def _again() -> str:
+    """The command that goes on with this one."""
+    given = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+    return shlex.join(["edgeflow", *given, "--resume"])
+
+
+def _digest(bundle: Bundle) -> str:
+    """What tells a bundle from others: its manifest names the hashes of all its files."""
+    return sha256_of(bundle.path / MANIFEST)
 
 
 def _windows(task: Task, window: int | None, stride: int | None) -> Task:

@@ -35,13 +35,13 @@ def write_label_film(source: str | Path, destination: str | Path, lines: Sequenc
         with VideoWriter(
             destination, width=info.width, height=info.height, fps=info.fps, like=reader
         ) as writer:
-            for number, frame in enumerate(reader):
-                middle = (number + 0.5) / float(info.fps)
+            for shot in reader.shots():
+                frame, middle = shot.pixels, float(shot.time - info.start + reader.usual / 2)
                 while place + 1 < len(lines) and lines[place + 1].start < middle:
                     place += 1
                 shown = lines[place] if lines and lines[place].start < middle < lines[place].end else None
                 writer.write_audio(reader.take_audio())
-                writer.write(draw_label(frame, shown) if shown else frame)
+                writer.write(draw_label(frame, shown) if shown else frame, shot.time)
             writer.write_audio(reader.take_audio())
         return writer.warnings
 
