@@ -6,9 +6,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from kept_bundles import compile_kept
 from torch import nn
 
+from edgeflow.export.compile import compile_model
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Image, RoutedModule
 from edgeflow.ir.bundle import Kernel, open_bundle
@@ -56,7 +56,9 @@ def compiled(tmp_path_factory):
 
     def make(target, name, channels=8, **options):
         path = folder / f"{target.name}-{name}.edgeflow"
-        return compile_kept(Blender(channels).eval(), target, path, reference={"model": "blender"}, **options)
+        return compile_model(
+            Blender(channels).eval(), target, path, reference={"model": "blender"}, **options
+        )
 
     return make
 
