@@ -6,6 +6,7 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN = $(VENV)/bin
 DEMO = demo
 # Its file of published weights is read; nothing of it is imported, nor is what it depends on.
@@ -52,7 +53,8 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	MYPY=$(BIN)/mypy .ci/check_tensorrt_api $(STUBS)
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not timed"
+	$(BIN)/pytest -m timed
 
 test-slow: $(VENV)/.test
 	$(BIN)/pytest -m slow
