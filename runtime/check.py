@@ -224,12 +224,16 @@ def _check_clip(
         for name, taken in _decisions(plan, result).items():
             own = golden[f"{call}.route.{name}"].ravel().tolist()
             if len(own) != len(taken):
-                raise BundleError(f"the golden {call}.route.{name} has {len(own)} regions, not {len(taken)}: export the bundle again")
+                raise BundleError(
+                    f"the golden {call}.route.{name} has {len(own)} regions, not {len(taken)}: export the bundle again"
+                )
             decisions += len(own)
             flips += sum(a != b for a, b in zip(own, taken, strict=True))
     error = max(float(np.mean(squared)), 1e-20)
     psnr = float(10 * np.log10(peak**2 / error))
-    moved = max((float(golden[name].max(initial=0)) for name in golden if ".moved." in name), default=0.0) / peak
+    moved = (
+        max((float(golden[name].max(initial=0)) for name in golden if ".moved." in name), default=0.0) / peak
+    )
     own_flips = sum(int(golden[name].sum()) for name in golden if ".flips." in name)
     return ClipCheck(kind, len(exact), psnr, flips, decisions, rounding, gate, moved, own_flips)
 

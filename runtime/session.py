@@ -126,7 +126,9 @@ class Session:
             raise type(error)(f"frame {number} of this session: {error}") from error
         except MemoryError as error:
             size = self._size[0], self._size[1]
-            raise BackendError(f"frame {number} of this session: {no_room_now(executor.plan, size)}") from error
+            raise BackendError(
+                f"frame {number} of this session: {no_room_now(executor.plan, size)}"
+            ) from error
         finally:
             self._idle.put(executor)
 

@@ -216,7 +216,11 @@ def known_engine(path: Path, source: tuple[str, str], outputs: tuple[str, ...]) 
         whole = path.stat().st_size == record.bytes and sha256_of(path) == record.sha256
     except (OSError, BundleError):
         return None
-    return record if whole and was_built_here(record.sha256) and (record.source, record.outputs) == (source, outputs) else None
+    return (
+        record
+        if whole and was_built_here(record.sha256) and (record.source, record.outputs) == (source, outputs)
+        else None
+    )
 
 
 def _profiles(data: Any) -> tuple[Shapes, ...]:

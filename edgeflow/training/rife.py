@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgeflow.flow import Eager
+from edgeflow.ir.route import Choice
 from edgeflow.models.rife import RIFE, build
 from edgeflow.models.rife.model import PUBLISHED
 from edgeflow.models.rife.router import CELL, STILL
@@ -20,7 +22,7 @@ from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.order import Order, Trainee
 from edgeflow.training.samples import Samples
 
-CROP = 384
+CROP = 352
 """Side of the crops whose errors are measured, in pixels."""
 ENOUGH = 500
 """Crops; later steps learn from those."""
@@ -36,7 +38,7 @@ class Measured:
 
     Attributes:
         frames: first and last, (2, 3, h, w) float32 in [0, 1].
-        errors: squared, in levels of 255, (ways, h / 16, w / 16).
+        errors: of every way of a tile, and of the whole, squared, in levels of 255, (ways + 1, h / 16, w / 16).
     """
 
     frames: Tensor
@@ -74,8 +76,10 @@ class Curriculum(nn.Module):
 @torch.no_grad()
 def measured(model: RIFE, first: Tensor, middle: Tensor, last: Tensor) -> Measured:
     """How wrong each of a model's ways is on a triplet, (1, 3, h, w) each."""
-    ways = [getattr(model, f"by_{way}")(first, last) for way in model.way.values]
-    squared = [((made.clamp(0, 1) - middle) * 255).square().mean(1, keepdim=True) for made in ways]
+    routes: list[dict[str, Choice]] = [{"extent": "tiles", "way": way} for way in model.way.values]
+    routes.append({"extent": "whole"})
+    made = [Eager(model, route)(first, last).outputs[0] for route in routes]
+    squared = [((picture.clamp(0, 1) - middle) * 255).square().mean(1, keepdim=True) for picture in made]
     return Measured(torch.cat((first, last)), F.avg_pool2d(torch.cat(squared, 1), CELL)[0])
 
 

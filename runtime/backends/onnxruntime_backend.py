@@ -95,7 +95,11 @@ class OnnxRuntimeBackend:
             options.profile_file_prefix = str(Path(folder.name) / "operators")
         try:
             session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SPOILING, enable_fallback=0
+                str(path),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_SPOILING,
+                enable_fallback=0,
             )
         except Exception as error:
             reason = str(error).splitlines()[0]

@@ -114,10 +114,14 @@ def _check_golden(
     require(file, golden, (*given, *kept))
     for name, shape in given.items():
         if golden[name].shape != shape:
-            raise BundleError(f"{file}: {name!r} is of shape {golden[name].shape}, not {shape}: export the bundle again")
+            raise BundleError(
+                f"{file}: {name!r} is of shape {golden[name].shape}, not {shape}: export the bundle again"
+            )
     for name, array in golden.items():
         if array.size != kept.get(name, array.size) or not array.size:
-            raise BundleError(f"{file}: {name!r} has {array.size} elements, not {kept.get(name, 1)}: export the bundle again")
+            raise BundleError(
+                f"{file}: {name!r} has {array.size} elements, not {kept.get(name, 1)}: export the bundle again"
+            )
 
 
 def golden_size(golden: Mapping[str, Array], plan: Plan) -> tuple[int, int]:
@@ -129,6 +133,8 @@ def golden_size(golden: Mapping[str, Array], plan: Plan) -> tuple[int, int]:
         if spec.image:
             shape = golden[f"0.in.{i}"].shape
             if len(shape) != len(spec.shape):
-                raise BundleError(f"the golden frames of {spec.name!r} are of shape {shape}: export the bundle again")
+                raise BundleError(
+                    f"the golden frames of {spec.name!r} are of shape {shape}: export the bundle again"
+                )
             return shape[-3], shape[-2]
     return (0, 0)

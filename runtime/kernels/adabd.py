@@ -36,7 +36,9 @@ class AdaBDEngine:
     def __init__(self, constants: Mapping[str, NDArray[np.float32]], threads: int) -> None:
         weight = constants.get("weight", np.zeros(0, np.float32))
         if weight.ndim != 4 or weight.shape[2:] != (3, 3):
-            raise BackendError(f"the kernel adabd wants a weight of (o, c, 3, 3), the bundle has {weight.shape}: export it again")
+            raise BackendError(
+                f"the kernel adabd wants a weight of (o, c, 3, 3), the bundle has {weight.shape}: export it again"
+            )
         self._outputs, self._channels = weight.shape[:2]
         self._weight = packed(weight.transpose(2, 3, 1, 0).reshape(TAPS * self._channels, -1))
         self._team, self._threads = team(threads), threads

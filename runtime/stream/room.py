@@ -68,9 +68,15 @@ def bytes_needed(plan: Plan, size: tuple[int, int], counts: Mapping[str, int]) -
         shape = held_shape(state.shape) if state.image else state.shape
         states += 2 * counts[state.regions] * prod(sizes_of(shape, dims)) * (1 if state.image else 4)
     tiles = sum(
-        counts[step.regions] * step.size**2 * 3 * len(step.outputs) for step in plan.steps if isinstance(step, Tile)
+        counts[step.regions] * step.size**2 * 3 * len(step.outputs)
+        for step in plan.steps
+        if isinstance(step, Tile)
     )
-    return states + tiles + sum(_stage_bytes(step, dims, counts) for step in plan.steps if isinstance(step, Stage))
+    return (
+        states
+        + tiles
+        + sum(_stage_bytes(step, dims, counts) for step in plan.steps if isinstance(step, Stage))
+    )
 
 
 def _stage_bytes(stage: Stage, dims: Mapping[str, int], counts: Mapping[str, int]) -> int:
@@ -78,7 +84,9 @@ def _stage_bytes(stage: Stage, dims: Mapping[str, int], counts: Mapping[str, int
     known = {"frames": 1, **dims}
     return counts[stage.regions] * max(
         sum(
-            row_bytes(tuple(known.get(d, 1) if isinstance(d, str) else d for d in port.shape), port.dtype, dims)
+            row_bytes(
+                tuple(known.get(d, 1) if isinstance(d, str) else d for d in port.shape), port.dtype, dims
+            )
             for port in graph.outputs
         )
         for graph in stage.graphs

@@ -65,7 +65,10 @@ class Clock:
         """Whether so long no picture came in a film of an even rate that it is worth a word."""
         if time - before < max(_LEAST_GAP, PAUSE * self.usual) or len(self._intervals) < _KNOWN:
             return False
-        return sum(abs(own - self.usual) <= self.usual / 4 for own in self._intervals) >= len(self._intervals) * 0.8
+        return (
+            sum(abs(own - self.usual) <= self.usual / 4 for own in self._intervals)
+            >= len(self._intervals) * 0.8
+        )
 
     def _snapped(self, time: Fraction) -> Fraction:
         assert self._phase is not None

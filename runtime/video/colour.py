@@ -83,9 +83,13 @@ class Rgb:
         """The picture as a contiguous (H, W, 3) uint8 array, resized to (height, width) if that is given."""
         return np.ascontiguousarray(self._to_rgb(picture, size, "rgb24", self._decode), dtype=np.uint8)
 
-    def from_picture_deep(self, picture: VideoFrame, size: tuple[int, int] | None = None) -> NDArray[np.uint16]:
+    def from_picture_deep(
+        self, picture: VideoFrame, size: tuple[int, int] | None = None
+    ) -> NDArray[np.uint16]:
         """The picture as a contiguous (H, W, 3) uint16 array, as `from_picture`."""
-        return np.ascontiguousarray(self._to_rgb(picture, size, "rgb48le", self._decode_deep), dtype=np.uint16)
+        return np.ascontiguousarray(
+            self._to_rgb(picture, size, "rgb48le", self._decode_deep), dtype=np.uint16
+        )
 
     def _to_rgb(
         self, picture: VideoFrame, size: tuple[int, int] | None, layout: str, by: VideoReformatter

@@ -269,7 +269,9 @@ def convert(
     stages = Stages(reader, writer, overlay)
     try:
         with stages.running():
-            conversion.run(stages, lambda done: on_progress(done, _total(info, options)) if on_progress else None)
+            conversion.run(
+                stages, lambda done: on_progress(done, _total(info, options)) if on_progress else None
+            )
             stages.finished.put(None)
     except BaseException:
         if isinstance(writer, FilmWriter) and (kept := writer.keep()):

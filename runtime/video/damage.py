@@ -64,7 +64,9 @@ class Damage:
     def _gaps(self, name: str) -> str:
         found = self._of("gap")
         why = "lost to the damage" if self.damaged else "a pause, or pictures that were lost"
-        return f"{name}: no pictures for {_lengths(found)} ({why}); the one before stands still" if found else ""
+        return (
+            f"{name}: no pictures for {_lengths(found)} ({why}); the one before stands still" if found else ""
+        )
 
     def _silence(self, name: str) -> str:
         found = self._of("silence")

@@ -68,7 +68,9 @@ class Codec:
     remarks: tuple[str, ...]
 
 
-def choose(asked: Encoding, container: str, size: tuple[int, int], like: VideoInfo | None, times: int) -> Codec:
+def choose(
+    asked: Encoding, container: str, size: tuple[int, int], like: VideoInfo | None, times: int
+) -> Codec:
     """The codec of a film.
 
     Args:
@@ -86,15 +88,21 @@ def choose(asked: Encoding, container: str, size: tuple[int, int], like: VideoIn
     try:
         codec = av.codec.Codec(name, "w")
     except (av.FFmpegError, ValueError) as error:
-        raise InputError(f"--codec {name}: FFmpeg has no encoder of that name here: try libx264, libx265 or libvpx-vp9") from error
+        raise InputError(
+            f"--codec {name}: FFmpeg has no encoder of that name here: try libx264, libx265 or libvpx-vp9"
+        ) from error
     if codec.type != "video":
         raise InputError(f"--codec {name} encodes no pictures: try libx264, libx265 or libvpx-vp9")
     known = {own.name for own in codec.video_formats or ()}
     layout, held = _layout(known, size, bits)
     remarks: tuple[str, ...] = ()
     if like and held < min(like.bits, 12) and not asked.bits:
-        remarks = (f"{like.name}: has {like.bits} bits a channel, {name} here holds {held}: --codec libx265 or ffv1 keeps more",)
-    return Codec(name, layout, tuple(_options(name, container, asked, like, times).items()), asked.bit_rate, remarks)
+        remarks = (
+            f"{like.name}: has {like.bits} bits a channel, {name} here holds {held}: --codec libx265 or ffv1 keeps more",
+        )
+    return Codec(
+        name, layout, tuple(_options(name, container, asked, like, times).items()), asked.bit_rate, remarks
+    )
 
 
 def _layout(known: set[str], size: tuple[int, int], bits: int) -> tuple[str, int]:
@@ -113,7 +121,9 @@ def _layout(known: set[str], size: tuple[int, int], bits: int) -> tuple[str, int
     return next(iter(sorted(known)), "yuv420p"), 8
 
 
-def _options(name: str, container: str, asked: Encoding, like: VideoInfo | None, times: int) -> dict[str, str]:
+def _options(
+    name: str, container: str, asked: Encoding, like: VideoInfo | None, times: int
+) -> dict[str, str]:
     options: dict[str, str] = {}
     if asked.crf is not None:
         options["crf"] = f"{asked.crf:g}"
@@ -127,8 +137,15 @@ def _options(name: str, container: str, asked: Encoding, like: VideoInfo | None,
     if name == "libx265":
         options["x265-params"] = "log-level=error"
     if name == "libvpx-vp9":
-        options |= {"deadline": "realtime", "cpu-used": "5", "row-mt": "1", "b": "0" if asked.bit_rate is None else str(asked.bit_rate)}
-    if container == "avi":  # which stores no presentation times, so its pictures come in the order they are shown
+        options |= {
+            "deadline": "realtime",
+            "cpu-used": "5",
+            "row-mt": "1",
+            "b": "0" if asked.bit_rate is None else str(asked.bit_rate),
+        }
+    if (
+        container == "avi"
+    ):  # which stores no presentation times, so its pictures come in the order they are shown
         options["bf"] = "0"
     if name == "libwebp_anim":
         options |= {"loop": "0", "quality": "85"}
@@ -173,7 +190,9 @@ class Encoder:
         if codec.name == "rawvideo":
             # y4m states no matrix, so the one its readers assume must be used.
             colour = Colour(colour.full, assumed_matrix(size[1]), 2, 2, 2)
-        self.stream = cast(VideoStream, container.add_stream(codec.name, rate=fps, options=dict(codec.options)))
+        self.stream = cast(
+            VideoStream, container.add_stream(codec.name, rate=fps, options=dict(codec.options))
+        )
         context = self.stream.codec_context
         context.width, context.height = size
         context.pix_fmt = codec.layout
@@ -209,10 +228,14 @@ class Encoder:
         if self._layout.startswith("yuv"):
             return self._rgb.to_picture(frame, self._layout)
         eight = frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
-        return VideoFrame.from_ndarray(np.ascontiguousarray(eight), format="rgb24").reformat(format=self._layout)
+        return VideoFrame.from_ndarray(np.ascontiguousarray(eight), format="rgb24").reformat(
+            format=self._layout
+        )
 
 
-def check_room(seconds: float | None, codec: Codec, size: tuple[int, int], fps: Fraction, free: int, where: str) -> None:
+def check_room(
+    seconds: float | None, codec: Codec, size: tuple[int, int], fps: Fraction, free: int, where: str
+) -> None:
     """Refuse to begin a film for which the disk is clearly too full.
 
     Raises:

@@ -26,7 +26,9 @@ class Deinterlacer:
                 time_base=picture.time_base,
             )
             self._graph.link_nodes(
-                source, self._graph.add("bwdif", "mode=send_frame:deint=interlaced"), self._graph.add("buffersink")
+                source,
+                self._graph.add("bwdif", "mode=send_frame:deint=interlaced"),
+                self._graph.add("buffersink"),
             ).configure()
         self._graph.push(picture)
         yield from self._ready()

@@ -213,7 +213,13 @@ class FilmWriter:
             self._piece = av.open(f"file:{self._parts.next_piece()}", "w", format="nut")
             info = self._like.info
             self._encoder = Encoder(
-                self._piece, self._codec, self._film.size, self._fps, info.colour, info.pixel_aspect, self._tick
+                self._piece,
+                self._codec,
+                self._film.size,
+                self._fps,
+                info.colour,
+                info.pixel_aspect,
+                self._tick,
             )
         assert self._piece is not None
         self._piece.mux(self._encoder.encode(frame, time + AHEAD * self._tick))
@@ -248,7 +254,9 @@ class FilmWriter:
         temporary = self._parts.folder / f"joined{self._output.suffix}"
         state = self._parts.state
         if not state.pieces:
-            raise VideoError(f"{film.source}: holds no frames from {film.start:g} s on; choose an earlier --start")
+            raise VideoError(
+                f"{film.source}: holds no frames from {film.start:g} s on; choose an earlier --start"
+            )
         try:
             count = join(self._parts.paths(), sound, temporary, self._kind, self._tick)
         except (av.FFmpegError, OSError) as error:
@@ -259,7 +267,9 @@ class FilmWriter:
                 f"{film.destination}: the join has {count} pictures of {sum(p.written for p in state.pieces)}; its pieces are in {self._parts.folder}"
             )
         if not self._parts.owns_output():
-            check_destination(film.source, film.destination, film.overwrite)  # it may have come in the meantime
+            check_destination(
+                film.source, film.destination, film.overwrite
+            )  # it may have come in the meantime
         temporary.replace(self._output)
 
 

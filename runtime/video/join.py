@@ -60,7 +60,11 @@ def join(pieces: Sequence[Path], sound: Sound, into: Path, container: str, tick:
         FFmpegError, OSError: the film cannot be written.
     """
     name, source = open_source(sound.source)
-    with source, av.open(f"file:{into}", "w", format=container, options=_options(container)) as out, av.open(str(pieces[0])) as first:
+    with (
+        source,
+        av.open(f"file:{into}", "w", format=container, options=_options(container)) as out,
+        av.open(str(pieces[0])) as first,
+    ):
         template = first.streams.video[0]
         made = out.add_stream_from_template(template)
         made.time_base = tick
@@ -119,7 +123,9 @@ def _pictures(
         with av.open(str(path)) as piece:
             stream = piece.streams.video[0]
             if stream.codec_context.extradata != extradata:
-                raise VideoError(f"{path}: was encoded otherwise than the first piece; remove its folder and begin anew")
+                raise VideoError(
+                    f"{path}: was encoded otherwise than the first piece; remove its folder and begin anew"
+                )
             packets: Iterator[Packet[Any]] = piece.demux(stream)
             for packet in packets:
                 if packet.pts is None:

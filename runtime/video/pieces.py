@@ -66,7 +66,14 @@ class State:
         return self.pieces[-1].frames if self.pieces else 0
 
 
-_PIECE = record({"file": text(20, r"\d{5}\.nut"), "frames": whole(0, 1 << 40), "scene": whole(0, 1 << 40), "written": whole(1, 1 << 40)})
+_PIECE = record(
+    {
+        "file": text(20, r"\d{5}\.nut"),
+        "frames": whole(0, 1 << 40),
+        "scene": whole(0, 1 << 40),
+        "written": whole(1, 1 << 40),
+    }
+)
 _SCHEMA = record(
     {"format": text(40), "made_of": plain(4), "pieces": each(_PIECE, 100_000), "partial": nullable(plain(1))}
 )
@@ -98,7 +105,9 @@ class Parts:
         found = self._read()
         if resume:
             if found.made_of != made_of:
-                differ = sorted(key for key in {*found.made_of, *made_of} if found.made_of.get(key) != made_of.get(key))
+                differ = sorted(
+                    key for key in {*found.made_of, *made_of} if found.made_of.get(key) != made_of.get(key)
+                )
                 raise VideoError(
                     f"{self.folder} is of another run ({', '.join(differ)} differ): give the same command, or begin anew without --resume and with --overwrite"
                 )
@@ -129,11 +138,19 @@ class Parts:
 
     def owns_output(self) -> bool:
         """Whether the output is what an earlier, unfinished run of this film left."""
-        return self.state.partial is not None and self._output.is_file() and _fingerprint(self._output) == self.state.partial
+        return (
+            self.state.partial is not None
+            and self._output.is_file()
+            and _fingerprint(self._output) == self.state.partial
+        )
 
     def remove(self) -> None:
         """Let go of the pieces; files that are not ours stay."""
-        for path in [*self.folder.glob("[0-9][0-9][0-9][0-9][0-9].nut"), *self.folder.glob("joined.*"), self.folder / "state.json"]:
+        for path in [
+            *self.folder.glob("[0-9][0-9][0-9][0-9][0-9].nut"),
+            *self.folder.glob("joined.*"),
+            self.folder / "state.json",
+        ]:
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
@@ -142,7 +159,9 @@ class Parts:
         try:
             self.folder.mkdir(exist_ok=True)
         except OSError as error:
-            raise VideoError(f"{self._output}: cannot be written: {error.strerror}; choose another place") from error
+            raise VideoError(
+                f"{self._output}: cannot be written: {error.strerror}; choose another place"
+            ) from error
         self._save(State(made_of))
 
     def _save(self, state: State) -> None:
@@ -193,5 +212,3 @@ def _fingerprint(path: Path) -> tuple[int, str]:
         while block := file.read(1 << 20):
             digest.update(block)
     return path.stat().st_size, digest.hexdigest()
-
-

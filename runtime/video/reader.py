@@ -11,6 +11,7 @@ Pictures are turned and mirrored as the header asks, so that what is cut into ti
 from __future__ import annotations  # PyAV's Packet takes a type argument in its stubs only
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -148,7 +149,9 @@ class VideoReader:
             self._stream = video_stream(self._container, self._name)
             self.remarks: tuple[str, ...] = _which(self._container, self._stream, self._name)
             self.audio: tuple[Any, ...] = tuple(s for s in self._container.streams if s.type == "audio")
-            self._stream.thread_type = "SLICE"  # frame threads swallow errors, how many depends on the machine
+            self._stream.thread_type = (
+                "SLICE"  # frame threads swallow errors, how many depends on the machine
+            )
             self._index = AviIndex(self._container)
             self._audio_packets: list[Packet[Stream]] = []
             self._count = 0
@@ -159,7 +162,9 @@ class VideoReader:
             self._resized = False
             self._fields: Deinterlacer | None = None
             self._origin = Fraction(max(0, self._container.start_time or 0), av.time_base)
-            self._clock = Clock(_frame_rate(self._stream), Fraction(self._stream.time_base or Fraction(1, 1000)))
+            self._clock = Clock(
+                _frame_rate(self._stream), Fraction(self._stream.time_base or Fraction(1, 1000))
+            )
             self._begin()
             # The size counts that the first picture has: headers may already speak of a later part.
             self._rest = self._timed()
@@ -229,17 +234,15 @@ class VideoReader:
         """Go to the place to begin at: to the key picture before it; what lies between is decoded and dropped."""
         self._origin += Fraction(self._asked.start).limit_denominator(90_000)
         if self._asked.start and self._stream.time_base:
-            try:
+            with suppress(
+                av.FFmpegError
+            ):  # a pipe, or a form without an index: it is read from the beginning
                 self._container.seek(int(self._origin / self._stream.time_base), stream=self._stream)
-            except av.FFmpegError:
-                pass  # a pipe, or a form without an index: it is read from the beginning
 
     def _shot(self, picture: VideoFrame, time: Fraction) -> Shot:
         if (picture.height, picture.width) != self._stored:
             height, width = self._stored
-            said = (
-                f"frame {self._count - 1} is {picture.width}x{picture.height}, the video {width}x{height}"
-            )
+            said = f"frame {self._count - 1} is {picture.width}x{picture.height}, the video {width}x{height}"
             if self._asked.strict:
                 raise VideoError(f"{self._name}: {said}; split it where the size changes")
             if not self._resized:
@@ -269,7 +272,9 @@ class VideoReader:
                 time = stamp * Fraction(tick) - self._origin
                 if time < 0 and self._asked.start:
                     continue
-            time = self._clock.at(None if time is None else max(time, Fraction(0)) if before is None else time)
+            time = self._clock.at(
+                None if time is None else max(time, Fraction(0)) if before is None else time
+            )
             if picture.is_corrupt:
                 self._broken(float(time), None)
             if before is not None and self._clock.gap(before, time):

@@ -34,7 +34,12 @@ def is_address(source: Source) -> bool:
 
 def is_kept(source: Source) -> bool:
     """Whether a source is a file or folder, which can be read again."""
-    return isinstance(source, str | Path) and str(source) != "-" and not is_address(source) and Path(source).exists()
+    return (
+        isinstance(source, str | Path)
+        and str(source) != "-"
+        and not is_address(source)
+        and Path(source).exists()
+    )
 
 
 def open_source(source: Source) -> tuple[str, InputContainer]:
@@ -106,7 +111,9 @@ def _animation(path: Path) -> InputContainer | None:
                 at = 0
                 for number in range(count):
                     picture.seek(number)
-                    frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGB")), "rgb24").reformat(format="bgr0")
+                    frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGB")), "rgb24").reformat(
+                        format="bgr0"
+                    )
                     frame.pts, frame.time_base = at, Fraction(1, 1000)
                     at += round(picture.info.get("duration", 40)) or 40
                     out.mux(stream.encode(frame))

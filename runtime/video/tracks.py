@@ -18,7 +18,9 @@ from edgeflow.runtime.video.reader import codec_name
 _KINDS = {"audio": "sound", "subtitle": "subtitles", "attachment": "an attachment", "data": "data"}
 _HOLDS_MORE = {"matroska": ".mkv", "mov": ".mov", "mp4": ".mp4", "webm": ".webm", "avi": ".avi"}
 _TRIED_PACKETS = 4000
-_OWN = frozenset({"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "handler_name", "vendor_id"})
+_OWN = frozenset(
+    {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "handler_name", "vendor_id"}
+)
 """Tags that each container writes for itself."""
 
 
@@ -44,16 +46,28 @@ def what_fits(source: InputContainer, video: int, container: str, name: str) -> 
         container: by FFmpeg's name.
         name: of the new film, for messages.
     """
-    others = [s for s in source.streams if s.index != video and not (s.type == "video")]
+    others = [s for s in source.streams if s.index != video and s.type != "video"]
     first = _first_packets(source, [s for s in others if s.type in ("audio", "subtitle")])
     kept, left = [], []
     for stream in others:
         if _holds(container, stream, first.get(stream.index)):
             kept.append(stream.index)
         else:
-            ways = [end for kind, end in _HOLDS_MORE.items() if kind != container and _holds(kind, stream, first.get(stream.index))]
-            what = f"{codec_name(stream)} {_KINDS[stream.type]}" if stream.type in ("audio", "subtitle") else _KINDS.get(stream.type, stream.type)
-            advice = f"; {' or '.join(ways[:2])} can" if ways else "; nor can any other container that is written here"
+            ways = [
+                end
+                for kind, end in _HOLDS_MORE.items()
+                if kind != container and _holds(kind, stream, first.get(stream.index))
+            ]
+            what = (
+                f"{codec_name(stream)} {_KINDS[stream.type]}"
+                if stream.type in ("audio", "subtitle")
+                else _KINDS.get(stream.type, stream.type)
+            )
+            advice = (
+                f"; {' or '.join(ways[:2])} can"
+                if ways
+                else "; nor can any other container that is written here"
+            )
             left.append(f"{name}: cannot hold {what}, which was left out{advice}")
     if container != "matroska" and any(s.type == "attachment" for s in others):
         left = [line for line in left if "attachment" not in line]
@@ -92,7 +106,9 @@ def add_copies(source: InputContainer, out: OutputContainer, numbers: tuple[int,
 
 
 def _describe(stream: Stream, made: Stream) -> None:
-    made.metadata.update({key: value for key, value in stream.metadata.items() if key.lower() not in _OWN - {"handler_name"}})
+    made.metadata.update(
+        {key: value for key, value in stream.metadata.items() if key.lower() not in _OWN - {"handler_name"}}
+    )
     made.disposition = stream.disposition
 
 

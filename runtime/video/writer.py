@@ -222,10 +222,17 @@ def write_error(name: str, frame: int, error: BaseException) -> str:
         remedy = "the disk is full; free some space or write elsewhere"
     elif number == errno.EPIPE:
         remedy = "nobody reads it any more"
-    elif isinstance(error, av.FFmpegError) and number not in (errno.EACCES, errno.EROFS, errno.ENOENT, errno.EIO):
+    elif isinstance(error, av.FFmpegError) and number not in (
+        errno.EACCES,
+        errno.EROFS,
+        errno.ENOENT,
+        errno.EIO,
+    ):
         remedy = f"the encoder or container refuses it ({error.strerror or type(error).__name__}); try another container, such as .mkv, or --codec"
     else:
-        remedy = f"{getattr(error, 'strerror', None) or type(error).__name__}; check the place it is written to"
+        remedy = (
+            f"{getattr(error, 'strerror', None) or type(error).__name__}; check the place it is written to"
+        )
     return f"{name}: cannot be written at frame {frame}: {remedy}"
 
 

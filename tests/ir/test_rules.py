@@ -215,19 +215,24 @@ def test_a_price_by_hand():
         Priced(-1.0, (0.0,))
 
 
-def test_a_frame_is_whole_where_its_parts_would_cost_as_much():
+def test_a_frame_is_whole_where_its_parts_would_cost_more_or_be_worth_less():
     rule, axis = Spread(2.0, (0.0, 0.5, 1.5)), Axis("tiles", "whole")
-    still, moving = (0.0, 0.0, 0.0), (-30.0, -20.0, -1.0)
-    for busy, wanted in (
-        (0, 0),
-        (1, 0),
-        (2, 0),
-        (3, 1),
-        (4, 1),
-    ):  # 2 of 4 parts at 1.5 are 0.75 of the frame, 3 are 1.125
-        parts = scores([moving] * busy + [still] * (4 - busy))
-        assert rule.decide(parts.T.reshape(1, -1), axis).tolist() == [wanted]
-    with pytest.raises(FlowError, match="spread reads 3 scores of every part, got an array of shape"):
+    still, moving = (0.0, 0.0, 0.0, 0.0), (-30.0, -20.0, -1.0, -1.0)
+
+    def taken(*parts):
+        return rule.decide(scores(parts).T.reshape(1, -1), axis).tolist()
+
+    assert [taken(*[moving] * busy, *[still] * (4 - busy)) for busy in range(5)] == [
+        [0],
+        [0],
+        [0],
+        [1],
+        [1],
+    ]  # 3 x 1.5 / 4 > 1
+    apart = (-30.0, -20.0, -9.0, -1.0)  # what the whole sees better than a part does
+    assert taken(moving, still, still, still) == [0] and taken(apart, still, still, still) == [1]
+    assert rule.at(0).decide(scores([apart, still]).T.reshape(1, -1), axis).tolist() == [0]
+    with pytest.raises(FlowError, match="spread reads 4 scores of every part, got an array of shape"):
         rule.decide(scores([[0.0, 1.0]]), axis)
 
 

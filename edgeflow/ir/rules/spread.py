@@ -1,4 +1,4 @@
-"""Whether so much of a frame is worth computing that it is cheaper to compute all of it."""
+"""Whether a frame is better computed whole than part by part."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import numpy as np
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.route import Axis
 from edgeflow.ir.rules.base import Chosen, ScoreRule, Scores, check_two
-from edgeflow.ir.rules.priced import at_quality, best_paid
+from edgeflow.ir.rules.priced import at_quality
 
 
 @dataclass(frozen=True)
 class Spread(ScoreRule):
-    """The axis's first value while parts of the frame, each at what `Priced` chooses for it, cost less than the whole; else the second.
+    """The axis's first value where parts of the frame, each at what `Priced` chooses for it, are worth more than the whole; else the second.
 
-    Scores are those of parts that cover the frame evenly, all parts' first value first: (1, values x parts).
+    Scores are those of parts that cover the frame evenly, all parts' first value first, and last what the whole frame is
+    worth in each part: (1, values x parts). What a part is worth is its score - price x cost. The whole is also taken where
+    parts would cost more.
 
     Attributes:
         price: of a unit of cost, in units of the scores.
-        costs: of every value that a part may take, over what the whole frame costs for a part.
+        costs: of every value that a part may take, over what the whole frame costs for a part; the whole itself costs 1.
     """
 
     price: float
@@ -61,12 +63,15 @@ class Spread(ScoreRule):
     def decide(self, scores: Scores, axis: Axis, before: Chosen | None = None) -> Chosen:
         """See `ScoreRule.decide`."""
         self.check_axis(axis)
-        if scores.ndim != 2 or not scores.shape[1] or scores.shape[1] % len(self.costs):
+        values = len(self.costs) + 1
+        if scores.ndim != 2 or not scores.shape[1] or scores.shape[1] % values:
             raise FlowError(
-                f"spread reads {len(self.costs)} scores of every part, got an array of shape {scores.shape}"
+                f"spread reads {values} scores of every part, got an array of shape {scores.shape}"
             )
-        costs = np.asarray(self.costs)
-        taken = [
-            costs[best_paid(own.reshape(len(costs), -1).T, self.price, self.costs)].mean() for own in scores
-        ]
-        return (np.array(taken) >= 1).astype(np.intp)
+        parts = scores.astype(np.float64).reshape(len(scores), values, -1)
+        costs = np.array(self.costs)
+        paid = parts[:, :-1] - self.price * costs[:, None]
+        whole = parts[:, -1].mean(1) - self.price
+        dearer = costs[paid.argmax(1)].mean(1) > 1
+        taken: Chosen = (dearer | (whole > paid.max(1).mean(1))).astype(np.intp)
+        return taken

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from edgeflow.flow import Axis, Flow, Image, RoutedModule, Scored
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.rules import Priced, Spread
+from edgeflow.ir.tiles import TileGrid
 from edgeflow.models.rife.ifnet import SPAN, WIDTHS, IFNet, Warped
 from edgeflow.models.rife.refiner import Refiner
 from edgeflow.models.rife.router import Router
@@ -40,8 +41,9 @@ class Preset:
 
     @property
     def overlap(self) -> float:
-        """Work of a tile over that of its patch."""
-        return (self.tile / (self.tile - 2 * HALO)) ** 2
+        """Pixels of a frame's tiles over those of the frame, at 1280x720."""
+        grid = TileGrid(720, 1280, self.tile, HALO, SPAN)
+        return len(grid) * self.tile**2 / (grid.height * grid.width)
 
 
 PUBLISHED = "4.0"

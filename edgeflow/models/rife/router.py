@@ -25,7 +25,7 @@ class Router(nn.Module):
     every way.
 
     Args:
-        ways: how many there are; the first is the frames' average.
+        ways: that a tile may take; the first is the frames' average. Errors are also guessed of the whole frame.
         width: channels.
     """
 
@@ -37,20 +37,20 @@ class Router(nn.Module):
         self.body = nn.Sequential(
             nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 2, 2), nn.ReLU()
         )
-        self.leave = nn.Conv2d(width, ways, 1)
+        self.leave = nn.Conv2d(width, ways + 1, 1)
 
     def forward(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores for tiles, a map (1, ways, *MAP), and for the frame, (1, ways x parts): minus the squared errors.
+        """Scores for tiles, a map (1, ways, *MAP), and for the frame, (1, (ways + 1) x parts): minus the squared errors.
 
         Args:
             frame0: (1, 3, h, w) in [0, 1].
             frame1: the same.
         """
         scores = -self.errors(frame0, frame1)
-        return F.adaptive_avg_pool2d(scores, MAP), F.adaptive_avg_pool2d(scores, PARTS).flatten(1)
+        return F.adaptive_avg_pool2d(scores[:, :-1], MAP), F.adaptive_avg_pool2d(scores, PARTS).flatten(1)
 
     def errors(self, frame0: Tensor, frame1: Tensor) -> Tensor:
-        """Mean squared errors to expect, in squared levels of 255: (n, ways, h / 16, w / 16), rounded up."""
+        """Mean squared errors to expect, in squared levels of 255: (n, ways + 1, h / 16, w / 16), rounded up; of the whole frame last."""
         change = _quartered((frame0 - frame1).square().mean(1, keepdim=True)) * 255**2
         seen = torch.cat((_quartered(frame0), _quartered(frame1), torch.log(change + STILL) / 4), 1)
         features = F.relu(self.second(F.relu(self.enter(seen))))
