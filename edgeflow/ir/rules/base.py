@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
@@ -118,7 +119,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class ScoreRule(Rule):
+class ScoreRule(Rule, ABC):
     """A rule that reads scores of every region.
 
     Attributes:
@@ -132,6 +133,7 @@ class ScoreRule(Rule):
         """Scores that it reads of a region; None for any number."""
         return len(axis.values)
 
+    @abstractmethod
     def decide(self, scores: Scores, axis: Axis, before: Chosen | None = None) -> Chosen:
         """Chosen index per region: (regions,).
 
@@ -144,7 +146,6 @@ class ScoreRule(Rule):
         Raises:
             FlowError: scores of another width.
         """
-        raise NotImplementedError
 
     def check_width(self, scores: Scores, axis: Axis) -> None:
         """Refuse scores of another width.
@@ -160,7 +161,7 @@ class ScoreRule(Rule):
 
 
 @dataclass(frozen=True)
-class HostRule(Rule):
+class HostRule(Rule, ABC):
     """A rule that decides per frame, by what the host knows.
 
     Attributes:
@@ -169,6 +170,7 @@ class HostRule(Rule):
 
     measures: ClassVar[bool] = False
 
+    @abstractmethod
     def choose(self, context: StreamContext, variable: Variable, measured: float | None = None) -> int:
         """Chosen index for this frame.
 
@@ -180,7 +182,6 @@ class HostRule(Rule):
         Raises:
             FlowError: the flow measures nothing for this decision, and the rule needs it.
         """
-        raise NotImplementedError
 
 
 def check_two(rule: Rule, axis: Axis) -> None:
