@@ -25,8 +25,8 @@ from edgeflow.export.pack.bundle import Asked, pack
 from edgeflow.export.pack.manifest import complete, write_manifest
 from edgeflow.export.pack.seams import seam_remarks
 from edgeflow.export.passes import check_passes
+from edgeflow.export.planning.expected_routes import ExpectedRoutes
 from edgeflow.export.planning.forms import timed_forms
-from edgeflow.export.planning.mix import Mix
 from edgeflow.export.planning.planner import Planner, costs_of, open_for_pricing
 from edgeflow.export.precision.steps import precision_steps
 from edgeflow.export.stopwatch import Stopwatch
@@ -67,7 +67,7 @@ def compile_model(
     strategy: str = "auto",
     sizes: Sequence[tuple[int, int]] = (),
     frames: Sequence[NDArray[np.uint8]] = (),
-    mix: Mix | None = None,
+    expected: ExpectedRoutes | None = None,
     overwrite: bool = False,
     compare: bool = True,
     goldens: bool = True,
@@ -89,7 +89,7 @@ def compile_model(
         frames: of a real clip (h, w, 3) uint8, for the goldens, and to calibrate int8 with. `auto` plans for the routes that they take
             and, where the target's engine library is on this machine, times engines; without frames it
             plans for all routes alike by the target's roofline.
-        mix: the routes that `auto` plans for, if not those of the frames.
+        expected: the routes that `auto` plans for, if not those of the frames.
         overwrite: whether a bundle that was built or measured on a device may be replaced.
         compare: refuse what the target's library computes otherwise than the model; see `edgeflow.export.gate`.
         goldens: write what the model makes of samples, and refuse segments that are no functions of their inputs; without it
@@ -124,7 +124,7 @@ def compile_model(
     )
     lowered = lowering.lower(list(programs.values()))
     with watch.part("plan"):
-        priced = Planner(model, lowered, target, frames, mix, backend, watch).plans(programs, strategy)
+        priced = Planner(model, lowered, target, frames, expected, backend, watch).plans(programs, strategy)
     with folder_written_whole(output) as folder, watch.part("write"):
         asked = Asked(reference, frames, goldens, _provenance(strategy))
         draft = pack(folder, model, target, priced, lowered, asked, watch)

@@ -20,7 +20,7 @@ from edgeflow.runtime.backends import Backend, open_backend
 from edgeflow.runtime.checking.other_processor import prove_here
 from edgeflow.runtime.device import device_of
 from edgeflow.runtime.stream.decisions import in_order
-from edgeflow.runtime.stream.execute import Executor
+from edgeflow.runtime.stream.execute import Executor, Watch
 from edgeflow.runtime.stream.loading import load_graphs, twins
 from edgeflow.runtime.stream.policy import Own, Policy
 from edgeflow.runtime.stream.room import check_room, no_room_now
@@ -44,6 +44,7 @@ class Session:
             with their goldens before the first frame, once (`other_processor.py`).
         in_flight: frames that may run at a time, each called for by a thread of its own. Two hide what a frame
             does not do on all threads; each takes working memory of its own. For models without states, on CPUs.
+        watch: told after every run of an engine what it read and wrote, see `edgeflow.runtime.stream.execute.Watch`.
 
     Raises:
         BundleError: the bundle is damaged.
@@ -61,6 +62,7 @@ class Session:
         exact: bool = False,
         prove: bool = True,
         in_flight: int = 1,
+        watch: Watch | None = None,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         self.in_flight = in_flight
@@ -68,7 +70,7 @@ class Session:
         self.backend: Backend = open_backend(name, threads, lanes=in_flight)
         self.device = device_of(self.bundle, self.backend)
         self._policy = policy or Own()
-        self._exact, self._prove = exact, prove
+        self._exact, self._prove, self._watch = exact, prove, watch
         self._executors: tuple[Executor, ...] = ()
         self._idle: SimpleQueue[Executor] = SimpleQueue()
         self._size: tuple[int, ...] = ()
@@ -178,7 +180,8 @@ class Session:
         lanes = [loaded, *(twins(loaded) for _ in range(self.in_flight - 1))]
         self._size = size
         self._executors = tuple(
-            Executor(plan, graphs, self.backend.memory, self._policy, size, self._exact) for graphs in lanes
+            Executor(plan, graphs, self.backend.memory, self._policy, size, self._exact, self._watch)
+            for graphs in lanes
         )
         self._idle = SimpleQueue()
         for executor in self._executors:

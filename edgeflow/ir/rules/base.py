@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
@@ -128,7 +129,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class ScoreRule(Rule):
+class ScoreRule(Rule, ABC):
     """A rule that reads scores of every region.
 
     Attributes:
@@ -142,6 +143,7 @@ class ScoreRule(Rule):
         """Scores that it reads of a region; None for any number."""
         return len(axis.values)
 
+    @abstractmethod
     def decide(self, scores: Scores, axis: Axis, before: Chosen | None = None) -> Chosen:
         """Chosen index per region: (regions,).
 
@@ -154,7 +156,6 @@ class ScoreRule(Rule):
         Raises:
             FlowError: scores of another width.
         """
-        raise NotImplementedError
 
     def check_width(self, scores: Scores, axis: Axis) -> None:
         """Refuse scores of another width.
@@ -170,7 +171,7 @@ class ScoreRule(Rule):
 
 
 @dataclass(frozen=True)
-class HostRule(Rule):
+class HostRule(Rule, ABC):
     """A rule that decides per frame, by what the host knows.
 
     Attributes:
@@ -179,6 +180,7 @@ class HostRule(Rule):
 
     measures: ClassVar[bool] = False
 
+    @abstractmethod
     def choose(self, context: StreamContext, variable: Variable, measured: float | None = None) -> int:
         """Chosen index for this frame.
 
@@ -190,7 +192,6 @@ class HostRule(Rule):
         Raises:
             FlowError: the flow measures nothing for this decision, and the rule needs it.
         """
-        raise NotImplementedError
 
 
 def check_two(rule: Rule, axis: Axis) -> None:

@@ -262,7 +262,8 @@ def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
 
 
 def test_tensorrt_gets_symmetric_int8_beside_half(export_tiny, int8_clip):
-    compiled = export_tiny("trt-int8", load("desktop-gpu").at("int8"), strategy="chained", frames=int8_clip)
+    what = {"strategy": "chained", "frames": int8_clip, "sizes": [(200, 310)]}
+    compiled = export_tiny("trt-int8", load("desktop-gpu").at("int8"), **what)
     bundle = open_bundle(compiled.path)
     support = bundle.manifest.provenance["support"]
     assert support["operators"]["QuantizeLinear"] and not [gap for gap in support["gaps"] if gap["fatal"]]
