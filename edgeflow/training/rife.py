@@ -16,7 +16,7 @@ from edgeflow.flow import Eager
 from edgeflow.ir.route import Choice
 from edgeflow.models.rife import RIFE, build
 from edgeflow.models.rife.model import PUBLISHED
-from edgeflow.models.rife.router import CELL, STILL
+from edgeflow.models.rife.router import CELL, STILL, sampled
 from edgeflow.models.rife.weights import load_published, published_file
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.order import Order, Trainee
@@ -24,6 +24,8 @@ from edgeflow.training.samples import Samples
 
 CROP = 352
 """Side of the crops whose errors are measured, in pixels."""
+THINNED = 2
+"""One row and column of so many is looked at, about as of a frame at 1280x720."""
 ENOUGH = 500
 """Crops; later steps learn from those."""
 BATCH = 8
@@ -69,7 +71,8 @@ class Curriculum(nn.Module):
             self._known.append(measured(self.model, *self._samples.crops(1)))
         drawn = [self._known[i] for i in self._rng.integers(len(self._known), size=BATCH)]
         frames = torch.stack([each.frames for each in drawn], 1)
-        loss = misjudged(self.model.router.errors(*frames), torch.stack([each.errors for each in drawn]))
+        seen = [sampled(each, (CROP // THINNED, CROP // THINNED)) for each in frames]
+        loss = misjudged(self.model.router.errors(*seen), torch.stack([each.errors for each in drawn]))
         return Loss(loss, {"crops": torch.tensor(float(len(self._known)))})
 
 
@@ -80,7 +83,7 @@ def measured(model: RIFE, first: Tensor, middle: Tensor, last: Tensor) -> Measur
     routes.append({"extent": "whole"})
     made = [Eager(model, route)(first, last).outputs[0] for route in routes]
     squared = [((picture.clamp(0, 1) - middle) * 255).square().mean(1, keepdim=True) for picture in made]
-    return Measured(torch.cat((first, last)), F.avg_pool2d(torch.cat(squared, 1), CELL)[0])
+    return Measured(torch.cat((first, last)), F.avg_pool2d(torch.cat(squared, 1), THINNED * CELL)[0])
 
 
 def misjudged(guessed: Tensor, errors: Tensor) -> Tensor:

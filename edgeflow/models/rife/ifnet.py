@@ -85,25 +85,30 @@ class IFNet(nn.Module):
         for number, width in enumerate(widths):
             setattr(self, f"block{number}", FlowBlock(12 if number else 7, width))
 
-    def forward(self, frame0: Tensor, frame1: Tensor, time: float, coarser: int = 1) -> Warped:
+    def forward(self, frame0: Tensor, frame1: Tensor, time: float) -> Warped:
         """Both frames as they are at a time between them.
 
         Args:
-            frame0: (n, 3, h, w) in [0, 1], sides multiples of 32 x `coarser`.
+            frame0: (n, 3, h, w) in [0, 1], sides multiples of 32.
             frame1: the same.
             time: 0 is frame 0, 1 is frame 1.
-            coarser: how much smaller all blocks see the frame: at 2 the flow is of half size, for a quarter of the work.
         """
         when = torch.full_like(frame0[:, :1], time)
         flow, blend, shown = None, None, (frame0, frame1)
         for number, shrink in enumerate(SHRINK):
             seen = (*shown, when) if blend is None else (*shown, when, blend)
-            more, logit = getattr(self, f"block{number}")(torch.cat(seen, 1), flow, shrink * coarser)
+            more, logit = getattr(self, f"block{number}")(torch.cat(seen, 1), flow, shrink)
             flow = more if flow is None else flow + more
             blend = logit if blend is None else blend + logit
             shown = (warped(frame0, flow[:, :2]), warped(frame1, flow[:, 2:]))
         assert flow is not None and blend is not None
         return Warped(*shown, flow, blend)
+
+    def at_half(self, frame0: Tensor, frame1: Tensor, time: float) -> Warped:
+        """The same by the flow of the frames at half their size, sides multiples of 64: whole frames are warped once, not eight times."""
+        found = self(_resized(frame0, 0.5), _resized(frame1, 0.5), time)
+        flow, blend = 2 * _resized(found.flow, 2), _resized(found.blend, 2)
+        return Warped(warped(frame0, flow[:, :2]), warped(frame1, flow[:, 2:]), flow, blend)
 
 
 def convolution(planes: int, width: int, stride: int = 1) -> nn.Sequential:

@@ -19,6 +19,7 @@ from edgeflow.models.rife.router import Router
 
 VARIANTS = {"flow": ("average", "half", "full"), "refined": ("average", "half", "refined")}
 """Ways to a picture, cheapest first. The last is the network that a whole frame may get instead of tiles."""
+MIDDLE = 0.5
 HALO = 16
 """Pixels of a tile beyond its patch at every seam."""
 COSTS = {"flow": (0.02, 0.25, 1.0), "refined": (0.02, 0.15, 1.0)}
@@ -82,21 +83,20 @@ class RIFE(RoutedModule):
         frame = f.route(frame0, extent=Scored(Spread(PRICE, costs), parts))
         tiles = f.tile(frame0, frame1, size=self.preset.tile, halo=HALO, multiple=SPAN)
         route = f.route(tiles, way=Scored(Priced(PRICE, costs), scores))
-        made = f.call(self.by_average, tiles)
+        parts, made = frame.extent == "tiles", f.call(self.by_average, tiles)
         for way in self.way.values[1:]:
-            here = (frame.extent == "tiles") & (route.way == way)
+            here = parts & (route.way == way)
             made = f.call(getattr(self, f"by_{way}"), tiles, when=here, otherwise=made)
-        whole = frame.extent == "whole"
-        return f.call(self.whole, frame0, frame1, when=whole, otherwise=f.stitch(made))
+        return f.call(self.whole, frame0, frame1, when=~parts, otherwise=f.stitch(made))
 
     def by_average(self, frame0: Tensor, frame1: Tensor) -> Tensor:
         """(n, 3, h, w) twice -> the same."""
         return (frame0 + frame1) / 2
 
     def by_half(self, frame0: Tensor, frame1: Tensor) -> Tensor:
-        """By a flow of half the size, for a quarter of the work."""
-        made: Tensor = self.network(frame0, frame1, coarser=2)
-        return made
+        """By the flow of frames of half the size, for a quarter of the work."""
+        found: Warped = self.network.ifnet.at_half(frame0, frame1, MIDDLE)
+        return found.picture()
 
     def by_full(self, frame0: Tensor, frame1: Tensor) -> Tensor:
         """By the flow network, without refinement."""
@@ -127,10 +127,10 @@ class Network(nn.Module):
         self.ifnet = IFNet(widths)
         self.refiner = Refiner() if refined else None
 
-    def forward(self, frame0: Tensor, frame1: Tensor, coarser: int = 1) -> Tensor:
-        """(n, 3, h, w) twice, sides multiples of 32 x `coarser` -> the same. The refinement goes with the full size."""
-        found: Warped = self.ifnet(frame0, frame1, 0.5, coarser)
-        if self.refiner is None or coarser > 1:
+    def forward(self, frame0: Tensor, frame1: Tensor) -> Tensor:
+        """(n, 3, h, w) twice, sides multiples of 32 -> the same."""
+        found: Warped = self.ifnet(frame0, frame1, MIDDLE)
+        if self.refiner is None:
             return found.picture()
         refined: Tensor = self.refiner(frame0, frame1, found)
         return refined

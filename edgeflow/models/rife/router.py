@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-CELL = 16
-"""Side of the squares that it judges, in pixels."""
-MAP = (36, 64)
-"""Rows and columns of the map that tiles are judged by, whatever the frame's size."""
+CANVAS = (288, 512)
+"""Rows and columns of a frame that it looks at, the longer side along the frame's; they are picked evenly."""
+CELL = 8
+"""Side of the squares that it judges, in pixels of the canvas."""
 PARTS = (6, 10)
 """Rows and columns of parts of the frame by which it is decided whether parts pay at all."""
 STILL = 1.0
@@ -40,19 +40,26 @@ class Router(nn.Module):
         self.leave = nn.Conv2d(width, ways + 1, 1)
 
     def forward(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores for tiles, a map (1, ways, *MAP), and for the frame, (1, (ways + 1) x parts): minus the squared errors.
+        """Scores for tiles, a map (1, ways, rows, columns), and for the frame, (1, (ways + 1) x parts): minus the squared errors.
 
         Args:
             frame0: (1, 3, h, w) in [0, 1].
             frame1: the same.
         """
-        scores = -self.errors(frame0, frame1)
-        return F.adaptive_avg_pool2d(scores[:, :-1], MAP), F.adaptive_avg_pool2d(scores, PARTS).flatten(1)
+        turned = frame0.shape[-2] > frame0.shape[-1]
+        canvas, parts = (each[::-1] if turned else each for each in (CANVAS, PARTS))
+        scores = -self.errors(sampled(frame0, canvas), sampled(frame1, canvas))
+        return scores[:, :-1], F.adaptive_avg_pool2d(scores, parts).flatten(1)
 
     def errors(self, frame0: Tensor, frame1: Tensor) -> Tensor:
-        """Mean squared errors to expect, in squared levels of 255: (n, ways + 1, h / 16, w / 16), rounded up; of the whole frame last."""
-        change = _quartered((frame0 - frame1).square().mean(1, keepdim=True)) * 255**2
-        seen = torch.cat((_quartered(frame0), _quartered(frame1), torch.log(change + STILL) / 4), 1)
+        """Mean squared errors to expect, in squared levels of 255: (n, ways + 1, h / 8, w / 8), of the whole frame last.
+
+        Args:
+            frame0: sampled, (n, 3, h, w) in [0, 1], sides multiples of 8.
+            frame1: the same.
+        """
+        change = F.avg_pool2d((frame0 - frame1).square().mean(1, keepdim=True), 2) * 255**2
+        seen = torch.cat((F.avg_pool2d(frame0, 2), F.avg_pool2d(frame1, 2), torch.log(change + STILL) / 4), 1)
         features = F.relu(self.second(F.relu(self.enter(seen))))
         cells = torch.log(F.avg_pool2d(change, 4) + STILL)
         most = torch.log(F.max_pool2d(change, 4) + STILL)
@@ -61,7 +68,17 @@ class Router(nn.Module):
         return torch.exp((cells - math.log(4) + beyond).clamp(-4, 10))
 
 
-def _quartered(picture: Tensor) -> Tensor:
-    """A quarter of the size, at a multiple of the cells: border rows and columns are repeated."""
-    high, wide = -picture.shape[-2] % CELL, -picture.shape[-1] % CELL
-    return F.avg_pool2d(F.pad(picture, (0, wide, 0, high), mode="replicate"), 4)
+def sampled(picture: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """So many rows and columns of a picture, evenly picked: they tell what changes as well as all of them.
+
+    Args:
+        picture: (n, c, h, w).
+        canvas: rows and columns of what is returned.
+    """
+    rows, columns = (_evenly(side, count) for side, count in zip(picture.shape[-2:], canvas, strict=True))
+    return picture.permute(0, 2, 3, 1).index_select(1, rows).index_select(2, columns).permute(0, 3, 1, 2)
+
+
+def _evenly(length: int, count: int) -> Tensor:
+    """Positions (count,) on a side."""
+    return torch.arange(count) * length // count
