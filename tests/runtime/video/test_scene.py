@@ -65,4 +65,5 @@ def test_a_white_flash_is_no_cut(moving):
     assert not any(cuts(a, b) for a, b in pairwise(frames))
     other = moving(6, seed=3)
     joined = [*frames[:5], np.full_like(frames[0], 250), *other]
+    cuts = Cuts()
     assert [cuts(a, b) for a, b in pairwise(joined)] == [False] * 5 + [True] + [False] * 5
