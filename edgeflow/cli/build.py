@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgeflow.cli import endings
 from edgeflow.cli.clips import parse_size
 from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.ir.bundle import Bundle, open_bundle
@@ -125,7 +126,7 @@ def build(
             built = finish(opened, _Asked(frame, resume, headers, trust), progress)
         except KeyboardInterrupt:
             err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
-            raise typer.Exit(130) from None
+            raise typer.Exit(endings.code()) from None
     for remark in built.remarks:
         err.print(f"edgeflow: {remark}", soft_wrap=True)
     with err.status("check"):

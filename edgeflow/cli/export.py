@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeflow.cli import endings
 from edgeflow.cli.clips import first_frames, parse_size
 from edgeflow.cli.console import err, megabytes, out, print_json, progress_bar
 from edgeflow.cli.expected import expect, print_expected
@@ -210,7 +211,7 @@ def _interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
-        raise typer.Exit(130) from None
+        raise typer.Exit(endings.code()) from None
 
 
 @contextmanager

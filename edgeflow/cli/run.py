@@ -199,9 +199,14 @@ def run(
             )
         else:
             from edgeflow.runtime.video.labels import label_video
+            from edgeflow.runtime.video.reader import Reading
 
+            if resume:
+                raise InputError("--resume goes on with films that are made, not with labels: leave it out")
+
+            reading = Reading(resize, strict, deinterlace, start=begin, frames=frames)
             labels = label_video(
-                session, task, source, output, overwrite=overwrite, resize=resize, on_progress=on_progress
+                session, task, source, output, overwrite=overwrite, reading=reading, on_progress=on_progress
             )
     if "image" in kinds:
         _print(film, json)

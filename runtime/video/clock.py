@@ -9,8 +9,8 @@ from statistics import median
 PAUSE = 3
 """A picture that stands for so many usual intervals is a pause: nothing is made in the middle of it."""
 
-_LEAST_GAP = Fraction(1, 4)
-"""Seconds without a picture that are worth a word, in a film whose pictures come evenly."""
+_LEAST_GAP = Fraction(17, 10)
+"""Usual intervals without a picture that are worth a word, in a film whose pictures come evenly."""
 _KNOWN = 12
 
 
@@ -63,7 +63,7 @@ class Clock:
 
     def gap(self, before: Fraction, time: Fraction) -> bool:
         """Whether so long no picture came in a film of an even rate that it is worth a word."""
-        if time - before < max(_LEAST_GAP, PAUSE * self.usual) or len(self._intervals) < _KNOWN:
+        if time - before < _LEAST_GAP * self.usual or len(self._intervals) < _KNOWN:
             return False
         return (
             sum(abs(own - self.usual) <= self.usual / 4 for own in self._intervals)

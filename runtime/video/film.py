@@ -16,7 +16,7 @@ from edgeflow.runtime.video.clock import Clock, between
 from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.convert import Conversion, Options, Result, Session, VideoReport, convert
 from edgeflow.runtime.video.overlay import enlarged
-from edgeflow.runtime.video.scene import is_cut
+from edgeflow.runtime.video.scene import Cuts
 from edgeflow.runtime.video.source import Source
 from edgeflow.runtime.video.stages import Decoded, Stages
 
@@ -117,7 +117,8 @@ class _Film(Conversion):
     def run(self, stages: Stages, on_frame: Callable[[int], None]) -> None:
         with ThreadPoolExecutor(self._session.in_flight, "infer") as pool:
             frames = self._counted(stages.decoded, on_frame)
-            for moment in moments(self._task, frames, lambda last, now: is_cut(last.frame, now.frame)):
+            cuts = Cuts()
+            for moment in moments(self._task, frames, lambda last, now: cuts(last.frame, now.frame)):
                 number = moment.number + self.first
                 if moment.cut:
                     self._finish(stages, then=moment.here.time)

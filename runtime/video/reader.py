@@ -10,6 +10,7 @@ Pictures are turned and mirrored as the header asks, so that what is cut into ti
 
 from __future__ import annotations  # PyAV's Packet takes a type argument in its stubs only
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -392,11 +393,31 @@ class VideoReader:
             self._end = max(self._end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
 
     def _ended_early(self) -> bool:
+        """Whether the data ends before what headers promise: of the picture, of each sound, or of all together."""
+        seen = self._clock.last
+        promised = _promised(self._stream)
+        if seen is not None and promised is not None:
+            first = float((self._stream.start_time or 0) * (self._stream.time_base or 0))
+            ends = float(seen + self._origin + self._clock.usual)
+            if ends < first + promised - 1.5 * float(self._clock.usual) - 0.002:
+                return True
+        for stream in self.audio:
+            promised = _promised(stream)
+            if promised is not None and self._heard.get(stream.index, 0.0) < promised - _LEAST_SILENCE:
+                return True
         if self._container.duration is None or not self._end:
             return False
         start = max(0, self._container.start_time or 0)
         promised = (start + self._container.duration) / av.time_base
         return self._end < promised - _SLACK_SECONDS
+
+
+def _promised(stream: Stream) -> float | None:
+    """Seconds of a stream, as its container has them: in its header, or, in Matroska, in a tag."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    match = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", stream.metadata.get("DURATION", ""))
+    return 3600 * int(match[1]) + 60 * int(match[2]) + float(match[3]) if match else None
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
