@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from edgeflow import __version__
-from edgeflow.cli import build, check, export, inspect, profile, run, sys_info, targets, train
+from edgeflow.cli import build, check, compress, export, inspect, profile, run, sys_info, targets, train
 from edgeflow.cli.console import err
 from edgeflow.ir.errors import EdgeflowError
 
@@ -49,6 +49,7 @@ app.command("inspect")(inspect.inspect)
 app.add_typer(targets.app, name="targets")
 app.command("sys")(sys_info.sys_info)
 app.add_typer(train.app, name="train")
+app.command("compress")(compress.compress)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

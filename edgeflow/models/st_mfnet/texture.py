@@ -85,8 +85,9 @@ class Texture(nn.Module):
         self.decoders = nn.ModuleList(
             [_merge(d, c), _enlarge(2 * c, b), _enlarge(2 * b, a), _merge(2 * a, a), _enlarge(2 * a, a)]
         )
+        # The time slices as channels of a 1x1 convolution, as published, without moving them there.
         self.fuse = nn.Sequential(
-            nn.Conv2d(SLICES * a, fused, 1, bias=False), nn.BatchNorm2d(fused), nn.LeakyReLU(SLOPE)
+            nn.Conv3d(a, fused, (SLICES, 1, 1), bias=False), nn.BatchNorm3d(fused), nn.LeakyReLU(SLOPE)
         )
         self.last = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(fused, 3, 7))
         for module in self.modules():
@@ -105,5 +106,5 @@ class Texture(nn.Module):
         x = first(x)
         for decoder in rest:
             x = decoder(torch.cat([x, skips.pop()], 1))
-        made: Tensor = self.last(self.fuse(torch.cat(x.unbind(2), 1)))
+        made: Tensor = self.last(self.fuse(x).squeeze(2))
         return made
