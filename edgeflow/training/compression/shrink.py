@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from math import lcm
 from typing import Any
 
 import torch
@@ -94,7 +93,6 @@ def _cuts(
     for group in graph.get_all_groups(ignored_layers=still, root_module_types=list(LAYERS)):
         root = names[group[0].dep.target.module]
         read = [_named(names, dep) for dep, _ in group.items if graph.is_in_channel_pruning_fn(dep.handler)]
-        made = [dep.target.module for dep, _ in group.items if graph.is_out_channel_pruning_fn(dep.handler)]
         seen.update(dep.target.module for dep, _ in group.items)
         shares = [of[name] for name in read if name in of]
         if not shares:
@@ -104,7 +102,7 @@ def _cuts(
             continue
         scores = importance(group)
         if scores is not None:
-            cuts.append(_Cut(root, _least(scores, max(shares), _unit(made))))
+            cuts.append(_Cut(root, _least(group, scores, max(shares))))
     left.update({names[layer]: "it is kept" for layer in still})
     left.update(
         {name: "no layer that can be followed reads or feeds it" for name, layer in layers_of(copy) if layer not in seen}
@@ -125,18 +123,43 @@ def _follows(graph: Any, group: Any) -> bool:
     return True
 
 
-def _unit(made: Sequence[nn.Module]) -> int:
-    """In how many equal parts the channels must stay, since grouped convolutions read or make them."""
-    grouped = [m.groups for m in made if isinstance(m, _ConvNd) and 1 < m.groups < m.out_channels]
-    return lcm(*grouped) if grouped else 1
+def _least(group: Any, scores: Tensor, share: float) -> tuple[int, ...]:
+    """The channels to lose, those that weigh least: of a concatenation, of each part its share."""
+    lost: list[int] = []
+    for part in _parts(group, len(scores)):
+        left = sum(map(len, part)) - max(round(share * sum(map(len, part))), 1)
+        ordered = sorted(part, key=lambda channels: float(scores[channels].mean()))
+        for channels in ordered[:-1]:
+            if len(channels) <= left:
+                lost += channels
+                left -= len(channels)
+    return tuple(sorted(lost))
 
 
-def _least(scores: Tensor, share: float, groups: int) -> tuple[int, ...]:
-    """The channels to lose: the same places in every group, those that weigh least."""
-    per = scores.reshape(groups, -1).sum(0)
-    stay = min(max(round(share * len(per)), 1), len(per))
-    places = per.argsort()[: len(per) - stay].tolist()
-    return tuple(group * len(per) + place for group in range(groups) for place in sorted(places))
+def _parts(group: Any, width: int) -> list[list[list[int]]]:
+    """Channels by the layers that make and read them, and in each part those that go together.
+
+    Together go channels at one place in the groups of a grouped convolution.
+    """
+    layers: list[list[int]] = [[] for _ in range(width)]
+    set_of = list(range(width))
+    for number, item in enumerate(group.items):
+        for own in set(item.root_idxs):
+            layers[own].append(number)
+        layer = item.dep.target.module
+        if not (isinstance(layer, _ConvNd) and 1 < layer.groups < layer.out_channels):
+            continue
+        reads = "in" in item.dep.handler.__name__.split("_")
+        within = (layer.in_channels if reads else layer.out_channels) // layer.groups
+        first: dict[int, int] = {}
+        for channel, own in zip(item.idxs, item.root_idxs, strict=True):
+            old, new = set_of[own], set_of[first.setdefault(channel % within, own)]
+            set_of = [new if each == old else each for each in set_of]
+    sets = [[c for c in range(width) if set_of[c] == each] for each in sorted(set(set_of))]
+    parts: dict[tuple[int, ...], list[list[int]]] = {}
+    for channels in sets:
+        parts.setdefault(tuple(layers[channels[0]]), []).append(channels)
+    return list(parts.values())
 
 
 def _cut(module: nn.Module, inputs: Sequence[Tensor], cuts: Sequence[_Cut]) -> nn.Module:
