@@ -10,7 +10,19 @@ from collections.abc import Sequence
 import typer
 
 from edgeflow import __version__
-from edgeflow.cli import build, check, endings, export, inspect, profile, run, sys_info, targets, train
+from edgeflow.cli import (
+    build,
+    check,
+    compress,
+    endings,
+    export,
+    inspect,
+    profile,
+    run,
+    sys_info,
+    targets,
+    train,
+)
 from edgeflow.cli.console import err
 from edgeflow.ir.errors import EdgeflowError
 
@@ -50,6 +62,7 @@ app.command("inspect")(inspect.inspect)
 app.add_typer(targets.app, name="targets")
 app.command("sys")(sys_info.sys_info)
 app.add_typer(train.app, name="train")
+app.command("compress")(compress.compress)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -26,17 +27,27 @@ def find_model(reference: str, preset: str | None, variant: str | None) -> Route
 
     if ":" not in reference:
         return family(reference).model(preset, variant)
-    place, _, name = reference.rpartition(":")
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-    build = getattr(module, name, None)
-    if not callable(build):
-        raise FlowError(f"{place} has no function {name!r}: give the one that returns the model")
-    model: Any = build()
+    model: Any = find_function(reference)()
     if not isinstance(model, RoutedModule):
         raise FlowError(
             f"{reference} returns a {type(model).__name__}: it must return an edgeflow.flow.RoutedModule"
         )
     return model
+
+
+def find_function(reference: str) -> Callable[..., Any]:
+    """The function that `path/to/file.py:name` or `package.module:name` names.
+
+    Raises:
+        FlowError: it cannot be found.
+    """
+    place, _, name = reference.rpartition(":")
+    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise FlowError(f"{place} has no function {name!r}: give one that it has")
+    function: Callable[..., Any] = found
+    return function
 
 
 def _load_file(path: Path) -> ModuleType:

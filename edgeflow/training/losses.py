@@ -43,6 +43,47 @@ def over_exits(pictures: Sequence[torch.Tensor], target: torch.Tensor) -> torch.
     return torch.stack([errors(picture, target).mean() for picture in pictures]).mean()
 
 
+LEVELS = 5
+"""Of Laplacian pyramids."""
+BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)
+
+
+def laplacian(picture: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Distance of Laplacian pyramids: level i counts 2 ** i times its absolute differences, summed per pixel of the picture.
+
+    Args:
+        picture: (n, c, h, w); sides of at least 2 ** 4 pixels give five levels, smaller ones fewer.
+        target: of the same shape.
+
+    Returns:
+        A scalar.
+
+    Source: ST-MFNet Mini, Eq. 4 (both losses); the pyramid is Niklaus and Liu's (CVPR 2018), averaged down.
+    """
+    left = picture - target  # all that is done to a pyramid is linear
+    total = left.new_zeros(())
+    for level in range(LEVELS):
+        smooth = _smooth(left)
+        detail = left if level == LEVELS - 1 else left - smooth
+        total = total + 2**level * detail.abs().sum()
+        if min(left.shape[-2:]) < 2:
+            break
+        left = F.avg_pool2d(smooth, 2)
+    return total / (picture.shape[0] * picture.shape[-1] * picture.shape[-2])
+
+
+def _smooth(picture: torch.Tensor) -> torch.Tensor:
+    taps = picture.new_tensor(BINOMIAL) / sum(BINOMIAL)
+    filter = torch.outer(taps, taps).expand(picture.shape[1], 1, -1, -1)
+    border = F.pad(picture, (2, 2, 2, 2), mode="replicate")
+    return F.conv2d(border, filter, groups=picture.shape[1])
+
+
+def charbonnier(picture: torch.Tensor, target: torch.Tensor, eps: float = 1e-3) -> torch.Tensor:
+    """Mean of a smooth absolute difference, a scalar. Source: ST-MFNet Mini, Eq. 1."""
+    return ((picture - target).square() + eps**2).sqrt().mean()
+
+
 def psnr(picture: torch.Tensor, target: torch.Tensor) -> float:
     """Peak signal-to-noise ratio in dB of pictures in [0, 1], the picture clamped to that range."""
     error = float((picture.clamp(0, 1) - target).square().mean())

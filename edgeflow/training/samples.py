@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -26,27 +26,39 @@ class Triplet:
     clip: Clip
     first: int
     gap: int
+    steps: ClassVar[tuple[int, ...]] = (0, 1, 2)
+    """Where its frames stand, in gaps from the first."""
 
     @property
-    def frames(self) -> slice:
-        """Its three frames."""
-        return slice(self.first, self.first + 2 * self.gap + 1, self.gap)
+    def frames(self) -> list[int]:
+        """Its frames' numbers."""
+        return [self.first + step * self.gap for step in self.steps]
+
+
+@dataclass(frozen=True)
+class Window(Triplet):
+    """A triplet with one more frame on either side, as far from it as its outer frames are from one another."""
+
+    steps: ClassVar[tuple[int, ...]] = (-2, 0, 1, 2, 4)
 
 
 class Samples:
-    """Random triplets of the training part of clips.
+    """Random triplets, or wider windows, of the training part of clips.
 
     Args:
         clips: all at least `crop` pixels high and wide are used for crops.
         crop: side of a crop, in pixels.
         rng: draws everything.
+        kind: what is drawn.
 
     Raises:
         TrainError: no clip is large enough for a crop.
     """
 
-    def __init__(self, clips: tuple[Clip, ...], crop: int, rng: np.random.Generator) -> None:
-        self.clips, self.crop, self.rng = clips, crop, rng
+    def __init__(
+        self, clips: tuple[Clip, ...], crop: int, rng: np.random.Generator, kind: type[Triplet] = Triplet
+    ) -> None:
+        self.clips, self.crop, self.rng, self._kind = clips, crop, rng, kind
         self._weights = {clip.name: float(clip.activity[: clip.split].mean()) + 1 for clip in clips}
         self._large = tuple(clip for clip in clips if min(clip.frames.shape[1:3]) >= crop)
         if not self._large:
@@ -56,7 +68,7 @@ class Samples:
         """Crops that favour motion, turned, mirrored, half of them taken at half size.
 
         Returns:
-            (3, count, 3, crop, crop) float32 in [0, 1]: first, middle and last frame.
+            (frames, count, 3, crop, crop) float32 in [0, 1], in time's order: three of triplets, five of windows.
         """
         return _pictures([self._crop(self._triplet(self._large)) for _ in range(count)], 4 * 255)
 
@@ -64,7 +76,7 @@ class Samples:
         """Whole frames of one clip, some mirrored.
 
         Returns:
-            (3, count, 3, height, width) float32 in [0, 1].
+            (frames, count, 3, height, width) float32 in [0, 1].
         """
         first = self._triplet(self.clips)
         triplets = [first, *(self._triplet((first.clip,)) for _ in range(count - 1))]
@@ -81,14 +93,18 @@ class Samples:
         weights = np.array([self._weights[clip.name] for clip in clips])
         for _ in range(1000):
             clip = clips[self.rng.choice(len(clips), p=weights / weights.sum())]
-            gap = 2 if self.rng.random() < WIDER_GAP and clip.split > 4 else 1
-            first = int(self.rng.integers(clip.split - 2 * gap))
-            if clip.continuous(first, first + 2 * gap):
-                return Triplet(clip, first, gap)
-        raise TrainError("the clips change scene in every three frames: train on steadier ones")
+            before, after = -self._kind.steps[0], self._kind.steps[-1]
+            wide = self.rng.random() < WIDER_GAP and clip.split > 2 * (before + after)
+            gap = 2 if wide else 1
+            first = int(self.rng.integers(before * gap, clip.split - after * gap))
+            if clip.continuous(first - before * gap, first + after * gap):
+                return self._kind(clip, first, gap)
+        raise TrainError(
+            f"the clips change scene in every {before + after + 1} frames: train on steadier ones"
+        )
 
     def _crop(self, triplet: Triplet) -> NDArray[np.uint16]:
-        """(3, crop, crop, 3) uint16, 0 to 4 * 255."""
+        """(frames, crop, crop, 3) uint16, 0 to 4 * 255."""
         height, width = triplet.clip.frames.shape[1:3]
         half = self.rng.random() < 0.5 and min(height, width) >= 2 * self.crop
         side = 2 * self.crop if half else self.crop
@@ -154,6 +170,6 @@ class Pairs:
 
 
 def _pictures(triplets: Sequence[NDArray[np.unsignedinteger[Any]]], white: int) -> torch.Tensor:
-    """Triplets of (3, height, width, 3) with `white` as 1: (3, triplets, 3, height, width) float32."""
+    """Pictures in time (frames, height, width, 3) with `white` as 1: (frames, count, 3, height, width) float32."""
     drawn = torch.from_numpy(np.stack(triplets, 1)).to(torch.get_default_device()).float()
     return drawn.div_(white).permute(0, 1, 4, 2, 3)

@@ -15,7 +15,7 @@ from edgeflow.ir.bundle import Kernel
 from edgeflow.ir.extensions import extensions
 from edgeflow.runtime.backends import Engine
 
-_OURS = {"adabd": "AdaBDEngine"}
+_OURS = {"adabd": "AdaBDEngine", "adacof": "AdaCoFEngine"}
 """Class of each kernel that edgeflow ships, in the module of its name."""
 
 

@@ -114,14 +114,18 @@ class _Labelling:
         read = calls = cuts = 0
         with VideoReader(source, reading=reading) as reader:
             is_cut = Cuts()
-            for moment in moments(self.task, reader.shots(), lambda last, now: is_cut(last.pixels, now.pixels)):
+            for moment in moments(
+                self.task, reader.shots(), lambda last, now: is_cut(last.pixels, now.pixels)
+            ):
                 read, cuts = moment.number + 1, cuts + moment.cut
                 if moment.cut:
                     self.session.reset()
                 if not moment.frames:
                     continue
                 before = time.perf_counter()
-                result = self.session.run(*call_inputs(self.task, tuple(shot.pixels for shot in moment.frames)))
+                result = self.session.run(
+                    *call_inputs(self.task, tuple(shot.pixels for shot in moment.frames))
+                )
                 spent += time.perf_counter() - before
                 made = self.task.outputs[self.place]
                 out.write(_line(result, self.place, made, moment.frames, float(reader.usual)))

@@ -103,3 +103,58 @@ def keys(x, a=-0.75):
     if x <= 1:
         return (a + 2) * x**3 - (a + 3) * x**2 + 1
     return a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a if x < 2 else 0.0
+
+
+def adacof(image, weight, alpha, beta, dilation=1):
+    """Every tap's four corners; offsets are cut toward zero, places outside are the border's."""
+    n, c, height, width = image.shape
+    side = int(weight.shape[1] ** 0.5)
+    out = np.zeros((n, c, height, width))
+
+    def read(b, y, x):
+        return image[b, :, min(max(y, 0), height - 1), min(max(x, 0), width - 1)]
+
+    for b, tap, y, x in product(range(n), range(side**2), range(height), range(width)):
+        a, o = alpha[b, tap, y, x], beta[b, tap, y, x]
+        down, right = a - int(a), o - int(o)
+        v = y + (tap // side - side // 2) * dilation + int(a)
+        u = x + (tap % side - side // 2) * dilation + int(o)
+        for i, j in product((0, 1), repeat=2):
+            share = (down if i else 1 - down) * (right if j else 1 - right)
+            out[b, :, y, x] += weight[b, tap, y, x] * share * read(b, v + i, u + j)
+    return out
+
+
+def splat(values, flow):
+    n, _, height, width = values.shape
+    out = np.zeros(values.shape)
+    for b, y, x in product(range(n), range(height), range(width)):
+        u, v = x + flow[b, 0, y, x], y + flow[b, 1, y, x]
+        left, top = floor(u), floor(v)
+        for i, j in product((0, 1), repeat=2):
+            if 0 <= top + i < height and 0 <= left + j < width:
+                share = (1 - abs(v - top - i)) * (1 - abs(u - left - j))
+                out[b, :, top + i, left + j] += share * values[b, :, y, x]
+    return out
+
+
+def softmax_splat(image, flow, metric):
+    sums, total = splat(image * np.exp(metric), flow), splat(np.exp(metric), flow)
+    return sums / np.where(total == 0, 1, total)
+
+
+def upsample8(image):
+    """Down first, then across; mirrored at the border."""
+    filter = np.array([-1, 4, -11, 40, 40, -11, 4, -1]) / 64
+
+    def twice(lines):
+        count = len(lines)
+        mirrored = [min(abs(i), 2 * (count - 1) - abs(i)) for i in range(-3, count + 4)]
+        made = np.zeros((2 * count, *lines.shape[1:]))
+        made[::2] = lines
+        for i in range(count):
+            made[2 * i + 1] = np.tensordot(filter, lines[mirrored[i : i + 8]], 1)
+        return made
+
+    tall = twice(image.transpose(2, 0, 1, 3))  # (2 h, n, c, w)
+    return twice(tall.transpose(3, 1, 2, 0)).transpose(1, 2, 3, 0)

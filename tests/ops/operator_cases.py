@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from edgeflow.ops.adabd import AdaBD
+from edgeflow.ops.adacof import AdaCoF
 from edgeflow.ops.cost_volume import cost_volume
 from edgeflow.ops.deform_conv import deform_conv2d
 from edgeflow.ops.hetconv import HetConv
 from edgeflow.ops.resize import bicubic
+from edgeflow.ops.splat import softmax_splat, splat
+from edgeflow.ops.upsample import HALFWAY, upsample8
 from edgeflow.ops.warp import warp
 
 KINDS = {
@@ -163,6 +166,44 @@ def bicubic_case(size=(5, 8), to=(7, 3)):
     return Case(module, lambda x: loops.bicubic(x, *to), images(2, size))
 
 
+def adacof_case(size=(5, 7), channels=3, side=5, dilation=1):
+    def draw(random, kind, batch):
+        taps = (batch, side**2, *size)
+        signs = random.choice([-1, 1], taps)  # offsets are cut toward zero: on both sides of it
+        image, weight = random.random((batch, channels, *size)), random.random(taps)
+        return image, weight / side**2, signs * KINDS[kind](random, taps), KINDS[kind](random, taps)
+
+    def loop(*arrays):
+        return loops.adacof(*arrays, dilation)
+
+    return Case(
+        AdaCoF(dilation), loop, draw, tuple(KINDS), kernel=("adacof", {"dilation": np.float32([dilation])})
+    )
+
+
+def splat_case(size=(5, 6), channels=3):
+    def draw(random, kind, batch):
+        return random.random((batch, channels, *size)), KINDS[kind](random, (batch, 2, *size))
+
+    return Case(Apply(splat), loops.splat, draw, tuple(KINDS))
+
+
+def softmax_splat_case(size=(5, 6), channels=3):
+    def draw(random, kind, batch):
+        metric = random.normal(0, 2, (batch, 1, *size))
+        return random.random((batch, channels, *size)), KINDS[kind](random, (batch, 2, *size)), metric
+
+    return Case(Apply(softmax_splat), loops.softmax_splat, draw, ("random", "still"))
+
+
+def upsample8_of(image):
+    return upsample8(image, HALFWAY.to(image).expand(image.shape[1], 1, 1, 8))
+
+
+def upsample8_case(size=(5, 8)):
+    return Case(Apply(upsample8_of), loops.upsample8, images(3, size))
+
+
 OPERATORS: dict[str, tuple[Callable[[], Case], ...]] = {
     "deform_conv": (
         deform_case,
@@ -185,6 +226,10 @@ OPERATORS: dict[str, tuple[Callable[[], Case], ...]] = {
         lambda: cost_volume_case(0, (3, 1), 1),
     ),
     "warp": (warp_case, lambda: warp_case((2, 9), 1)),
+    "adacof": (adacof_case, lambda: adacof_case((2, 3), 2, 3, 2), lambda: adacof_case((1, 9), 4, 1)),
+    "splat": (splat_case, lambda: splat_case((1, 4), 1)),
+    "softmax_splat": (softmax_splat_case,),
+    "upsample8": (upsample8_case,),
     "bicubic": (bicubic_case, lambda: bicubic_case((4, 5), (9, 13))),
 }
 
@@ -226,6 +271,12 @@ DRAWN: dict[str, st.SearchStrategy[Case]] = {
     ),
     "cost_volume": st.builds(cost_volume_case, st.integers(0, 3), sizes, st.integers(1, 3)),
     "warp": st.builds(warp_case, sizes, st.integers(1, 3)),
+    "adacof": st.builds(
+        adacof_case, sizes, st.integers(1, 4), st.sampled_from([1, 3, 5]), dilation=st.integers(1, 2)
+    ),
+    "splat": st.builds(splat_case, sizes, st.integers(1, 3)),
+    "softmax_splat": st.builds(softmax_splat_case, sizes, st.integers(1, 3)),
+    "upsample8": st.builds(upsample8_case, st.tuples(st.integers(5, 9), st.integers(5, 9))),
     "bicubic": st.builds(bicubic_case, sizes, sizes),
 }
 """Configurations of each operator as hypothesis draws them."""

@@ -76,6 +76,34 @@ typedef struct {
 EDGEFLOW_API int edgeflow_cost_volume(EdgeflowCostVolume const* sizes, void const* first, void const* second,
                                       void* output, struct CUstream_st* stream);
 
+// AdaCoF: tap (k, l) of a pixel reads at its row + (k - side / 2) * dilation + alpha, and so in columns with beta. Offsets
+// are split by truncation toward zero; places outside are the border's.
+//   image, output  (batch, channels, height, width)
+//   weight         (batch, side^2, height, width): taps row by row
+//   alpha, beta    like weight, float32
+// image, weight and output are float16 where `half` is 1, else float32.
+typedef struct {
+    int32_t batch, channels, height, width;
+    int32_t side, dilation;
+    int32_t half;
+} EdgeflowAdaCoF;
+
+EDGEFLOW_API int edgeflow_adacof(EdgeflowAdaCoF const* sizes, void const* image, void const* weight,
+                                 float const* alpha, float const* beta, void* output, struct CUstream_st* stream);
+
+// Summation splatting: every pixel is added to the four around its place plus `flow`, by bilinear shares. Sums do not
+// depend on the order of threads: parts are whole numbers of 2^-44, so sums beyond 2^19 wrap around.
+//   values, output  (batch, channels, height, width), float16 where `half` is 1, else float32
+//   flow            (batch, 2, height, width) float32: x, then y
+typedef struct {
+    int32_t batch, channels, height, width;
+    int32_t half;
+} EdgeflowSplat;
+
+EDGEFLOW_API size_t edgeflow_splat_workspace(EdgeflowSplat const* sizes);
+EDGEFLOW_API int edgeflow_splat(EdgeflowSplat const* sizes, void const* values, float const* flow, void* output,
+                                void* workspace, struct CUstream_st* stream);
+
 // Copies rectangles of bytes, as many as there are in one launch for each 128: `height` rows of `width` bytes, whose
 // starts lie a pitch apart. None may overlap another's target.
 //   rectangles  `count` of them, in the host's memory; they may be changed when the call is back

@@ -17,8 +17,10 @@ from edgeflow.export.plugins.nodes import PLUGINS
 from edgeflow.export.precision.qdq import guest_session
 from edgeflow.ir.errors import BackendError
 from edgeflow.ops.adabd import adabd
+from edgeflow.ops.adacof import adacof
 from edgeflow.ops.cost_volume import cost_volume
 from edgeflow.ops.deform_conv import deform_conv2d
+from edgeflow.ops.splat import splat
 from edgeflow.runtime import open_bundle
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.check import check
@@ -122,6 +124,38 @@ def test_cost_volume(n, c, height, width, radius, half, seed):
     inputs = {name: torch.randn(n, c, height, width) for name in ("first", "second")}
     made = computed("EdgeflowCostVolume", inputs, (), half, radius=radius)
     close(made, cost_volume(*inputs.values(), radius), half)
+
+
+@few
+@given(
+    n=st.integers(1, 2), c=st.integers(1, 4), height=sizes, width=sizes, side=st.sampled_from([1, 3, 5]),
+    dilation=st.integers(1, 2), half=st.booleans(), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_adacof(n, c, height, width, side, dilation, half, seed):
+    torch.manual_seed(seed)
+    taps = (n, side**2, height, width)
+    inputs = {
+        "image": torch.randn(n, c, height, width),
+        "weight": torch.rand(taps) / side,
+        "alpha": torch.randn(taps) * 2,
+        "beta": torch.randn(taps) * 20,
+    }
+    made = computed("EdgeflowAdaCoF", inputs, ("alpha", "beta"), half, dilation=dilation)
+    close(made, adacof(*inputs.values(), dilation), half)
+
+
+@few
+@given(
+    n=st.integers(1, 2), c=st.integers(1, 4), height=sizes, width=sizes, reach=st.sampled_from([0.0, 2.0, 99.0]),
+    half=st.booleans(), seed=st.integers(0, 99),
+)  # fmt: skip
+def test_splat(n, c, height, width, reach, half, seed):
+    torch.manual_seed(seed)
+    inputs = {
+        "values": torch.randn(n, c, height, width),
+        "flow": reach * torch.randn(n, 2, height, width),
+    }
+    close(computed("EdgeflowSplat", inputs, ("flow",), half), splat(*inputs.values()), half)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,13 @@ T& shared() {
 
 inline void __syncthreads() { swapcontext(&cuda_on_cpu::running->context, &cuda_on_cpu::scheduler); }
 
+// Threads run one after another, so adding is all there is to it.
+inline unsigned long long atomicAdd(unsigned long long* sum, unsigned long long value) {
+    unsigned long long const before = *sum;
+    *sum = before + value;
+    return before;
+}
+
 namespace cuda_on_cpu {
 
 inline void run_block(unsigned threads) {

@@ -81,3 +81,44 @@ def cost_volume(first: Array, second: Array, radius: int) -> Array:
         for x in span
     ]
     return np.stack(shifts, 1)
+
+
+def adacof(image: Array, weight: Array, alpha: Array, beta: Array, dilation: int) -> Array:
+    """AdaCoF, equation 3: offsets cut toward zero, the border repeated outside."""
+    n, _, height, width = image.shape
+    side = round(weight.shape[1] ** 0.5)
+    rows, columns = np.mgrid[:height, :width]
+    result = np.zeros(image.shape)
+    for number in range(n):
+        for tap in range(side**2):
+            a, b = alpha[number, tap].astype(np.float64), beta[number, tap].astype(np.float64)
+            down, right = a - np.trunc(a), b - np.trunc(b)
+            top = rows + (tap // side - side // 2) * dilation + np.trunc(a)
+            left = columns + (tap % side - side // 2) * dilation + np.trunc(b)
+            for i in (0, 1):
+                for j in (0, 1):
+                    share = (down if i else 1 - down) * (right if j else 1 - right)
+                    y = np.clip(top + i, 0, height - 1).astype(int)
+                    x = np.clip(left + j, 0, width - 1).astype(int)
+                    result[number] += image[number].astype(np.float64)[:, y, x] * share * weight[number, tap]
+    return result
+
+
+def splat(values: Array, flow: Array) -> Array:
+    """Softmax Splatting, equations 3 to 6: bilinear shares, summed."""
+    n, _, height, width = values.shape
+    rows, columns = np.mgrid[:height, :width]
+    framed = np.zeros((n, values.shape[1], height + 2, width + 2))
+    for number in range(n):
+        x = np.clip(columns + flow[number, 0].astype(np.float64), -1, width)
+        y = np.clip(rows + flow[number, 1].astype(np.float64), -1, height)
+        left, top = (
+            np.clip(np.floor(x), -1, width - 1).astype(int),
+            np.clip(np.floor(y), -1, height - 1).astype(int),
+        )
+        for i in (0, 1):
+            for j in (0, 1):
+                share = (1 - abs(y - top - i)) * (1 - abs(x - left - j))
+                for c in range(values.shape[1]):
+                    np.add.at(framed[number, c], (top + i + 1, left + j + 1), share * values[number, c])
+    return framed[:, :, 1:-1, 1:-1]

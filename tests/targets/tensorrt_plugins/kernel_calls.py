@@ -31,6 +31,8 @@ DeformConv2d = _sizes(
 )
 AdaBD = _sizes("AdaBD", "batch channels height width outputs half channels_last")
 CostVolume = _sizes("CostVolume", "batch channels height width radius half")
+AdaCoF = _sizes("AdaCoF", "batch channels height width side dilation half")
+Splat = _sizes("Splat", "batch channels height width half")
 
 
 def compile_for_cpu(folder: Path) -> Path:
@@ -96,7 +98,11 @@ class Kernels:
     def __init__(self, library: Path, memory: type[HostMemory] | type[DeviceMemory]) -> None:
         self.library = ctypes.CDLL(str(library))
         self._memory = memory
-        for name in ("edgeflow_deform_conv2d_workspace", "edgeflow_adabd_workspace"):
+        for name in (
+            "edgeflow_deform_conv2d_workspace",
+            "edgeflow_adabd_workspace",
+            "edgeflow_splat_workspace",
+        ):
             getattr(self.library, name).restype = ctypes.c_size_t
 
     def deform_conv2d(
@@ -145,6 +151,18 @@ class Kernels:
         sizes = CostVolume(*first.shape, radius, int(first.dtype == np.float16))
         shape = (len(first), (2 * radius + 1) ** 2, *first.shape[2:])
         return self._run("edgeflow_cost_volume", sizes, [first, second], shape, first.dtype, False)
+
+    def adacof(self, image: Array, weight: Array, alpha: Array, beta: Array, dilation: int) -> Array:
+        """Arrays as in `operators.h`."""
+        side = round(weight.shape[1] ** 0.5)
+        sizes = AdaCoF(*image.shape, side, dilation, int(image.dtype == np.float16))
+        inputs: list[Array | None] = [image, weight, alpha, beta]
+        return self._run("edgeflow_adacof", sizes, inputs, image.shape, image.dtype, False)
+
+    def splat(self, values: Array, flow: Array) -> Array:
+        """Arrays as in `operators.h`."""
+        sizes = Splat(*values.shape, int(values.dtype == np.float16))
+        return self._run("edgeflow_splat", sizes, [values, flow], values.shape, values.dtype, False)
 
     def _run(
         self,

@@ -46,6 +46,24 @@ def adabd_inputs(seed, dtype, shape, outputs, reach=2.0):
     )
 
 
+def adacof_inputs(seed, dtype, shape, side, reach=2.0):
+    random = np.random.default_rng(seed)
+    n, _, height, width = shape
+    kernels = (n, side**2, height, width)
+    return (
+        random.standard_normal(shape).astype(dtype),
+        (random.random(kernels) / side).astype(dtype),
+        _offsets(random, kernels, reach),
+        _offsets(random, kernels, reach),
+    )
+
+
+def splat_inputs(seed, dtype, shape, reach=2.0):
+    random = np.random.default_rng(seed)
+    n, _, height, width = shape
+    return random.standard_normal(shape).astype(dtype), _offsets(random, (n, 2, height, width), reach)
+
+
 def assert_close(found, wanted, dtype, terms):
     """As close as rounding the samples and the result allows, for sums of `terms` normal products."""
     share = 1e-6 if dtype == np.float32 else 1e-3

@@ -75,7 +75,8 @@ void library_names_its_plugins() {
         CHECK(std::string(creator->getPluginVersion()) == "1");
         CHECK(std::string(creator->getInterfaceInfo().kind) == "PLUGIN CREATOR_V3ONE");
     }
-    CHECK((names == std::set<std::string>{"EdgeflowDeformConv2d", "EdgeflowAdaBD", "EdgeflowCostVolume"}));
+    CHECK((names == std::set<std::string>{"EdgeflowDeformConv2d", "EdgeflowAdaBD", "EdgeflowCostVolume",
+                                         "EdgeflowAdaCoF", "EdgeflowSplat"}));
     PluginFieldCollection const* const fields = creator_of("EdgeflowDeformConv2d")->getFieldNames();
     CHECK(fields->nbFields == 5);
     CHECK(std::string(fields->fields[1].name) == "pads" && fields->fields[1].length == 4);
@@ -290,6 +291,32 @@ void cost_volume_runs() {
               });
 }
 
+void adacof_runs() {
+    auto const plugin = create("EdgeflowAdaCoF", {{"dilation", {1}}});
+    DataType const type = DataType::kHALF, fp32 = DataType::kFLOAT;
+    EdgeflowAdaCoF const sizes{2, 3, 5, 7, 3, 1, 1};
+    std::vector<Tensor> const tensors{{type, {2, 3, 5, 7}}, {type, {2, 9, 5, 7}}, {fp32, {2, 9, 5, 7}},
+                                      {fp32, {2, 9, 5, 7}}, {type, {2, 3, 5, 7}}};
+    runs_like(*plugin, tensors, [&](Pointers const& in, void* output, void*) {
+        return edgeflow_adacof(&sizes, in[0], in[1], static_cast<float const*>(in[2]),
+                               static_cast<float const*>(in[3]), output, nullptr);
+    });
+    auto even = tensors;
+    for (int32_t position : {1, 2, 3}) even[position].shape[1] = 4;
+    CHECK(configure(*plugin, even) != 0 && logger.said("the square of an odd side"));
+}
+
+void splat_runs() {
+    auto const plugin = create("EdgeflowSplat", {});
+    DataType const fp32 = DataType::kFLOAT;
+    EdgeflowSplat const sizes{2, 4, 5, 7, 0};
+    std::vector<Tensor> const tensors{{fp32, {2, 4, 5, 7}}, {fp32, {2, 2, 5, 7}}, {fp32, {2, 4, 5, 7}}};
+    CHECK(workspace(*plugin, tensors) == 2 * 4 * 5 * 7 * 8);
+    runs_like(*plugin, tensors, [&](Pointers const& in, void* output, void* scratch) {
+        return edgeflow_splat(&sizes, in[0], static_cast<float const*>(in[1]), output, scratch, nullptr);
+    });
+}
+
 }  // namespace
 
 int main() {
@@ -305,6 +332,8 @@ int main() {
     deform_conv_runs();
     adabd_runs();
     cost_volume_runs();
+    adacof_runs();
+    splat_runs();
     std::printf("TensorRT %d.%d headers: %d failures\n", NV_TENSORRT_MAJOR, NV_TENSORRT_MINOR, failures);
     return failures != 0;
 }

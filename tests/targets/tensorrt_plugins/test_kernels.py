@@ -6,7 +6,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_inputs import PLAIN, UNEVEN, adabd_inputs, assert_close, deform_inputs
+from kernel_inputs import (
+    PLAIN,
+    UNEVEN,
+    adabd_inputs,
+    adacof_inputs,
+    assert_close,
+    deform_inputs,
+    splat_inputs,
+)
 
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float16])
 
@@ -178,3 +186,50 @@ def test_impossible_sizes_are_refused(kernels, geometry):
     inputs = deform_inputs(0, np.float32, (1, 4, 5, 6), 4, (3, 3), **PLAIN)
     with pytest.raises(RuntimeError, match="CUDA error 1"):
         kernels.deform_conv2d(*inputs, **{**PLAIN, **geometry})
+
+
+@DTYPES
+@pytest.mark.parametrize("reach", [0.0, 2.0, 300.0])
+@pytest.mark.parametrize(
+    ("shape", "side", "dilation"), [((1, 3, 9, 37), 5, 1), ((2, 9, 5, 6), 3, 2), ((1, 1, 1, 1), 1, 1)]
+)
+def test_adacof(kernels, dtype, shape, side, dilation, reach):
+    inputs = adacof_inputs(0, dtype, shape, side, reach)
+    found = kernels.adacof(*inputs, dilation)
+    assert_close(found, definitions.adacof(*inputs, dilation), dtype, side**2)
+
+
+def test_adacof_of_offsets_beyond_reason_reads_the_border(kernels):
+    image, weight, alpha, beta = adacof_inputs(1, np.float32, (1, 3, 5, 6), 3)
+    for far, row, column in ((1e30, -1, -1), (-np.inf, 0, 0)):
+        found = kernels.adacof(image, weight, 0 * alpha + np.float32(far), 0 * beta + np.float32(far), 1)
+        wanted = weight.sum(1, keepdims=True) * image[:, :, row, column][:, :, None, None]
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+    alpha[0, 0, 2, 3] = np.nan
+    assert np.argwhere(np.isnan(kernels.adacof(image, weight, alpha, beta, 1))[0, 0]).tolist() == [[2, 3]]
+
+
+@DTYPES
+@pytest.mark.parametrize("reach", [0.0, 2.0, 300.0])
+@pytest.mark.parametrize("shape", [(2, 4, 9, 37), (1, 1, 1, 1)])
+def test_splat(kernels, dtype, shape, reach):
+    inputs = splat_inputs(0, dtype, shape, reach)
+    assert_close(kernels.splat(*inputs), definitions.splat(*inputs), dtype, 9)
+
+
+def test_splat_is_the_same_in_any_order(kernels):
+    """Blocks run their threads forwards and backwards in turn: an odd number of calls between turns them all."""
+    values, flow = splat_inputs(1, np.float32, (1, 3, 12, 25), 20.0)
+    first = kernels.splat(values, flow)
+    kernels.adacof(*adacof_inputs(0, np.float32, (1, 1, 1, 1), 1), 1)
+    assert np.array_equal(first, kernels.splat(values, flow))
+    mirrored = kernels.splat(values[..., ::-1], (flow * np.float32([-1, 1])[:, None, None])[..., ::-1])
+    np.testing.assert_allclose(mirrored[..., ::-1], first, atol=1e-5)
+
+
+def test_splat_takes_what_is_far_away_or_no_number_for_nothing(kernels):
+    values, flow = splat_inputs(2, np.float32, (1, 2, 4, 5), 0.0)
+    flow[0, :, 1, 1], flow[0, 0, 2, 2], flow[0, 1, 3, 3] = np.nan, 1e30, -np.inf
+    wanted = values.copy()
+    wanted[0, :, [1, 2, 3], [1, 2, 3]] = 0
+    np.testing.assert_allclose(kernels.splat(values, flow), wanted, atol=1e-6)

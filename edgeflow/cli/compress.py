@@ -1,0 +1,236 @@
+"""`edgeflow compress`: make a small network of a large one, and let it learn from that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from edgeflow.cli.console import err, out, print_json
+from edgeflow.cli.reference import find_function
+from edgeflow.ir.errors import FlowError, InputError, TrainError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgeflow.training.compression.compress import Report
+    from edgeflow.training.compression.learning import Batch
+
+RUNS = 15
+"""Of which the median is the time on a target."""
+
+
+def compress(
+    model: Annotated[
+        str, typer.Argument(help="What builds the network: path/to/file.py:build or package.module:build.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o", "--output", help="The weights to write (.safetensors); a report lies beside, as .json."
+        ),
+    ],
+    batches: Annotated[
+        str | None,
+        typer.Option(
+            help="A function that yields what to learn from, (inputs, target) for ever; `batches` beside the builder if not given."
+        ),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights of the network (.safetensors).")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the phase that makes weights zero.")] = 1000,
+    distil_steps: Annotated[int, typer.Option(min=0, help="Steps in which the small network learns.")] = 1000,
+    rate: Annotated[float, typer.Option(min=0, help="Learning rate of both phases.")] = 1e-3,
+    sparsity: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="Weight of the l1 norm. A weight can lose rate * sparsity a step, so few steps want more than the paper's 1e-4.",
+        ),
+    ] = 1e-4,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(help="A layer, or a module that holds some, that keeps its widths. Repeatable."),
+    ] = None,
+    drop_below: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Components of a lower density are removed, where the network can be without them.",
+        ),
+    ] = 0.02,
+    target: Annotated[
+        str, typer.Option(help="Where both networks are timed; see `edgeflow targets`.")
+    ] = "cpu",
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw densities and widths, layer by layer, into this picture.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
+) -> None:
+    """Compress a network: weights become zero, layers as small as that leaves them, and the small network learns from the large one.
+
+    `edgeflow.models.rebuilt.rebuilt(build(), weights)` gives the small network again.
+    """
+    import torch
+
+    from edgeflow.models.weights import write_weights
+    from edgeflow.training.compression.compress import Plan, measured
+    from edgeflow.training.compression.compress import compress as make
+    from edgeflow.training.compression.learning import Pace
+
+    torch.manual_seed(seed)
+    network = _network(model, weights)
+    drawn = _batches(batches or f"{model.rpartition(':')[0]}:batches")
+    with err.status("compress") as status:
+
+        def report(step: int, loss: float) -> None:
+            status.update(f"{phase[0]}: step {step + 1}, loss {loss:.4f}")
+
+        phase = [""]
+        plan = Plan(
+            Pace(steps, rate, report),
+            Pace(distil_steps, rate, report),
+            sparsity,
+            tuple(keep or ()),
+            drop_below,
+        )
+        made = make(network, drawn, plan, lambda name: phase.__setitem__(0, name))
+        status.update("time")
+        inputs = tuple(each[:1] for each in next(drawn)[0])
+        told = measured(made.report, *(_ms(each, inputs, target) for each in (network, made.module)))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_weights(made.module, output, {"compressed": model, "steps": str(distil_steps)}, half=False)
+    _write_report(output.with_suffix(".json"), told)
+    if plot:
+        _draw(told, plot)
+    if json:
+        print_json(asdict(told))
+    else:
+        _print(told, output)
+
+
+def _network(reference: str, weights: Path | None) -> nn.Module:
+    """The network to compress, in eval mode.
+
+    Raises:
+        FlowError: there is none of that name, or it is no module.
+        TrainError: weights that do not fit.
+    """
+    from torch import nn
+
+    from edgeflow.models.weights import load_weights
+
+    if ":" not in reference:
+        raise FlowError(f"{reference} is no function: give path/to/file.py:build")
+    built: Any = find_function(reference)()
+    if not isinstance(built, nn.Module):
+        raise FlowError(f"{reference} returns a {type(built).__name__}: it must return a torch.nn.Module")
+    if weights is not None:
+        load_weights(built, weights)
+    return built.eval()
+
+
+def _batches(reference: str) -> Iterator[Batch]:
+    """What to learn from, inputs always as a tuple.
+
+    Raises:
+        FlowError: there is no such function.
+        TrainError: it ends, or gives something else than (inputs, target).
+    """
+    for batch in find_function(reference)():
+        if not (isinstance(batch, tuple) and len(batch) == 2):
+            raise TrainError(f"{reference} gives a {type(batch).__name__}: let it yield (inputs, target)")
+        inputs, target = batch
+        yield (tuple(inputs) if isinstance(inputs, tuple | list) else (inputs,)), target
+    raise TrainError(f"{reference} ends: let it yield batches for ever")
+
+
+def _ms(network: nn.Module, inputs: Sequence[Any], target: str) -> float:
+    """Median milliseconds of a run on a target's engine library, here."""
+    from edgeflow.export.compile import compile_model
+    from edgeflow.runtime import Session
+    from edgeflow.targets import load
+    from edgeflow.training.compression.whole import Whole
+
+    with TemporaryDirectory() as folder:
+        bundle = Path(folder) / "timed.edgeflow"
+        compile_model(Whole(network, inputs).eval(), load(target), bundle, reference={}, compare=False)
+        session = Session(bundle)
+        arrays = [each[0].numpy() for each in inputs]
+        times = []
+        for _ in range(RUNS):
+            began = time.perf_counter()
+            session.run(*arrays)
+            times.append((time.perf_counter() - began) * 1e3)
+    return median(times)
+
+
+def _write_report(path: Path, report: Report) -> None:
+    from json import dumps
+
+    partial = path.with_suffix(".partial")
+    partial.write_text(dumps(asdict(report), indent=1) + "\n")
+    partial.replace(path)
+
+
+def _print(report: Report, output: Path) -> None:
+    table = Table("layer", "density", "before", "after", title="layers")
+    for layer in report.layers:
+        after = "removed" if layer.after is None else "x".join(map(str, layer.after))
+        table.add_row(layer.name, f"{layer.density:.3f}", "x".join(map(str, layer.before)), after)
+    out.print(table)
+    for layer in report.layers:
+        if layer.left and layer.left != "it is kept":
+            out.print(f"not made smaller: {layer.name}: {layer.left}")
+    for name in report.dropped:
+        out.print(f"removed: {name}, of which {report.components[name]:.1%} was left")
+    for name in report.sparse_but_there:
+        out.print(
+            f"{name} has {report.components[name]:.1%} of its weights left: give the network a method `without(name)` to remove it"
+        )
+    for word, before, after in (
+        ("parameters", report.before.parameters, report.after.parameters),
+        ("FLOPs", report.before.flops, report.after.flops),
+        ("ms", report.before.ms or 0.0, report.after.ms or 0.0),
+    ):
+        shown = "{:.2f} -> {:.2f}" if word == "ms" else "{:,} -> {:,}"
+        out.print(f"{word}: {shown.format(before, after)}")
+    out.print(f"density {report.density:.3f}; the small network's weights are in {output}")
+
+
+def _draw(report: Report, picture: Path) -> None:
+    """Densities, and output channels before and after.
+
+    Raises:
+        InputError: nothing to draw with is installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError("a picture is drawn by matplotlib: pip install 'edgeflow[plots]'") from error
+    figure = Figure(figsize=(max(6, len(report.layers) / 6), 6), layout="constrained")
+    densities, widths = figure.subplots(2, sharex=True)
+    places = range(len(report.layers))
+    densities.bar(places, [layer.density for layer in report.layers])
+    densities.set_ylabel("density")
+    widths.plot(places, [_weights(layer.before) for layer in report.layers], label="before")
+    widths.plot(places, [_weights(layer.after or ()) for layer in report.layers], label="after")
+    widths.set_ylabel("weights")
+    widths.set_yscale("symlog")
+    widths.legend()
+    widths.set_xticks(places, [layer.name for layer in report.layers], rotation=90, fontsize=5)
+    figure.savefig(picture, dpi=150)
+
+
+def _weights(shape: tuple[int, ...]) -> int:
+    from math import prod
+
+    return prod(shape) if shape else 0

@@ -1,0 +1,33 @@
+"""ST-MFNet as a family."""
+
+from pathlib import Path
+
+from edgeflow.models.family import Family, Option, Recipe
+from edgeflow.models.st_mfnet.model import PRESETS, VARIANTS, build, full_static
+from edgeflow.models.st_mfnet.weights import pretrained
+
+FAMILY = Family(
+    name="st-mfnet",
+    about="frame interpolation from four frames by learnt kernels, and its Mini",
+    presets=tuple(PRESETS),
+    variants=VARIANTS,
+    preset="tiny",
+    variant="alone",
+    build=build,
+    pretrained=pretrained,
+    full_static=full_static,
+    recipe=Recipe(
+        begin="edgeflow.training.st_mfnet:begin",
+        help="""Train ST-MFNet, frame interpolation from four frames by learnt kernels.
+
+    Learns from a folder of clips whose every second frame is left out. A Mini learns from what a larger network makes, too
+    (`--teacher`). Ctrl-C keeps what was learnt; the same command goes on from there.
+    """,
+        presets_help="tiny and tiny-mini can be trained on a CPU; full and mini are the papers' and want a GPU.",
+        variants_help="alone: pairs are trained network by network.",
+        options=(
+            Option("teacher", str, "Preset of the network that is learnt from, beside the true pictures."),
+            Option("teacher_weights", Path, "Its weights; those that come with edgeflow if not given."),
+        ),
+    ),
+)

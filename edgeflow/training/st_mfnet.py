@@ -1,0 +1,129 @@
+"""Training ST-MFNet: the picture between, by the Laplacian pyramid; a Mini also by what its teacher makes.
+
+Source: ST-MFNet Mini, section II-B and Eq. 4. Ours are: the flow estimator is CAIN-SD's small one, trained on made-up motion, since no
+published weights are used; and networks begin as the average of both frames.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from edgeflow.ir.errors import TrainError
+from edgeflow.models import cain_sd
+from edgeflow.models.cain_sd.weights import pretrained as motion_weights
+from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, STMFNet, build
+from edgeflow.models.st_mfnet.weights import pretrained
+from edgeflow.models.weights import load_weights, read_weights
+from edgeflow.training.loop import Loss, Stage
+from edgeflow.training.losses import l1, laplacian
+from edgeflow.training.order import Order, Trainee
+from edgeflow.training.samples import Samples, Window
+
+CROP, BATCH = 64, 4
+RATE, NORM = 1e-3, 5.0
+"""Highest learning rate, and to which gradients are clipped."""
+ALPHA = 0.1
+"""Weight of the true picture beside the teacher's, Eq. 4."""
+CENTRE = 5.0
+"""Logit of a kernel's middle tap at the start; the others are 0."""
+
+
+class Curriculum(nn.Module):
+    """The losses, and the network that learns.
+
+    Args:
+        network: to train.
+        samples: windows of five frames: two, the target, two.
+        teacher: whose pictures it learns from, too; None for the true ones alone.
+    """
+
+    def __init__(self, network: STMFNet, samples: Samples, teacher: STMFNet | None) -> None:
+        super().__init__()
+        self.network, self._samples, self._teacher = network, samples, teacher
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One; the flow estimator learns as well, which it does not as published: ours has seen made-up motion alone."""
+        trained = [self.network.features, self.network.kernels, self.network.grid, self.network.texture]
+        if self.network.sizes.flow is not None:
+            trained += [self.network.motion, self.network.trust]
+        return (Stage("learn", 1.0, RATE, tuple(trained), self.learn, gradient_norm=NORM),)
+
+    def learn(self) -> Loss:
+        """Eq. 4, or its first term alone."""
+        # Channels last, torch 2.13's gradients of grouped transposed convolutions on a CPU write beside their memory.
+        frame0, frame1, target, frame2, frame3 = self._samples.crops(BATCH).contiguous()
+        frames = (frame0, frame1, frame2, frame3)
+        made = self.network(*frames)
+        loss = laplacian(made, target)
+        parts = {"l1": l1(made, target), "average": l1((frame1 + frame2) / 2, target)}
+        if self._teacher is None:
+            return Loss(loss, parts)
+        with torch.no_grad():
+            shown = self._teacher(*frames)
+        distilled = laplacian(made, shown)
+        return Loss(ALPHA * loss + distilled, {**parts, "teacher": l1(shown, target)})
+
+
+def start(network: STMFNet) -> None:
+    """Weights with which a residual network is the average of both frames."""
+    with torch.no_grad():
+        for name, head in network.kernels.items():
+            last = [layer for layer in head if isinstance(layer, nn.Conv2d)][-1]  # type: ignore[attr-defined]
+            last.weight.zero_()
+            last.bias.zero_()
+            if name.endswith("weight"):
+                last.bias[last.bias.numel() // 2] = CENTRE
+        for conv in (network.grid.last.branch[-1], network.texture.last[-1]):
+            conv.weight.zero_()  # type: ignore[operator, union-attr]
+            conv.bias.zero_()  # type: ignore[operator, union-attr]
+        for parameter in network.grid.last.skip.parameters():
+            parameter.zero_()
+
+
+def load_motion(network: STMFNet) -> None:
+    """The flow estimator of CAIN-SD's small model, which has the same sizes.
+
+    Raises:
+        TrainError: this one has others.
+    """
+    path = motion_weights("small", "SD")
+    if path is None or dict(network.sizes.flow or {}) != cain_sd.PRESETS["small"].pwc:
+        raise TrainError("no flow estimator of these sizes comes with edgeflow: train the preset tiny")
+    own = "sd_finder.motion."
+    tensors = {name: tensor for name, tensor in read_weights(path)[0].items() if name.startswith(own)}
+    network.motion.load_state_dict({name.removeprefix(own): tensor for name, tensor in tensors.items()})
+
+
+def begin(order: Order) -> Trainee:
+    """What `edgeflow train st-mfnet` trains."""
+    model = build(order.preset, order.variant).train()
+    if isinstance(model, Pair):
+        raise TrainError("a pair is trained network by network: train each preset's variant alone")
+    samples = Samples(order.clips(None).training, CROP, order.rng, Window)
+    teacher = _teacher(order)
+    network = model.network
+    if network.sizes.residual:
+        start(network)
+    if network.sizes.flow is not None:
+        load_motion(network)
+    curriculum = Curriculum(network, samples, teacher)
+    facts = {"teacher": order.options["teacher"]} if teacher else {}
+    return Trainee(model, model, curriculum.stages(), facts)
+
+
+def _teacher(order: Order) -> STMFNet | None:
+    """The network of the preset that `--teacher` names, in eval mode: its norms stay as they are."""
+    name = order.options.get("teacher")
+    if name is None:
+        return None
+    if name not in PRESETS:
+        raise TrainError(f"--teacher is a preset, one of {', '.join(PRESETS)}, got {name!r}")
+    weights: Path | None = order.options.get("teacher_weights") or pretrained(name)
+    if weights is None:
+        raise TrainError(f"{name} comes without weights: name them by --teacher-weights")
+    teacher: Interpolator = build(name)
+    load_weights(teacher, weights)
+    return teacher.network.eval().requires_grad_(False)
