@@ -9,7 +9,6 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from edgeflow.ir.errors import TrainError
 from edgeflow.models.weights import check_fit, read_weights
 
 

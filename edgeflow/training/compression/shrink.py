@@ -18,7 +18,6 @@ from torch.nn.modules.conv import _ConvNd
 from edgeflow.ir.errors import TrainError
 from edgeflow.training.compression.density import LAYERS, layers_of
 
-
 CUSTOM = "GeneratedBackward"
 """In the name of the gradient of a custom operator, which may make any channels of any."""
 
