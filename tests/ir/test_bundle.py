@@ -75,7 +75,7 @@ def test_a_manifest_that_is_not_json(bundle, text):
 
 def test_a_manifest_that_is_not_text(bundle):
     (bundle / MANIFEST).write_bytes(b"\xff\xfe\x00")
-    refused(bundle, r"has no readable manifest\.json")
+    refused(bundle, r"manifest\.json is damaged")
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '{"format": "other"}'])
