@@ -24,7 +24,7 @@ HALO = 16
 """Pixels of a tile beyond its patch at every seam."""
 COSTS = {"flow": (0.02, 0.25, 1.0), "refined": (0.02, 0.15, 1.0)}
 """Work of every way, over that of the last."""
-PRICE = 1.5
+PRICE = 1.0
 """Squared levels, of 255, that a patch's share of a whole frame must save."""
 
 
