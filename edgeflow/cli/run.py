@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -102,47 +103,39 @@ def run(
         raise InputError("--json and -o - both want stdout: write the video to a file")
     check_destination(source, output, overwrite)
     opened = open_bundle(bundle)
-    plans, task = opened.manifest.plans, opened.manifest.task
-    kinds = {made.kind for made in task.outputs}
     _check_task(opened, times, overlay, output)
-    task = _windows(task, window, stride)
-    variables = next(iter(plans.values())).variables
-    steered = _policy(
-        fix or [], policy or [], {name: v.axis for v in variables for name in (v.axis_name, v.name)}
-    )
+    task = _windows(opened.manifest.task, window, stride)
+    steered = _policy(fix or [], policy or [], _axes(opened))
     session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
-    resize = None if task.between else _resizing(plans)
-    with progress_bar() as bar:
-        row = bar.add_task("run", total=None)
+    resize = None if task.between else _resizing(opened.manifest.plans)
+    written: dict[str, Any] = {"overwrite": overwrite, "resize": resize}
+    if any(made.kind == "image" for made in task.outputs):
+        from edgeflow.runtime.video.film import convert_film
 
-        def on_progress(done: int, total: int | None) -> None:
-            bar.update(row, completed=done, total=total)
-
-        if "image" in kinds:
-            from edgeflow.runtime.video.film import convert_film
-
-            film = convert_film(
-                session,
-                task,
-                source,
-                output,
-                times=times,
-                overlay=overlay,
-                overwrite=overwrite,
-                resize=resize,
-                picture=_picture_size(opened),
-                on_progress=on_progress,
-            )
-        else:
-            from edgeflow.runtime.video.labels import label_video
-
-            labels = label_video(
-                session, task, source, output, overwrite=overwrite, resize=resize, on_progress=on_progress
-            )
-    if "image" in kinds:
+        drawn: dict[str, Any] = {"times": times, "overlay": overlay, "picture": _picture_size(opened)}
+        with _told() as progress:
+            film = convert_film(session, task, source, output, **drawn, **written, on_progress=progress)
         _print(film, json)
     else:
+        from edgeflow.runtime.video.labels import label_video
+
+        with _told() as progress:
+            labels = label_video(session, task, source, output, **written, on_progress=progress)
         _print_labels(labels, json)
+
+
+@contextmanager
+def _told() -> Iterator[Callable[[int, int | None], None]]:
+    """A bar, and what moves it: calls done, and how many there are if that is known."""
+    with progress_bar() as bar:
+        row = bar.add_task("run", total=None)
+        yield lambda done, total: bar.update(row, completed=done, total=total)
+
+
+def _axes(bundle: Bundle) -> dict[str, Axis]:
+    """The bundle's axes, by their names and by those of the decisions over them."""
+    variables = next(iter(bundle.manifest.plans.values())).variables
+    return {name: v.axis for v in variables for name in (v.axis_name, v.name)}
 
 
 def _windows(task: Task, window: int | None, stride: int | None) -> Task:
