@@ -155,7 +155,7 @@ def main(count: Annotated[int, typer.Option(help="Damaged films in all.")] = 540
             source, made = folder / f"in{film.suffix}", folder / f"out{film.suffix}"
             source.write_bytes(data)
             made.unlink(missing_ok=True)
-            signal.alarm(30)
+            signal.alarm(300)
             try:
                 what = outcome(source, made, wanted[film])
             except TimeoutError:

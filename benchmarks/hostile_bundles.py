@@ -30,7 +30,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-SECONDS = 20
+SECONDS = 60
 GIGABYTES = 3
 CHUNK = 500
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,7 @@ def compile_model(
         manifest = write_manifest(draft.noted("seconds", watch.rounded()))
         if backend and draft.timed:
             save_costs(folder, costs_of(backend, target.precision, draft.timed), by="export")
-    shutil.rmtree(partial, ignore_errors=True)
+    _let_go(partial)
     made = lowered.total - lowered.resumed
     return Compiled(output, manifest, draft.weights.unique_bytes, made, lowered.resumed)
 
@@ -163,6 +163,14 @@ def _resumable(output: Path) -> Path:
     except OSError as error:
         raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
     return partial
+
+
+def _let_go(partial: Path) -> None:
+    """Remove the segments that were kept; a file that somebody else put there stays, and so does the folder then."""
+    for segment in partial.glob("*.onnx"):
+        segment.unlink(missing_ok=True)
+    with suppress(OSError):
+        partial.rmdir()
 
 
 def _judged(draft: BundleDraft, compare: bool, watch: Stopwatch, progress: Progress) -> BundleDraft:

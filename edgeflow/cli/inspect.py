@@ -10,6 +10,7 @@ from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out, print_json
 from edgeflow.cli.remarks import print_remarks
+from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan, Stage
@@ -41,10 +42,12 @@ def inspect(
     json: Annotated[
         bool, typer.Option("--json", help="Print the manifest, or the redundancy, as JSON.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Show a bundle: model, target, the plan for each kind of frame, engines, FLOPs and sizes."""
     if redundancy is None and (weights or picture):
         raise InputError("--weights and --picture are for --redundancy CLIP: give that as well")
+    check_reports(overwrite, picture)
     opened = open_bundle(bundle)
     if redundancy:
         from edgeflow.cli.redundancy import print_redundancy

@@ -176,7 +176,6 @@ class FilmWriter:
             check = self._film.overwrite or self._parts.owns_output() or not self._output.exists()
             if check:
                 self._join(self._end)
-                self._parts.note_partial()
                 return f"{self._film.destination} holds what was made of the first {frames} frames"
         except (VideoError, av.FFmpegError, OSError):
             pass  # no room for it, for one; the pieces are there
@@ -270,6 +269,7 @@ class FilmWriter:
             check_destination(
                 film.source, film.destination, film.overwrite
             )  # it may have come in the meantime
+        self._parts.note_joined(temporary)  # killed between here and the end, it is known as ours
         temporary.replace(self._output)
 
 

@@ -53,7 +53,7 @@ class State:
     Attributes:
         made_of: what the pictures depend on: source, bundle, settings.
         pieces: whole ones, in order.
-        partial: size and SHA-256 of the unfinished film under the output's name, if that was written.
+        partial: size and SHA-256 of the film that was last joined, and has, or was to have, the output's name.
     """
 
     made_of: Mapping[str, Any]
@@ -132,9 +132,9 @@ class Parts:
         """The whole pieces."""
         return [self.folder / piece.file for piece in self.state.pieces]
 
-    def note_partial(self) -> None:
-        """The output holds what is done so far, and may be replaced by the rest of it."""
-        self._save(replace(self.state, partial=_fingerprint(self._output)))
+    def note_joined(self, film: Path) -> None:
+        """This film is about to have the output's name: what is done so far, which may be replaced by more of it."""
+        self._save(replace(self.state, partial=_fingerprint(film)))
 
     def owns_output(self) -> bool:
         """Whether the output is what an earlier, unfinished run of this film left."""
