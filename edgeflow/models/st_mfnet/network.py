@@ -122,8 +122,9 @@ class STMFNet(nn.Module):
             while (missing := wanted - frame.shape[dim]) > 0:
                 more = min(missing, frame.shape[dim] - 1)
                 if more == 0:  # one row has no other to mirror
-                    return frame.expand(*(wanted if d == dim else -1 for d in range(4)))
-                frame = F.pad(frame, (0, 0, 0, more) if dim == 2 else (0, more, 0, 0), mode="reflect")
+                    frame = frame.expand(*(wanted if d == dim else -1 for d in range(4)))
+                else:
+                    frame = F.pad(frame, (0, 0, 0, more) if dim == 2 else (0, more, 0, 0), mode="reflect")
         return frame
 
     def _halved(self, picture: Tensor) -> Tensor:
