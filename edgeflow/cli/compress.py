@@ -32,7 +32,10 @@ def compress(
         str, typer.Argument(help="What builds the network: path/to/file.py:build or package.module:build.")
     ],
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="The weights to write (.safetensors); a report lies beside, as .json.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="The weights to write (.safetensors); a report lies beside, as .json."
+        ),
     ],
     batches: Annotated[
         str | None,
@@ -46,16 +49,29 @@ def compress(
     rate: Annotated[float, typer.Option(min=0, help="Learning rate of both phases.")] = 1e-3,
     sparsity: Annotated[
         float,
-        typer.Option(min=0, help="Weight of the l1 norm. A weight can lose rate * sparsity a step, so few steps want more than the paper's 1e-4."),
+        typer.Option(
+            min=0,
+            help="Weight of the l1 norm. A weight can lose rate * sparsity a step, so few steps want more than the paper's 1e-4.",
+        ),
     ] = 1e-4,
     keep: Annotated[
-        list[str] | None, typer.Option(help="A layer, or a module that holds some, that keeps its widths. Repeatable.")
+        list[str] | None,
+        typer.Option(help="A layer, or a module that holds some, that keeps its widths. Repeatable."),
     ] = None,
     drop_below: Annotated[
-        float, typer.Option(min=0, max=1, help="Components of a lower density are removed, where the network can be without them.")
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Components of a lower density are removed, where the network can be without them.",
+        ),
     ] = 0.02,
-    target: Annotated[str, typer.Option(help="Where both networks are timed; see `edgeflow targets`.")] = "cpu",
-    plot: Annotated[Path | None, typer.Option(help="Draw densities and widths, layer by layer, into this picture.")] = None,
+    target: Annotated[
+        str, typer.Option(help="Where both networks are timed; see `edgeflow targets`.")
+    ] = "cpu",
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw densities and widths, layer by layer, into this picture.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
 ) -> None:
@@ -80,7 +96,11 @@ def compress(
 
         phase = [""]
         plan = Plan(
-            Pace(steps, rate, report), Pace(distil_steps, rate, report), sparsity, tuple(keep or ()), drop_below
+            Pace(steps, rate, report),
+            Pace(distil_steps, rate, report),
+            sparsity,
+            tuple(keep or ()),
+            drop_below,
         )
         made = make(network, drawn, plan, lambda name: phase.__setitem__(0, name))
         status.update("time")
@@ -176,13 +196,10 @@ def _print(report: Report, output: Path) -> None:
         out.print(
             f"{name} has {report.components[name]:.1%} of its weights left: give the network a method `without(name)` to remove it"
         )
-    for word, before, after in (
-        ("parameters", report.before.parameters, report.after.parameters),
-        ("FLOPs", report.before.flops, report.after.flops),
-        ("ms", report.before.ms or 0.0, report.after.ms or 0.0),
-    ):
-        shown = "{:.2f} -> {:.2f}" if word == "ms" else "{:,} -> {:,}"
-        out.print(f"{word}: {shown.format(before, after)}")
+    large, small = report.before, report.after
+    out.print(f"parameters: {large.parameters:,} -> {small.parameters:,}")
+    out.print(f"FLOPs: {large.flops:,} -> {small.flops:,}")
+    out.print(f"ms: {large.ms or 0:.2f} -> {small.ms or 0:.2f}")
     out.print(f"density {report.density:.3f}; the small network's weights are in {output}")
 
 

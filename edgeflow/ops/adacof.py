@@ -47,7 +47,9 @@ def adacof(image: Tensor, weight: Tensor, alpha: Tensor, beta: Tensor, dilation:
         raise FlowError(f"adacof: the dilation is {dilation}; wanted 1 or more")
     for name, tensor in {"weight": weight, "alpha": alpha, "beta": beta}.items():
         if tuple(tensor.shape) != (n, side**2, height, width):
-            raise FlowError(f"adacof: the {name} is {tuple(tensor.shape)}; wanted {(n, side**2, height, width)}")
+            raise FlowError(
+                f"adacof: the {name} is {tuple(tensor.shape)}; wanted {(n, side**2, height, width)}"
+            )
     made: Tensor = torch.ops.edgeflow.adacof(image, weight, alpha, beta, dilation)
     return made
 

@@ -57,7 +57,9 @@ def softmax_splat(image: Tensor, flow: Tensor, metric: Tensor) -> Tensor:
 def plain(values: Tensor, flow: Tensor) -> Tensor:
     """`splat` by one scatter: pixels and corners come one after another, and are added in that order on a CPU."""
     n, c, height, width = values.shape
-    xs = torch.arange(width, dtype=flow.dtype, device=flow.device) + flow[:, 0].clamp(-2.0 * width, 2.0 * width)
+    xs = torch.arange(width, dtype=flow.dtype, device=flow.device) + flow[:, 0].clamp(
+        -2.0 * width, 2.0 * width
+    )
     ys = torch.arange(height, dtype=flow.dtype, device=flow.device).unsqueeze(1)
     ys = ys + flow[:, 1].clamp(-2.0 * height, 2.0 * height)
     left, top = xs.detach().floor(), ys.detach().floor()

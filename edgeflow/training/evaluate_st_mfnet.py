@@ -73,6 +73,8 @@ def _windows(clip: Clip, whole: bool, most: int) -> list[Window]:
         if clip.continuous(first - before, first + after)
     ]
     if not possible:
-        raise TrainError(f"cannot score {clip.name}: no {before + after + 1} of its last frames lie in one scene")
+        raise TrainError(
+            f"cannot score {clip.name}: no {before + after + 1} of its last frames lie in one scene"
+        )
     picked = np.linspace(0, len(possible) - 1, min(most, len(possible))).astype(int)
     return [Window(clip, possible[i], 1) for i in picked]

@@ -47,8 +47,9 @@ class Curriculum(nn.Module):
         self.network, self._samples, self._teacher = network, samples, teacher
 
     def stages(self) -> tuple[Stage, ...]:
-        """The full-size kernels first, then all; the flow estimator learns as well, which it does not as published: ours has seen
-        made-up motion alone.
+        """The full-size kernels first, then all.
+
+        The flow estimator learns as well, which it does not as published: ours has seen made-up motion alone.
         """
         own = self.network
         rest: list[nn.Module] = [own.grid, own.texture]
@@ -87,9 +88,8 @@ class Curriculum(nn.Module):
         return Loss(ALPHA * loss + laplacian(made, shown), {**parts, "teacher": l1(shown, target)})
 
     def _crops(self, count: int) -> torch.Tensor:
-        """Five frames; channels first, since torch 2.13's gradients of grouped transposed convolutions write beside their memory
-        where channels come last.
-        """
+        """Frames of `count` windows, five of each: (5, count, 3, h, w)."""
+        # Channels first: of channels last, torch 2.13's gradients of grouped transposed convolutions write beside their memory.
         return self._samples.crops(count).contiguous()
 
 
@@ -97,16 +97,18 @@ def start(network: STMFNet) -> None:
     """Weights with which a residual network is the average of both frames."""
     with torch.no_grad():
         for name, head in network.kernels.items():
-            last = [layer for layer in head if isinstance(layer, nn.Conv2d)][-1]  # type: ignore[attr-defined]
-            last.weight.zero_()
-            last.bias.zero_()
+            bias = _emptied([layer for layer in head.children() if isinstance(layer, nn.Conv2d)][-1])
             if name.endswith("weight"):
-                last.bias[last.bias.numel() // 2] = CENTRE
-        for conv in (network.grid.last.branch[-1], network.texture.last[-1]):
-            conv.weight.zero_()  # type: ignore[operator, union-attr]
-            conv.bias.zero_()  # type: ignore[operator, union-attr]
-        for parameter in network.grid.last.skip.parameters():
-            parameter.zero_()
+                bias[bias.numel() // 2] = CENTRE
+        for last in (network.grid.last.branch[-1], network.grid.last.skip, network.texture.last[-1]):
+            _emptied(last)
+
+
+def _emptied(conv: nn.Module) -> torch.Tensor:
+    """Set a convolution's weights to zero; its bias."""
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    conv.weight.zero_()
+    return conv.bias.zero_()
 
 
 def load_motion(network: STMFNet) -> None:

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from edgeflow.export.operators.descriptor import INT, PLUGIN_ATTRIBUTES, KernelDraft, Operator, Plugin, plugin_opset
+from edgeflow.export.operators.descriptor import (
+    INT,
+    PLUGIN_ATTRIBUTES,
+    KernelDraft,
+    Operator,
+    Plugin,
+    plugin_opset,
+)
 from edgeflow.ops.adacof import AdaCoF
 
 

@@ -12,7 +12,7 @@ from edgeflow.ir.film import calls_of
 from edgeflow.models import family
 from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, Preset, Sizes, STMFNet, build
 from edgeflow.models.st_mfnet.gridnet import COLUMNS, GridNet
-from edgeflow.runtime import Fixed, Session
+from edgeflow.runtime import Fixed, Session, open_bundle
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
 from edgeflow.training.st_mfnet import start
@@ -182,7 +182,7 @@ def test_engines_compute_what_the_flow_does(alone, library):
     with torch.no_grad():
         wanted = model(*tensors(frames))[0].permute(1, 2, 0).clamp(0, 1).numpy() * 255
     assert np.abs(found - wanted).max() < 0.51
-    assert check(made.path, library=library).passed
+    assert check(open_bundle(made.path), library=library).passed
 
 
 def test_adacof_runs_as_a_kernel(alone):

@@ -38,9 +38,7 @@ class Preset:
 
 
 PRESETS = {
-    "full": Preset(
-        Sizes((64, 128, 256, 512), 64, (32, 64, 96), (32, 64, 96, 128), 32, flow={}), mini="mini"
-    ),
+    "full": Preset(Sizes((64, 128, 256, 512), 64, (32, 64, 96), (32, 64, 96, 128), 32, flow={}), mini="mini"),
     "mini": Preset(Sizes((32, 64, 96, 128), 30, (16, 32, 46), (16, 24, 32, 40), 8)),
     "tiny": Preset(
         Sizes(
@@ -153,7 +151,9 @@ class Pair(Interpolator):
         if not self.tiles:
             chosen = f.route(scores, quality=scores)
             return self.interpolate(f, *frames, quality=chosen.quality)
-        tiles = f.tile(*frames, size=self.preset.tile, halo=self.preset.halo, multiple=self.preset.sizes.multiple // 4)
+        tiles = f.tile(
+            *frames, size=self.preset.tile, halo=self.preset.halo, multiple=self.preset.sizes.multiple // 4
+        )
         chosen = f.route(tiles, quality=scores)
         return f.stitch(self.interpolate(f, *tiles, quality=chosen.quality))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -84,7 +84,12 @@ class STMFNet(nn.Module):
         """(n, 3, h, w) in [0, 1] four times -> the same, not clamped."""
         kernels = self.estimate(frame1, frame2)
         images = self.pictures(frame1, frame2)
-        warped = [adacof(image, *kernels[3 * i : 3 * i + 3]) for i, image in enumerate(images)]
+        warped = [
+            adacof(image, weight, alpha, beta)
+            for image, weight, alpha, beta in zip(
+                images, kernels[::3], kernels[1::3], kernels[2::3], strict=True
+            )
+        ]
         blended = self.blend(frame1, frame2, *warped)
         return self.finish(frame0, frame1, frame2, frame3, blended)
 

@@ -43,9 +43,7 @@ class Basic(nn.Module):
         )
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != out:
-            self.shortcut = nn.Sequential(
-                nn.Conv3d(channels, out, 1, steps, bias=False), nn.BatchNorm3d(out)
-            )
+            self.shortcut = nn.Sequential(nn.Conv3d(channels, out, 1, steps, bias=False), nn.BatchNorm3d(out))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, c, t, h, w) -> (n, out, t, h / stride, w / stride)."""

@@ -100,7 +100,9 @@ class Compressed:
     report: Report
 
 
-def compress(module: nn.Module, batches: Iterator[Batch], plan: Plan, say: Callable[[str], None]) -> Compressed:
+def compress(
+    module: nn.Module, batches: Iterator[Batch], plan: Plan, say: Callable[[str], None]
+) -> Compressed:
     """Make a network sparse, rebuild it smaller, and let that learn from it.
 
     Args:
@@ -142,8 +144,8 @@ def compress(module: nn.Module, batches: Iterator[Batch], plan: Plan, say: Calla
         Layer(
             name,
             of[name],
-            tuple(layer.weight.shape),  # type: ignore[union-attr, arg-type]
-            tuple(after[name].weight.shape) if name in after else None,  # type: ignore[union-attr, arg-type]
+            tuple(layer.weight.shape),  # type: ignore[arg-type]
+            tuple(after[name].weight.shape) if name in after else None,  # type: ignore[arg-type]
             shrunk.left.get(name),
         )
         for name, layer in layers_of(module)

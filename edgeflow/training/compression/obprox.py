@@ -26,7 +26,11 @@ class OBProxSG(Optimizer):
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], rate: float = 1e-3, sparsity: float = 1e-4, eps: float = 1e-4
+        self,
+        parameters: Iterable[nn.Parameter],
+        rate: float = 1e-3,
+        sparsity: float = 1e-4,
+        eps: float = 1e-4,
     ) -> None:
         own = list(parameters)
         groups = [
@@ -38,7 +42,7 @@ class OBProxSG(Optimizer):
         super().__init__([group for group in groups if group["params"]], {"rate": rate, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step by the gradients that are there."""
         loss = closure() if closure else None
         for group in self.param_groups:
@@ -46,7 +50,9 @@ class OBProxSG(Optimizer):
                 if parameter.grad is None:
                     continue
                 if self.orthant and group["sparsity"]:
-                    made = _orthant_step(parameter, parameter.grad, group["rate"], group["sparsity"], group["eps"])
+                    made = _orthant_step(
+                        parameter, parameter.grad, group["rate"], group["sparsity"], group["eps"]
+                    )
                 else:
                     made = _proximal_step(parameter, parameter.grad, group["rate"], group["sparsity"])
                 parameter.copy_(made)

@@ -18,7 +18,6 @@ from torch.nn.modules.conv import _ConvNd
 from edgeflow.ir.errors import TrainError
 from edgeflow.training.compression.density import LAYERS, layers_of
 
-
 CUSTOM = "GeneratedBackward"
 """In the name of the gradient of a custom operator, which may make any channels of any."""
 
@@ -105,7 +104,11 @@ def _cuts(
             cuts.append(_Cut(root, _least(group, scores, max(shares))))
     left.update({names[layer]: "it is kept" for layer in still})
     left.update(
-        {name: "no layer that can be followed reads or feeds it" for name, layer in layers_of(copy) if layer not in seen}
+        {
+            name: "no layer that can be followed reads or feeds it"
+            for name, layer in layers_of(copy)
+            if layer not in seen
+        }
     )
     return [cut for cut in cuts if cut.channels], left
 
@@ -167,7 +170,9 @@ def _cut(module: nn.Module, inputs: Sequence[Tensor], cuts: Sequence[_Cut]) -> n
     copy, graph = _followed(module, inputs)
     for cut in cuts:
         root = copy.get_submodule(cut.root)
-        group = graph.get_pruning_group(root, graph.get_pruner_of_module(root).prune_out_channels, list(cut.channels))
+        group = graph.get_pruning_group(
+            root, graph.get_pruner_of_module(root).prune_out_channels, list(cut.channels)
+        )
         group.prune()
     for parameter, own in zip(module.parameters(), copy.parameters(), strict=True):
         own.requires_grad_(parameter.requires_grad)
@@ -188,7 +193,12 @@ def _followed(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[nn.Module, A
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loose = {id(p) for layer in copy.modules() for p in layer.parameters(recurse=False) if not _known(layer)}
+            loose = {
+                id(p)
+                for layer in copy.modules()
+                for p in layer.parameters(recurse=False)
+                if not _known(layer)
+            }
             own = [p for p in copy.parameters() if id(p) in loose or any(p is each for each in fixed)]
             graph = tp.DependencyGraph().build_dependency(
                 copy, tuple(inputs), ignored_params=own, verbose=False
@@ -220,7 +230,9 @@ def _shapes(module: nn.Module, inputs: Sequence[Tensor]) -> list[torch.Size]:
     return [each.shape for each in (made if isinstance(made, tuple | list) else (made,))]
 
 
-def _fits(module: nn.Module, inputs: Sequence[Tensor], cuts: Sequence[_Cut], wanted: list[torch.Size]) -> bool:
+def _fits(
+    module: nn.Module, inputs: Sequence[Tensor], cuts: Sequence[_Cut], wanted: list[torch.Size]
+) -> bool:
     """Whether the network runs without these channels, and puts out what it did. What fails is its own code, in any way."""
     try:
         return _shapes(_cut(module, inputs, cuts), inputs) == wanted

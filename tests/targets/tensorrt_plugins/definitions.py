@@ -112,7 +112,10 @@ def splat(values: Array, flow: Array) -> Array:
     for number in range(n):
         x = np.clip(columns + flow[number, 0].astype(np.float64), -1, width)
         y = np.clip(rows + flow[number, 1].astype(np.float64), -1, height)
-        left, top = np.clip(np.floor(x), -1, width - 1).astype(int), np.clip(np.floor(y), -1, height - 1).astype(int)
+        left, top = (
+            np.clip(np.floor(x), -1, width - 1).astype(int),
+            np.clip(np.floor(y), -1, height - 1).astype(int),
+        )
         for i in (0, 1):
             for j in (0, 1):
                 share = (1 - abs(y - top - i)) * (1 - abs(x - left - j))

@@ -146,8 +146,8 @@ def test_the_command_on_a_users_network(tmp_path, capsys):
     output, picture = tmp_path / "small.safetensors", tmp_path / "layers.png"
     with pytest.raises(SystemExit) as ended:
         main(
-            ["compress", f"{EXAMPLE}:build", "-o", str(output), "--steps", "120", "--distil-steps", "60", "--rate", "0.05"]
-            + ["--sparsity", "0.02", "--keep", "entry", "--plot", str(picture), "--json"]
+            f"compress {EXAMPLE}:build -o {output} --steps 120 --distil-steps 60 --rate 0.05 "
+            f"--sparsity 0.02 --keep entry --plot {picture} --json".split()
         )
     assert not ended.value.code
     told = json.loads(capsys.readouterr().out)

@@ -130,7 +130,9 @@ def test_an_operator_that_cannot_be_followed_is_named_with_its_layer():
     assert "operator that cannot be followed" in small.left["kernels.double_second_alpha.7"]
     assert small.module.texture.levels[0][0].first[0].out_channels == 4
     assert small.module.features.up[0].small.grouped[0].groups == 4  # depthwise: each channel a group
-    assert sum(p.numel() for p in small.module.parameters()) < 0.8 * sum(p.numel() for p in network.parameters())
+    assert sum(p.numel() for p in small.module.parameters()) < 0.8 * sum(
+        p.numel() for p in network.parameters()
+    )
 
 
 def test_what_cannot_be_followed_at_all_is_refused():
