@@ -33,7 +33,9 @@ def exported(tmp_path_factory):
 
     def export(precision):
         target = load("openvino-cpu").at(precision)
-        can = precision != "bf16" or HAS_BF16  # else there is nothing to compare, and the table is all there is
+        can = (
+            precision != "bf16" or HAS_BF16
+        )  # else there is nothing to compare, and the table is all there is
         path = folder / precision
         return compile_kept(Uneven().eval(), target, path, reference={}, frames=FRAMES, compare=can).path
 
