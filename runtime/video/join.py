@@ -76,7 +76,8 @@ def join(pieces: Sequence[Path], sound: Sound, into: Path, container: str, tick:
 
 
 def _options(container: str) -> dict[str, str]:
-    return {"movflags": "+faststart+use_metadata_tags"} if container in ("mp4", "mov") else {}
+    same = {"fflags": "+bitexact"}  # no random numbers: what is made twice is equal
+    return same | ({"movflags": "+faststart+use_metadata_tags"} if container in ("mp4", "mov") else {})
 
 
 def _interleave(

@@ -6,10 +6,14 @@ import json
 import os
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from edgeflow.ir.errors import InputError, VideoError
 from edgeflow.runtime.video import pieces
@@ -404,3 +408,44 @@ def test_rates_follow_the_source(tmp_path, averaging, clip, moving):
 def test_a_film_is_read_strictly_or_not(clip, moving):
     with VideoReader(clip("in.mp4", moving(3)), reading=Reading(frames=2)) as reader:
         assert len(list(reader)) == 2 and not reader.truncated
+
+
+@pytest.mark.parametrize("kind", ["mkv", "mp4", "webm"])
+def test_a_film_made_twice_is_the_same(tmp_path, averaging, clip, moving, kind):
+    source = clip("in.mp4", moving(12), audio="aac")
+    for name in ("a", "b"):
+        interpolate_video(averaging(), source, tmp_path / f"{name}.{kind}")
+    assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_a_film_is_read_from_an_address(tmp_path, averaging, clip, moving):
+    """It can be read once, so it is written straight, with its sound."""
+    clip("in.mp4", moving(12), audio="aac", container_options={"movflags": "faststart"})
+    handler = partial(Quiet, directory=str(tmp_path / "clips"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        report = interpolate_video(averaging(), f"{address}/in.mp4", tmp_path / "out.mp4")
+        with pytest.raises(VideoError, match=r"http://.* cannot be read as a video"):
+            VideoReader(f"{address}/missing.mp4")
+        server.shutdown()
+    assert report.frames_written == 24
+    with av.open(str(tmp_path / "out.mp4")) as made:
+        assert [stream.type for stream in made.streams] == ["video", "audio"]
+
+
+def test_an_animation_is_a_film(tmp_path, averaging, moving):
+    pictures = [Image.fromarray(frame) for frame in moving(5)]
+    for name in ("in.gif", "in.webp"):
+        pictures[0].save(
+            tmp_path / name, save_all=True, append_images=pictures[1:], duration=[40, 40, 400, 40, 40]
+        )
+        with VideoReader(tmp_path / name) as reader:
+            times = [float(shot.time) for shot in reader.shots()]
+        assert times == pytest.approx([0, 0.04, 0.08, 0.48, 0.52], abs=0.011)
+        assert interpolate_video(averaging(), tmp_path / name, tmp_path / f"{name}.mp4").frames_written == 10
