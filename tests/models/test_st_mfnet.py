@@ -204,7 +204,9 @@ def test_bad_frames_are_refused(alone):
 
 def test_a_pair_runs_by_its_own_choice_and_by_a_policy(tmp_path):
     pair = spread(Pair(Preset(SMALL, tile=64, halo=16), Preset(SMALLER), True))
-    made = compile_model(pair, load("cpu"), tmp_path / "pair.edgeflow", reference={}, sizes=[(64, 96)])
+    made = compile_model(
+        pair, load("cpu"), tmp_path / "pair.edgeflow", reference={}, strategy="chained", sizes=[(64, 96)]
+    )
     frames = pictures(64, 96, 5)
     for fixed in ({}, {"quality": "mini"}, {"quality": "full"}):
         session = Session(made.path, policy=Fixed(**fixed)) if fixed else Session(made.path)
