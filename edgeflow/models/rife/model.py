@@ -24,7 +24,7 @@ HALO = 16
 """Pixels of a tile beyond its patch at every seam."""
 COSTS = {"flow": (0.02, 0.25, 1.0), "refined": (0.02, 0.15, 1.0)}
 """Work of every way, over that of the last."""
-STRADDLED = 1.35
+STRADDLED = 1.7
 """Work of tiles over what parts of a frame say of them: what moves lies across the seams of tiles that are larger than parts."""
 PRICE = 1.0
 """Squared levels, of 255, that a patch's share of a whole frame must save."""
