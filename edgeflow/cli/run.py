@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -152,66 +153,40 @@ def run(
     encoding = parse_encoding(codec, crf, bitrate, bits)
     begin = parse_time(start)
     opened = open_bundle(bundle)
-    plans, task = opened.manifest.plans, opened.manifest.task
-    kinds = {made.kind for made in task.outputs}
     _check_task(opened, times, overlay, output)
-    task = _windows(task, window, stride)
-    variables = next(iter(plans.values())).variables
-    axes = {name: v.axis for v in variables for name in (v.axis_name, v.name)}
-    steered = _policy(fix or [], policy or [], axes) if quality is None else _quality(quality, opened)
-    if quality is not None and (fix or policy):
-        raise InputError("--quality, --fix and --policy all decide routes: give one of them")
+    task = _windows(opened.manifest.task, window, stride)
+    steered = _steered(opened, fix or [], policy or [], quality)
     session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
-    resize = None if task.between else _resizing(plans)
-    with progress_bar() as bar:
-        row = bar.add_task("run", total=None)
+    resize = None if task.between else _resizing(opened.manifest.plans)
+    written: dict[str, Any] = {"overwrite": overwrite}
+    if any(made.kind == "image" for made in task.outputs):
+        from edgeflow.runtime.video.convert import Options
+        from edgeflow.runtime.video.film import convert_film
 
-        def on_progress(done: int, total: int | None) -> None:
-            bar.update(row, completed=done, total=total)
-
-        if "image" in kinds:
-            from edgeflow.runtime.video.convert import Options
-            from edgeflow.runtime.video.film import convert_film
-
-            film = convert_film(
-                session,
-                task,
-                source,
-                output,
-                times=times,
-                overlay=overlay,
-                overwrite=overwrite,
-                options=Options(
-                    encoding,
-                    strict,
-                    deinterlace,
-                    begin,
-                    frames,
-                    resume,
-                    {"bundle": _digest(opened), "policy": sorted([*(fix or []), *(policy or [])])},
-                    lambda kept: err.print(
-                        f"edgeflow: {kept}; go on with: {_again()}", soft_wrap=True, markup=False
-                    ),
-                ),
-                resize=resize,
-                picture=_picture_size(opened),
-                on_progress=on_progress,
-            )
-        else:
-            from edgeflow.runtime.video.labels import label_video
-            from edgeflow.runtime.video.reader import Reading
-
-            if resume:
-                raise InputError("--resume goes on with films that are made, not with labels: leave it out")
-
-            reading = Reading(resize, strict, deinterlace, start=begin, frames=frames)
-            labels = label_video(
-                session, task, source, output, overwrite=overwrite, reading=reading, on_progress=on_progress
-            )
-    if "image" in kinds:
+        steering = sorted(
+            [*(fix or []), *(policy or []), *([] if quality is None else [f"quality={quality:g}"])]
+        )
+        what = {"bundle": _digest(opened), "policy": steering}
+        written |= {"times": times, "overlay": overlay, "picture": _picture_size(opened), "resize": resize}
+        written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
+        with _told() as progress:
+            film = convert_film(session, task, source, output, **written, on_progress=progress)
         _print(film, json)
     else:
+        from edgeflow.runtime.video.labels import label_video
+        from edgeflow.runtime.video.reader import Reading
+
+        if resume:
+            raise InputError("--resume goes on with films that are made, not with labels: leave it out")
+        written["reading"] = Reading(resize, strict, deinterlace, start=begin, frames=frames)
+        with _told() as progress:
+            labels = label_video(session, task, source, output, **written, on_progress=progress)
         _print_labels(labels, json)
+
+
+def _kept(what: str) -> None:
+    """Say what of a film was kept, and how to go on."""
+    err.print(f"edgeflow: {what}; go on with: {_again()}", soft_wrap=True, markup=False)
 
 
 def _again() -> str:
@@ -223,6 +198,20 @@ def _again() -> str:
 def _digest(bundle: Bundle) -> str:
     """What tells a bundle from others: its manifest names the hashes of all its files."""
     return sha256_of(bundle.path / MANIFEST)
+
+
+@contextmanager
+def _told() -> Iterator[Callable[[int, int | None], None]]:
+    """A bar, and what moves it: calls done, and how many there are if that is known."""
+    with progress_bar() as bar:
+        row = bar.add_task("run", total=None)
+        yield lambda done, total: bar.update(row, completed=done, total=total)
+
+
+def _axes(bundle: Bundle) -> dict[str, Axis]:
+    """The bundle's axes, by their names and by those of the decisions over them."""
+    variables = next(iter(bundle.manifest.plans.values())).variables
+    return {name: v.axis for v in variables for name in (v.axis_name, v.name)}
 
 
 def _windows(task: Task, window: int | None, stride: int | None) -> Task:
@@ -313,6 +302,15 @@ def _print(report: VideoReport, json: bool) -> None:
     total = sum(report.routes.values()) or 1
     shares = sorted(report.routes.items(), key=lambda item: -item[1])
     err.print("routes: " + ", ".join(f"{route}: {n / total:.0%}" for route, n in shares), soft_wrap=True)
+
+
+def _steered(bundle: Bundle, fixes: list[str], rules: list[str], quality: float | None) -> Policy | None:
+    """What --fix, --policy or --quality ask for."""
+    if quality is None:
+        return _policy(fixes, rules, _axes(bundle))
+    if fixes or rules:
+        raise InputError("--quality, --fix and --policy all decide routes: give one of them")
+    return _quality(quality, bundle)
 
 
 def _policy(fixes: list[str], rules: list[str], axes: dict[str, Axis]) -> Policy | None:

@@ -28,7 +28,7 @@ def rebuilt(module: nn.Module, path: Path) -> nn.Module:
     tensors, facts = read_weights(path)
     for name, layer in module.named_modules():
         weight = tensors.get(f"{name}.weight" if name else "weight")
-        if weight is not None and layer.weight.shape != weight.shape:  # type: ignore[union-attr]
+        if weight is not None and layer.weight.shape != weight.shape:
             _resize(layer, weight)
     check_fit(module.state_dict(), tensors, path, facts)
     module.load_state_dict(tensors)
@@ -37,7 +37,7 @@ def rebuilt(module: nn.Module, path: Path) -> nn.Module:
 
 def _resize(layer: nn.Module, weight: torch.Tensor) -> None:
     """Make a layer as wide as a weight of as many dimensions; other layers stay, and are refused by their shapes."""
-    if weight.dim() != layer.weight.dim():  # type: ignore[operator, union-attr]
+    if weight.dim() != layer.weight.dim():  # type: ignore[operator]
         return
     out = weight.shape[0]
     if isinstance(layer, _ConvNd):

@@ -80,11 +80,11 @@ def evaluate(model: CAINSD, clip: Clip, whole: bool, most: int = 8) -> ClipScore
     model.eval()
     routed = Eager(model)
     full = Eager(model, fixed={"scale": 1, "exit": model.exit.values[-1]})
-    scores = {"routed": _Scores(), "full": _Scores(), "average": _Scores()}
+    scores = {"routed": Scores(), "full": Scores(), "average": Scores()}
     routes: Counter[str] = Counter()
     chosen = _triplets(clip, whole, most)
     for first in chosen:
-        frame0, target, frame1 = (_picture(clip.frames[first + i]) for i in range(3))
+        frame0, target, frame1 = (picture_of(clip.frames[first + i]) for i in range(3))
         moving = torch.from_numpy(clip.activity[first] > MOVING)
         result = routed(frame0, frame1)
         routes.update(_routes(result.routes))
@@ -109,7 +109,7 @@ def evaluate(model: CAINSD, clip: Clip, whole: bool, most: int = 8) -> ClipScore
     )
 
 
-class _Scores:
+class Scores:
     """Collects the scores of a clip's pictures."""
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ def _triplets(clip: Clip, whole: bool, most: int) -> list[int]:
     return [possible[i] for i in picked]
 
 
-def _picture(frame: NDArray[np.uint8]) -> torch.Tensor:
+def picture_of(frame: NDArray[np.uint8]) -> torch.Tensor:
     """(height, width, 3) uint8 -> (1, 3, height, width) float32 in [0, 1]."""
     return torch.from_numpy(np.array(frame)).permute(2, 0, 1).unsqueeze(0).float() / 255
 

@@ -15,16 +15,18 @@ from edgeflow.ir.errors import TrainError
 from edgeflow.models import cain_sd
 from edgeflow.models.cain_sd.weights import pretrained as motion_weights
 from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, STMFNet, build
+from edgeflow.models.st_mfnet.kernels import PARTS
 from edgeflow.models.st_mfnet.weights import pretrained
 from edgeflow.models.weights import load_weights, read_weights
+from edgeflow.ops.adacof import adacof
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.losses import l1, laplacian
 from edgeflow.training.order import Order, Trainee
 from edgeflow.training.samples import Samples, Window
 
 CROP, BATCH = 64, 4
-RATE, NORM = 1e-3, 5.0
-"""Highest learning rate, and to which gradients are clipped."""
+RATE, LATER_RATE, NORM = 2e-3, 3e-4, 5.0
+"""Highest learning rates of both stages, and to which gradients are clipped."""
 ALPHA = 0.1
 """Weight of the true picture beside the teacher's, Eq. 4."""
 CENTRE = 5.0
@@ -45,42 +47,68 @@ class Curriculum(nn.Module):
         self.network, self._samples, self._teacher = network, samples, teacher
 
     def stages(self) -> tuple[Stage, ...]:
-        """One; the flow estimator learns as well, which it does not as published: ours has seen made-up motion alone."""
-        trained = [self.network.features, self.network.kernels, self.network.grid, self.network.texture]
-        if self.network.sizes.flow is not None:
-            trained += [self.network.motion, self.network.trust]
-        return (Stage("learn", 1.0, RATE, tuple(trained), self.learn, gradient_norm=NORM),)
+        """The full-size kernels first, then all.
+
+        The flow estimator learns as well, which it does not as published: ours has seen made-up motion alone.
+        """
+        own = self.network
+        rest: list[nn.Module] = [own.grid, own.texture]
+        if own.sizes.flow is not None:
+            rest += [own.motion, own.trust]
+        kernels = (own.features, own.kernels)
+        return (
+            Stage("kernels", 0.85, RATE, kernels, self.motion, gradient_norm=NORM),
+            Stage("learn", 0.15, LATER_RATE, (*kernels, *rest), self.learn, gradient_norm=NORM),
+        )
+
+    def motion(self) -> Loss:
+        """The average of both frames as the full-size kernels move them: a sixth of the work, and what motion is learnt from."""
+        _, frame1, target, frame2, _ = frames = self._crops(BATCH)
+        features = self.network.features(frame1, frame2)
+        made = torch.zeros_like(target)
+        for name, frame in (("first", frame1), ("second", frame2)):
+            kernel = [self.network.kernels[f"full_{name}_{part}"](features) for part in PARTS]
+            made = made + adacof(frame, *kernel) / 2
+        return self._compared(made, frames)
 
     def learn(self) -> Loss:
         """Eq. 4, or its first term alone."""
-        # Channels last, torch 2.13's gradients of grouped transposed convolutions on a CPU write beside their memory.
-        frame0, frame1, target, frame2, frame3 = self._samples.crops(BATCH).contiguous()
-        frames = (frame0, frame1, frame2, frame3)
-        made = self.network(*frames)
+        frames = self._crops(BATCH)
+        frame0, frame1, _, frame2, frame3 = frames
+        return self._compared(self.network(frame0, frame1, frame2, frame3), frames)
+
+    def _compared(self, made: torch.Tensor, frames: torch.Tensor) -> Loss:
+        frame0, frame1, target, frame2, frame3 = frames
         loss = laplacian(made, target)
         parts = {"l1": l1(made, target), "average": l1((frame1 + frame2) / 2, target)}
         if self._teacher is None:
             return Loss(loss, parts)
         with torch.no_grad():
-            shown = self._teacher(*frames)
-        distilled = laplacian(made, shown)
-        return Loss(ALPHA * loss + distilled, {**parts, "teacher": l1(shown, target)})
+            shown = self._teacher(frame0, frame1, frame2, frame3)
+        return Loss(ALPHA * loss + laplacian(made, shown), {**parts, "teacher": l1(shown, target)})
+
+    def _crops(self, count: int) -> torch.Tensor:
+        """Frames of `count` windows, five of each: (5, count, 3, h, w)."""
+        # Channels first: of channels last, torch 2.13's gradients of grouped transposed convolutions write beside their memory.
+        return self._samples.crops(count).contiguous()
 
 
 def start(network: STMFNet) -> None:
     """Weights with which a residual network is the average of both frames."""
     with torch.no_grad():
         for name, head in network.kernels.items():
-            last = [layer for layer in head if isinstance(layer, nn.Conv2d)][-1]  # type: ignore[attr-defined]
-            last.weight.zero_()
-            last.bias.zero_()
+            bias = _emptied([layer for layer in head.children() if isinstance(layer, nn.Conv2d)][-1])
             if name.endswith("weight"):
-                last.bias[last.bias.numel() // 2] = CENTRE
-        for conv in (network.grid.last.branch[-1], network.texture.last[-1]):
-            conv.weight.zero_()  # type: ignore[operator, union-attr]
-            conv.bias.zero_()  # type: ignore[operator, union-attr]
-        for parameter in network.grid.last.skip.parameters():
-            parameter.zero_()
+                bias[bias.numel() // 2] = CENTRE
+        for last in (network.grid.last.branch[-1], network.grid.last.skip, network.texture.last[-1]):
+            _emptied(last)
+
+
+def _emptied(conv: nn.Module) -> torch.Tensor:
+    """Set a convolution's weights to zero; its bias."""
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    conv.weight.zero_()
+    return conv.bias.zero_()
 
 
 def load_motion(network: STMFNet) -> None:

@@ -15,11 +15,11 @@ from torch.onnx._internal.exporter._capture_strategies import TorchExportNonStri
 
 from edgeflow.export.drafts import Link
 from edgeflow.export.forms import with_forms
-from edgeflow.export.forms.onnx_forms import translations
 from edgeflow.export.lowering.fingerprint import fingerprint, weight, weight_names
 from edgeflow.export.lowering.free_sizes import check_free
 from edgeflow.export.lowering.graph_cache import GraphCache
 from edgeflow.export.lowering.link import EXACT
+from edgeflow.export.lowering.onnx_forms import translations
 from edgeflow.export.lowering.skeleton import Table, filled, skeleton
 from edgeflow.export.lowering.torchlib_once import torchlib_once
 from edgeflow.export.passes import run_passes

@@ -9,6 +9,7 @@ from copy import copy
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from weakref import finalize
 
 import onnxruntime as ort
 
@@ -125,6 +126,8 @@ class OnnxRuntimeEngine:
         folder: TemporaryDirectory[str] | None = None,
     ) -> None:
         self._session, self._folder = session, folder
+        if folder:  # what nobody asked for goes with the engine
+            finalize(self, folder.cleanup)
         self._inputs = [port.tensor for port in inputs]
         self._outputs = [port.tensor for port in outputs]
         self._bindings: dict[tuple[int, ...], ort.IOBinding] = {}

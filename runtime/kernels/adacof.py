@@ -115,7 +115,7 @@ def band(
 
 
 @njit(nogil=True, cache=True, inline="always")  # type: ignore[untyped-decorator]
-def _split(start: int, offset: Any, size: int) -> Any:
+def _split(start: Any, offset: Any, size: Any) -> Any:
     """The bordered pixel that an offset points to, cut toward zero, and the share of the next; no number keeps its share."""
     far = np.float32(2 * size + 256)
     if offset > far:

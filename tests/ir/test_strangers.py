@@ -81,7 +81,9 @@ ODD = st.one_of(
 )
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")  # some of the odd values are meant to be large
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Generating overly large repr"
+)  # some of the odd values are meant to be large
 
 
 def places(data: Any) -> list[tuple[Any, Any]]:

@@ -6,8 +6,8 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from kept_bundles import compile_kept
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Eager
 from edgeflow.flow.tensors import to_tensor
@@ -42,7 +42,7 @@ def bundles(tiny, tmp_path_factory):
     folder, made = tmp_path_factory.mktemp("rife"), {}
     for library, target in (("onnxruntime", "cpu"), ("openvino", "openvino-cpu")):
         made[library] = folder / f"{target}.edgeflow"
-        compile_model(tiny, load(target), made[library], reference={"model": "rife"}, strategy="routes")
+        compile_kept(tiny, load(target), made[library], reference={"model": "rife"}, strategy="routes")
     return made
 
 

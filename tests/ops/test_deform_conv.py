@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from edgeflow.export.forms.onnx_forms import translations
+from edgeflow.export.lowering.onnx_forms import translations
 from edgeflow.export.lowering.segment import SegmentModule, to_onnx
 from edgeflow.flow import Image, RoutedModule, cost
 from edgeflow.ir.errors import ExportError, FlowError

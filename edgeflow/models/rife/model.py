@@ -24,7 +24,9 @@ HALO = 16
 """Pixels of a tile beyond its patch at every seam."""
 COSTS = {"flow": (0.02, 0.25, 1.0), "refined": (0.02, 0.15, 1.0)}
 """Work of every way, over that of the last."""
-PRICE = 1.5
+STRADDLED = 1.7
+"""Work of tiles over what parts of a frame say of them: what moves lies across the seams of tiles that are larger than parts."""
+PRICE = 1.0
 """Squared levels, of 255, that a patch's share of a whole frame must save."""
 
 
@@ -80,7 +82,8 @@ class RIFE(RoutedModule):
         """Guess, decide, and make each tile's picture, or the frame's."""
         costs = tuple(cost * self.preset.overlap for cost in COSTS[self.variant])
         scores, parts = f.call(self.router, frame0, frame1)
-        frame = f.route(frame0, extent=Scored(Spread(PRICE, costs), parts))
+        straddled = tuple(STRADDLED * cost for cost in costs)
+        frame = f.route(frame0, extent=Scored(Spread(PRICE, straddled), parts))
         tiles = f.tile(frame0, frame1, size=self.preset.tile, halo=HALO, multiple=SPAN)
         route = f.route(tiles, way=Scored(Priced(PRICE, costs), scores))
         parts, made = frame.extent == "tiles", f.call(self.by_average, tiles)

@@ -16,6 +16,7 @@ FAMILY = Family(
     build=build,
     pretrained=pretrained,
     full_static=full_static,
+    evaluate="edgeflow.training.evaluate_st_mfnet:evaluate",
     recipe=Recipe(
         begin="edgeflow.training.st_mfnet:begin",
         help="""Train ST-MFNet, frame interpolation from four frames by learnt kernels.

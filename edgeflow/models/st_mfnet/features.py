@@ -51,7 +51,8 @@ class Bottleneck(nn.Module):
         made = self.narrow(x).relu()
         made = self.grouped(made).relu()
         made = self.wide(made) + self.shortcut(x)
-        return made.relu()
+        joined: Tensor = made.relu()
+        return joined
 
 
 class Block(nn.Module):
@@ -114,4 +115,5 @@ class Features(nn.Module):
         x = self.middle(x)
         for block, skip in zip(self.up, reversed(skips[1:]), strict=True):
             x = block(x + skip)
-        return x
+        features: Tensor = x
+        return features

@@ -6,6 +6,7 @@ Source: Fourure et al., Residual Conv-Deconv Grid Network (2017), as in ST-MFNet
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -61,7 +62,7 @@ class GridNet(nn.Module):
             nn.ModuleList([Lateral(given, own), *(Lateral(own, own) for _ in range(COLUMNS - 1))])
             for given, own in zip(inputs, channels, strict=True)
         )
-        pairs = list(zip(channels, channels[1:], strict=False))
+        pairs = list(pairwise(channels))
         half = COLUMNS // 2
         self.down = nn.ModuleList(nn.ModuleList(_twice(a, b, 2) for _ in range(half)) for a, b in pairs)
         self.up = nn.ModuleList(nn.ModuleList(_up(b, a) for _ in range(half)) for a, b in pairs)

@@ -84,7 +84,12 @@ class STMFNet(nn.Module):
         """(n, 3, h, w) in [0, 1] four times -> the same, not clamped."""
         kernels = self.estimate(frame1, frame2)
         images = self.pictures(frame1, frame2)
-        warped = [adacof(image, *kernels[3 * i : 3 * i + 3]) for i, image in enumerate(images)]
+        warped = [
+            adacof(image, weight, alpha, beta)
+            for image, weight, alpha, beta in zip(
+                images, kernels[::3], kernels[1::3], kernels[2::3], strict=True
+            )
+        ]
         blended = self.blend(frame1, frame2, *warped)
         return self.finish(frame0, frame1, frame2, frame3, blended)
 
@@ -122,8 +127,9 @@ class STMFNet(nn.Module):
             while (missing := wanted - frame.shape[dim]) > 0:
                 more = min(missing, frame.shape[dim] - 1)
                 if more == 0:  # one row has no other to mirror
-                    return frame.expand(*(wanted if d == dim else -1 for d in range(4)))
-                frame = F.pad(frame, (0, 0, 0, more) if dim == 2 else (0, more, 0, 0), mode="reflect")
+                    frame = frame.expand(*(wanted if d == dim else -1 for d in range(4)))
+                else:
+                    frame = F.pad(frame, (0, 0, 0, more) if dim == 2 else (0, more, 0, 0), mode="reflect")
         return frame
 
     def _halved(self, picture: Tensor) -> Tensor:

@@ -144,8 +144,8 @@ def compress(
         Layer(
             name,
             of[name],
-            tuple(layer.weight.shape),  # type: ignore[union-attr, arg-type]
-            tuple(after[name].weight.shape) if name in after else None,  # type: ignore[union-attr, arg-type]
+            tuple(layer.weight.shape),  # type: ignore[arg-type]
+            tuple(after[name].weight.shape) if name in after else None,  # type: ignore[arg-type]
             shrunk.left.get(name),
         )
         for name, layer in layers_of(module)

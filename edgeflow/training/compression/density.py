@@ -19,14 +19,14 @@ def layers_of(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def densities(module: nn.Module) -> dict[str, float]:
     """Share of nonzero weights of every layer, by its name. Source: ST-MFNet Mini, Eq. 3."""
     return {
-        name: float(layer.weight.count_nonzero()) / layer.weight.numel()  # type: ignore[operator, union-attr]
+        name: float(layer.weight.count_nonzero()) / layer.weight.numel()  # type: ignore[operator]
         for name, layer in layers_of(module)
     }
 
 
 def overall(module: nn.Module, of: Mapping[str, float]) -> float:
     """Share of nonzero weights of all layers together."""
-    counts = {name: layer.weight.numel() for name, layer in layers_of(module)}  # type: ignore[operator, union-attr]
+    counts = {name: layer.weight.numel() for name, layer in layers_of(module)}  # type: ignore[operator]
     return sum(of[name] * count for name, count in counts.items()) / max(sum(counts.values()), 1)
 
 

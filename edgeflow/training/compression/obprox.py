@@ -42,7 +42,7 @@ class OBProxSG(Optimizer):
         super().__init__([group for group in groups if group["params"]], {"rate": rate, "eps": eps})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step by the gradients that are there."""
         loss = closure() if closure else None
         for group in self.param_groups:

@@ -121,6 +121,7 @@ def test_a_waterfall_of_a_routed_bundle(library, small_bundle, patchwork):
     assert min(flops) <= routed.work.total <= max(flops)
 
 
+@pytest.mark.timed
 def test_the_faster_full_static_model_is_taken(small_bundle, painted):
     _, compiled = small_bundle("Levels", "chained")
     bundle = open_bundle(compiled.path)

@@ -221,6 +221,7 @@ def test_cut_source_is_finished_and_named(clip, out, moving, averaging):
     assert f"its end is missing; the {report.frames_read} frames" in report.warnings[0]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("error", [RuntimeError("engine stopped"), KeyboardInterrupt()])
 def test_failing_session_keeps_what_is_done(clip, out, moving, averaging, error):
     path = clip("a.mp4", moving(60), audio="aac")
