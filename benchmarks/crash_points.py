@@ -144,7 +144,7 @@ def child(
     environment = {**os.environ, "EDGEFLOW_CACHE": str(work.parent / "cache"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-c", CHILD, str(work), str(kill), str(full), *words],
-        cwd=work, env=environment, capture_output=True, text=True, timeout=600,
+        cwd=work, env=environment, capture_output=True, text=True, timeout=3600,
     )  # fmt: skip
 
 
@@ -252,7 +252,7 @@ class Bench:
             )
             for _ in range(2)
         ]
-        said = [own.communicate(timeout=600)[1] for own in both]
+        said = [own.communicate(timeout=3600)[1] for own in both]
         if all(own.returncode for own in both) or any("Traceback" in text for text in said):
             self.faults.append(
                 f"two at once: {[own.returncode for own in both]} {said[0][-200:]} | {said[1][-200:]}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from fractions import Fraction
 from statistics import median
 
@@ -11,7 +11,7 @@ PAUSE = 3
 
 _LEAST_GAP = Fraction(17, 10)
 """Usual intervals without a picture that are worth a word, in a film whose pictures come evenly."""
-_KNOWN = 12
+_MOST = 10_000
 
 
 class Clock:
@@ -30,6 +30,8 @@ class Clock:
         self._last: Fraction | None = None
         self._phase: Fraction | None = None
         self._intervals: deque[Fraction] = deque(maxlen=31)
+        self._lengths: Counter[int] = Counter()
+        self._long: list[tuple[Fraction, Fraction]] = []
         self.backwards = 0
 
     @property
@@ -57,18 +59,25 @@ class Clock:
         if time <= self._last:
             self.backwards += 1
             time = self._last + self.usual
-        self._intervals.append(time - self._last)
+        self._note(self._last, time - self._last)
         self._last = time
         return time
 
-    def gap(self, before: Fraction, time: Fraction) -> bool:
-        """Whether so long no picture came in a film of an even rate that it is worth a word."""
-        if time - before < _LEAST_GAP * self.usual or len(self._intervals) < _KNOWN:
-            return False
-        return (
-            sum(abs(own - self.usual) <= self.usual / 4 for own in self._intervals)
-            >= len(self._intervals) * 0.8
-        )
+    def gaps(self) -> list[tuple[Fraction, Fraction]]:
+        """(time, length) of what has no picture in a film that comes evenly otherwise; nothing of one that does not."""
+        if not self._lengths:
+            return []
+        common, _ = self._lengths.most_common(1)[0]
+        even = sum(count for length, count in self._lengths.items() if abs(length - common) <= common / 4)
+        if even < 0.8 * sum(self._lengths.values()):
+            return []
+        return [(time, length) for time, length in self._long if length >= _LEAST_GAP * common / 1000]
+
+    def _note(self, before: Fraction, length: Fraction) -> None:
+        self._intervals.append(length)
+        self._lengths[round(length * 1000)] += 1
+        if length * self._fps > _LEAST_GAP and len(self._long) < _MOST:
+            self._long.append((before, length))
 
     def _snapped(self, time: Fraction) -> Fraction:
         assert self._phase is not None

@@ -257,10 +257,13 @@ class FilmWriter:
                 f"{film.source}: holds no frames from {film.start:g} s on; choose an earlier --start"
             )
         try:
-            count = join(self._parts.paths(), sound, temporary, self._kind, self._tick)
+            count, dropped = join(self._parts.paths(), sound, temporary, self._kind, self._tick)
         except (av.FFmpegError, OSError) as error:
             temporary.unlink(missing_ok=True)
             raise VideoError(write_error(str(film.destination), self.written, error)) from error
+        if dropped:
+            said = f"{film.source}: {dropped} damaged packets of sound or subtitles are left out"
+            self.warnings = (*(line for line in self.warnings if line != said), said)
         if count != sum(piece.written for piece in state.pieces):
             raise VideoError(
                 f"{film.destination}: the join has {count} pictures of {sum(p.written for p in state.pieces)}; its pieces are in {self._parts.folder}"

@@ -42,7 +42,7 @@ class Sound:
     end: float | None
 
 
-def join(pieces: Sequence[Path], sound: Sound, into: Path, container: str, tick: Fraction) -> int:
+def join(pieces: Sequence[Path], sound: Sound, into: Path, container: str, tick: Fraction) -> tuple[int, int]:
     """Write a film of its pieces.
 
     Args:
@@ -53,13 +53,13 @@ def join(pieces: Sequence[Path], sound: Sound, into: Path, container: str, tick:
         tick: what the pictures' times are counted in, seconds.
 
     Returns:
-        How many pictures it holds.
+        How many pictures it holds, and how many packets beside them were so damaged that they are left out.
 
     Raises:
         VideoError: a piece is damaged, or the pieces do not fit each other.
         FFmpegError, OSError: the film cannot be written.
     """
-    name, source = open_source(sound.source)
+    source = open_source(sound.source)[1]
     with (
         source,
         av.open(f"file:{into}", "w", format=container, options=_options(container)) as out,
@@ -72,7 +72,7 @@ def join(pieces: Sequence[Path], sound: Sound, into: Path, container: str, tick:
         copies = add_copies(source, out, sound.streams)
         others = _sound(source, sound, copies)
         extradata = template.codec_context.extradata
-        return _interleave(out, _pictures(pieces, made, tick, extradata), others, name)
+        return _interleave(out, _pictures(pieces, made, tick, extradata), others)
 
 
 def _options(container: str) -> dict[str, str]:
@@ -81,10 +81,11 @@ def _options(container: str) -> dict[str, str]:
 
 
 def _interleave(
-    out: OutputContainer, pictures: Iterator[Packet[Stream]], others: Iterator[Packet[Stream]], name: str
-) -> int:
+    out: OutputContainer, pictures: Iterator[Packet[Stream]], others: Iterator[Packet[Stream]]
+) -> tuple[int, int]:
     """Write packets of both in the order of their times."""
-    written = 0
+    written = dropped = 0
+    last: dict[int, int] = {}
     picture, other = next(pictures, None), next(others, None)
     while picture is not None or other is not None:
         if other is None or (picture is not None and _time(picture) <= _time(other)):
@@ -93,9 +94,22 @@ def _interleave(
             written += 1
             picture = next(pictures, None)
         else:
-            out.mux(other)
+            dropped += not _mux(out, other, last)
             other = next(others, None)
-    return written
+    return written, dropped
+
+
+def _mux(out: OutputContainer, packet: Packet[Stream], last: dict[int, int]) -> bool:
+    """Write a packet of sound or the like; False of one whose times or contents are so damaged that it cannot be."""
+    dts = packet.dts or 0
+    if dts < last.get(packet.stream.index, dts):
+        return False
+    try:
+        out.mux(packet)
+    except (av.ArgumentError, av.InvalidDataError):
+        return False
+    last[packet.stream.index] = dts
+    return True
 
 
 def _time(packet: Packet[Stream]) -> float:

@@ -211,7 +211,9 @@ class VideoReader:
             self._count += 1
             yield self._shot(picture, time)
             if most is not None and self._count >= most:
+                self._note_gaps()
                 return
+        self._note_gaps()
         self.truncated = self.truncated or self._ended_early()
 
     def take_audio(self) -> list[Packet[Stream]]:
@@ -258,6 +260,10 @@ class VideoReader:
             deep = None if deep is None else turned.apply(deep)  # type: ignore[assignment]
         return Shot(pixels, time, deep)
 
+    def _note_gaps(self) -> None:
+        for before, length in self._clock.gaps():
+            self.damage.note("gap", float(before), float(length))
+
     @property
     def _deep(self) -> bool:
         return self._asked.deep and self.info.bits > 8
@@ -278,8 +284,6 @@ class VideoReader:
             )
             if picture.is_corrupt:
                 self._broken(float(time), None)
-            if before is not None and self._clock.gap(before, time):
-                self.damage.note("gap", float(before), float(time - before))
             before = time
             yield picture, time
 
@@ -399,7 +403,7 @@ class VideoReader:
         if seen is not None and promised is not None:
             first = float((self._stream.start_time or 0) * (self._stream.time_base or 0))
             ends = float(seen + self._origin + self._clock.usual)
-            if ends < first + promised - 1.5 * float(self._clock.usual) - 0.002:
+            if ends < first + promised - 0.75 * float(self._clock.usual):
                 return True
         for stream in self.audio:
             promised = _promised(stream)

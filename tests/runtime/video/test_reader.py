@@ -153,7 +153,7 @@ def test_damage_midway_keeps_the_time_and_is_said(clip, moving):
     spoil(path, 20)
     with VideoReader(path) as reader:
         times = [shot.time for shot in reader.shots()]
-        (line,) = reader.damage.lines("a.mp4")
+        line, _ = reader.damage.lines("a.mp4")
     assert line.startswith("a.mp4: damaged at 0.8") and not reader.truncated
     assert len(times) == 39 and times[-1] == Fraction(39, 25) and Fraction(20, 25) not in times
 
