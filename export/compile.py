@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -20,13 +20,13 @@ from edgeflow.export.bundle_draft import BundleDraft
 from edgeflow.export.gate import judge
 from edgeflow.export.lowering.digest import model_digest
 from edgeflow.export.lowering.graph_cache import GraphCache
-from edgeflow.export.lowering.graphs import Lowering, Progress
+from edgeflow.export.lowering.graphs import ChooseForm, Lowering, Progress
 from edgeflow.export.pack.bundle import Asked, pack
 from edgeflow.export.pack.manifest import complete, write_manifest
 from edgeflow.export.pack.seams import seam_remarks
 from edgeflow.export.passes import check_passes
+from edgeflow.export.planning.expected_routes import ExpectedRoutes
 from edgeflow.export.planning.forms import timed_forms
-from edgeflow.export.planning.mix import Mix
 from edgeflow.export.planning.planner import Planner, costs_of, open_for_pricing
 from edgeflow.export.precision.steps import precision_steps
 from edgeflow.export.stopwatch import Stopwatch
@@ -67,7 +67,7 @@ def compile_model(
     strategy: str = "auto",
     sizes: Sequence[tuple[int, int]] = (),
     frames: Sequence[NDArray[np.uint8]] = (),
-    mix: Mix | None = None,
+    expected: ExpectedRoutes | None = None,
     overwrite: bool = False,
     compare: bool = True,
     goldens: bool = True,
@@ -89,7 +89,7 @@ def compile_model(
         frames: of a real clip (h, w, 3) uint8, for the goldens, and to calibrate int8 with. `auto` plans for the routes that they take
             and, where the target's engine library is on this machine, times engines; without frames it
             plans for all routes alike by the target's roofline.
-        mix: the routes that `auto` plans for, if not those of the frames.
+        expected: the routes that `auto` plans for, if not those of the frames.
         overwrite: whether a bundle that was built or measured on a device may be replaced.
         compare: refuse what the target's library computes otherwise than the model; see `edgeflow.export.gate`.
         goldens: write what the model makes of samples, and refuse segments that are no functions of their inputs; without it
@@ -111,20 +111,12 @@ def compile_model(
     programs = trace_all(model, sizes)
     partial = _resumable(output)
     backend = open_for_pricing(target, frames)
-    lowering = Lowering(
-        model,
-        partial,
-        model_digest(model),
-        target.rewrites,
-        target.operators,
-        progress,
-        watch,
-        GraphCache(cache_folder("graphs")),
-        *((timed_forms(backend, frames),) if backend else ()),
+    lowering = _lowering(
+        model, target, partial, timed_forms(backend, frames) if backend else None, watch, progress
     )
     lowered = lowering.lower(list(programs.values()))
     with watch.part("plan"):
-        priced = Planner(model, lowered, target, frames, mix, backend, watch).plans(programs, strategy)
+        priced = Planner(model, lowered, target, frames, expected, backend, watch).plans(programs, strategy)
     with folder_written_whole(output) as folder, watch.part("write"):
         asked = Asked(reference, frames, goldens, _provenance(strategy))
         draft = pack(folder, model, target, priced, lowered, asked, watch)
@@ -136,9 +128,31 @@ def compile_model(
         manifest = write_manifest(draft.noted("seconds", watch.rounded()))
         if backend and draft.timed:
             save_costs(folder, costs_of(backend, target.precision, draft.timed), by="export")
-    shutil.rmtree(partial, ignore_errors=True)
+    _let_go(partial)
     made = lowered.total - lowered.resumed
     return Compiled(output, manifest, draft.weights.unique_bytes, made, lowered.resumed)
+
+
+def _lowering(
+    model: RoutedModule,
+    target: Target,
+    partial: Path,
+    choose_form: ChooseForm | None,
+    watch: Stopwatch,
+    progress: Progress,
+) -> Lowering:
+    """What lowers a model's segments for a target, and goes on where an export before left `partial`."""
+    return Lowering(
+        model,
+        partial,
+        model_digest(model),
+        target.rewrites,
+        target.operators,
+        progress,
+        watch,
+        GraphCache(cache_folder("graphs")),
+        *((choose_form,) if choose_form else ()),
+    )
 
 
 def _resumable(output: Path) -> Path:
@@ -149,6 +163,14 @@ def _resumable(output: Path) -> Path:
     except OSError as error:
         raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
     return partial
+
+
+def _let_go(partial: Path) -> None:
+    """Remove the segments that were kept; a file that somebody else put there stays, and so does the folder then."""
+    for segment in partial.glob("*.onnx"):
+        segment.unlink(missing_ok=True)
+    with suppress(OSError):
+        partial.rmdir()
 
 
 def _judged(draft: BundleDraft, compare: bool, watch: Stopwatch, progress: Progress) -> BundleDraft:

@@ -5,6 +5,7 @@ from edgeflow.runtime.session import Session as Session
 from edgeflow.runtime.stream.policy import Fixed as Fixed
 from edgeflow.runtime.stream.policy import Mix as Mix
 from edgeflow.runtime.stream.policy import Own as Own
+from edgeflow.runtime.stream.policy import Quality as Quality
 from edgeflow.runtime.stream.policy import Rules as Rules
 from edgeflow.runtime.stream.trace import Result as Result
 from edgeflow.runtime.stream.trace import Trace as Trace

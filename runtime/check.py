@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgeflow.ir.bundle import Bundle
-from edgeflow.ir.errors import NotBuiltError
-from edgeflow.ir.golden import sampled
+from edgeflow.ir.errors import BundleError, NotBuiltError
+from edgeflow.ir.golden import read_clip, sampled
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend
 from edgeflow.runtime.checking.engines import GraphCheck, check_engine, golden_size
@@ -187,9 +187,12 @@ def _check_engines(
 
 
 def golden_clip(bundle: Bundle, kind: str) -> dict[str, Array]:
-    """The golden calls of a plan: inputs, outputs and routes."""
-    with np.load(bundle.path / f"golden/clip-{kind}.npz") as stored:
-        return dict(stored)
+    """The golden calls of a plan: inputs, outputs and routes.
+
+    Raises:
+        BundleError: there are none, or they are damaged.
+    """
+    return read_clip(bundle.path, kind, bundle.manifest.plans[kind])
 
 
 def _run_all(session: Session, plan: Plan, golden: Mapping[str, Array]) -> list[Result]:
@@ -207,6 +210,10 @@ def _check_clip(
     for call, (result, images) in enumerate(zip(exact, rounded, strict=True)):
         for i, spec in enumerate(plan.outputs):
             expected = golden[f"{call}.out.{i}"]
+            if expected.shape != sampled(result.outputs[i]).shape:
+                raise BundleError(
+                    f"the golden {call}.out.{i} has {expected.size} elements, not those of {spec.name!r}: export the bundle again"
+                )
             squared.append(float(np.mean((sampled(result.outputs[i]).astype(np.float64) - expected) ** 2)))
             if spec.image:
                 levels = sampled(np.ascontiguousarray(images.outputs[i].transpose(2, 0, 1)))
@@ -215,13 +222,19 @@ def _check_clip(
             else:
                 peak = max(peak, float(np.abs(expected).max()))
         for name, taken in _decisions(plan, result).items():
-            own = golden[f"{call}.route.{name}"].tolist()
+            own = golden[f"{call}.route.{name}"].ravel().tolist()
+            if len(own) != len(taken):
+                raise BundleError(
+                    f"the golden {call}.route.{name} has {len(own)} regions, not {len(taken)}: export the bundle again"
+                )
             decisions += len(own)
             flips += sum(a != b for a, b in zip(own, taken, strict=True))
     error = max(float(np.mean(squared)), 1e-20)
     psnr = float(10 * np.log10(peak**2 / error))
-    moved = max((float(golden[name]) for name in golden if ".moved." in name), default=0.0) / peak
-    own_flips = sum(int(golden[name]) for name in golden if ".flips." in name)
+    moved = (
+        max((float(golden[name].max(initial=0)) for name in golden if ".moved." in name), default=0.0) / peak
+    )
+    own_flips = sum(int(golden[name].sum()) for name in golden if ".flips." in name)
     return ClipCheck(kind, len(exact), psnr, flips, decisions, rounding, gate, moved, own_flips)
 
 

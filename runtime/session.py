@@ -20,9 +20,10 @@ from edgeflow.runtime.backends import Backend, open_backend
 from edgeflow.runtime.checking.other_processor import prove_here
 from edgeflow.runtime.device import device_of
 from edgeflow.runtime.stream.decisions import in_order
-from edgeflow.runtime.stream.execute import Executor
+from edgeflow.runtime.stream.execute import Executor, Watch
 from edgeflow.runtime.stream.loading import load_graphs, twins
 from edgeflow.runtime.stream.policy import Own, Policy
+from edgeflow.runtime.stream.room import check_room, no_room_now
 from edgeflow.runtime.stream.rows import Array
 from edgeflow.runtime.stream.trace import Result
 
@@ -31,7 +32,7 @@ class Session:
     """Runs a bundle, frame after frame, keeping its states.
 
     The first frame fixes the frame size: engines are loaded for it then. A session is one stream: it
-    serves one thread at a time, or as many as it has frames in flight.
+    serves one thread at a time, or as many as it has frames in flight. It may be used in a `with` block, which closes it.
 
     Args:
         bundle: an open bundle, or the path of one.
@@ -43,6 +44,7 @@ class Session:
             with their goldens before the first frame, once (`other_processor.py`).
         in_flight: frames that may run at a time, each called for by a thread of its own. Two hide what a frame
             does not do on all threads; each takes working memory of its own. For models without states, on CPUs.
+        watch: told after every run of an engine what it read and wrote, see `edgeflow.runtime.stream.execute.Watch`.
 
     Raises:
         BundleError: the bundle is damaged.
@@ -60,6 +62,7 @@ class Session:
         exact: bool = False,
         prove: bool = True,
         in_flight: int = 1,
+        watch: Watch | None = None,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
         self.in_flight = in_flight
@@ -67,13 +70,31 @@ class Session:
         self.backend: Backend = open_backend(name, threads, lanes=in_flight)
         self.device = device_of(self.bundle, self.backend)
         self._policy = policy or Own()
-        self._exact, self._prove = exact, prove
+        self._exact, self._prove, self._watch = exact, prove, watch
         self._executors: tuple[Executor, ...] = ()
         self._idle: SimpleQueue[Executor] = SimpleQueue()
         self._size: tuple[int, ...] = ()
         self._frames = 0
+        self._closed = False
         self._preparing = Lock()
         self._process = os.getpid()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        size = f"{self._size[1]}x{self._size[0]} frames" if self._size else "no frame yet"
+        state = "closed" if self._closed else size
+        return f"<Session of {self.bundle.path} by {self.backend.name} {self.backend.version}, {self.backend.threads} threads, {state}>"
+
+    def close(self) -> None:
+        """Let go of the engines and their memory; a closed session runs no more frames."""
+        with self._preparing:
+            self._closed = True
+            self._executors, self._idle = (), SimpleQueue()
 
     def __call__(self, *inputs: Array) -> Any:
         """Run one frame and return its output, or a tuple of them."""
@@ -105,11 +126,18 @@ class Session:
             return executor.run(inputs)
         except BackendError as error:
             raise type(error)(f"frame {number} of this session: {error}") from error
+        except MemoryError as error:
+            size = self._size[0], self._size[1]
+            raise BackendError(
+                f"frame {number} of this session: {no_room_now(executor.plan, size)}"
+            ) from error
         finally:
             self._idle.put(executor)
 
     def _accept(self, inputs: tuple[Array, ...]) -> None:
         """Check a frame's inputs; the first frame has the engines loaded."""
+        if self._closed:
+            raise InputError("this session was closed: open another one")
         if os.getpid() != self._process:
             raise InputError(
                 "this session was opened before the process forked, and its engines' threads did not come along: "
@@ -135,7 +163,7 @@ class Session:
         """Load all engines for a frame size, in pixels (0 for models whose sizes are fixed).
 
         Raises:
-            InputError: no plan is for this size, the policy does not suit the model, or its frames must run in
+            InputError: no plan is for this size, memory is too short for it, the policy does not suit the model, or its frames must run in
                 order and several in flight were asked for.
             BackendError: the library refuses a graph, or computes it wrongly on this processor.
         """
@@ -145,17 +173,24 @@ class Session:
             raise InputError(
                 "this model looks back at earlier frames, so they run one after the other: leave in_flight at 1"
             )
+        check_room(plan, size)
         if self._prove:
             prove_here(self.bundle, plan, self.backend)
         loaded = load_graphs(self.bundle, plan, self.backend, size, self._exact, progress)
         lanes = [loaded, *(twins(loaded) for _ in range(self.in_flight - 1))]
         self._size = size
         self._executors = tuple(
-            Executor(plan, graphs, self.backend.memory, self._policy, size, self._exact) for graphs in lanes
+            Executor(plan, graphs, self.backend.memory, self._policy, size, self._exact, self._watch)
+            for graphs in lanes
         )
         self._idle = SimpleQueue()
         for executor in self._executors:
             self._idle.put(executor)
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether a frame's outputs depend on earlier frames: by states, or by rules that remember."""
+        return any(in_order(plan, self._policy) for plan in self.bundle.manifest.plans.values())
 
     def reset(self) -> None:
         """Forget all states: a new stream, or a scene cut."""

@@ -5,7 +5,7 @@
     engines/KEY/timing.cache                               the builder's measurements
 
 KEY names the device and the versions that an engine holds for. An engine is run only if it was made from
-the very graph and weights that lie in the bundle. It writes what is wanted of the graph and nothing else: images as
+the very graph and weights that lie in the bundle, on this machine: that is recorded outside it (`edgeflow.ir.built_here`). It writes what is wanted of the graph and nothing else: images as
 uint8, or, in an engine of its own for checks, as float before rounding (`exact`).
 """
 
@@ -18,10 +18,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgeflow.ir.built_here import record_built, was_built_here
 from edgeflow.ir.bundle import WEIGHTS, Bundle, Manifest
-from edgeflow.ir.errors import BackendError
+from edgeflow.ir.errors import BackendError, BundleError
 from edgeflow.ir.files import sha256_of, write_atomically
+from edgeflow.ir.manifest_file import read_json
 from edgeflow.ir.plan import EXACT, Plan, Port, StageGraph
+from edgeflow.ir.schema import each, number, row, table, text, whole
+from edgeflow.ir.schema import record as record_of
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """(tensor, shape) of every input, batch first."""
@@ -155,6 +159,7 @@ def engine_name(graph: str, inputs: Sequence[Port], outputs: Sequence[Port], dim
 def save_engine(path: Path, data: bytes, record: EngineRecord) -> None:
     """Write an engine and its record; an interrupted write leaves the old ones, or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    record_built(record.sha256)
     write_atomically(path, data)
     write_atomically(_record_of(path), (json.dumps(asdict(record), indent=1) + "\n").encode())
 
@@ -172,10 +177,35 @@ def find_engine(path: Path, spec: EngineSpec, library: str = "") -> EngineRecord
     return record if fits else None
 
 
+_SHA256 = text(64, "[0-9a-f]{64}", "a SHA-256")
+_SHAPES = each(row(text(200), each(whole(1, 1 << 31), 16)), 1024)
+_SCHEMA = record_of(
+    {
+        "source": row(_SHA256, _SHA256),
+        "outputs": each(text(200), 4096),
+        "profiles": each(_SHAPES, 4096),
+        "plugins": text(255, r"(\w[\w.+-]*)?", "a bare name"),
+        "bytes": whole(0, 1 << 44),
+        "sha256": _SHA256,
+        "seconds": number(0, 1e9),
+        "layers": table(text(200), whole(0, 1 << 32), 1024),
+        "remarks": each(text(4000), 1024),
+    }
+)
+
+
+def trust_engines(folder: Path) -> None:
+    """Take every engine and plugin library of a folder for one that was built here: its user says so."""
+    for path in sorted(folder.glob("*.engine")) + sorted(folder.glob("*.so")):
+        record_built(sha256_of(path))
+
+
 def known_engine(path: Path, source: tuple[str, str], outputs: tuple[str, ...]) -> EngineRecord | None:
-    """The record of an engine file that is whole, was made from these files, and writes these tensors; or None."""
+    """The record of an engine file that is whole, was built here, was made from these files, and writes these tensors; or None."""
     try:
-        data = json.loads(_record_of(path).read_text())
+        data = read_json(_record_of(path))
+        if next(_SCHEMA(data, ""), None):
+            return None
         record = EngineRecord(
             **{
                 **data,
@@ -184,9 +214,13 @@ def known_engine(path: Path, source: tuple[str, str], outputs: tuple[str, ...]) 
             }
         )
         whole = path.stat().st_size == record.bytes and sha256_of(path) == record.sha256
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, BundleError):
         return None
-    return record if whole and (record.source, record.outputs) == (source, outputs) else None
+    return (
+        record
+        if whole and was_built_here(record.sha256) and (record.source, record.outputs) == (source, outputs)
+        else None
+    )
 
 
 def _profiles(data: Any) -> tuple[Shapes, ...]:

@@ -1,7 +1,7 @@
 """Builds the TensorRT plugin library with CMake, on the machine that will load it.
 
 The library of a set of sources, a TensorRT version, a GPU architecture and a CUDA version is built once; its
-file's name says all of them, and its hash lies beside it.
+file's name says all of them, and that it was built here is recorded outside the bundle (`edgeflow.ir.built_here`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeflow.ir.built_here import record_built, was_built_here
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.files import sha256_of, write_atomically
 from edgeflow.targets.target import numbers
@@ -95,8 +96,8 @@ def build(headers: Path, machine: Machine, into: Path, sources: Path = SOURCES) 
         with tempfile.TemporaryDirectory(prefix=".plugins-", dir=into) as folder:
             _compile(cmake, nvcc, sources, headers, architecture, Path(folder), into / "plugins.log")
             (built,) = Path(folder).glob("libedgeflow_plugins.so")
+            record_built(sha256_of(built))
             write_atomically(library, built.read_bytes())
-            write_atomically(_hash_of(library), sha256_of(library).encode())
     except OSError as error:
         raise BackendError(
             f"cannot build the plugins in {into}: {error.strerror}; free some space or choose another place"
@@ -105,13 +106,8 @@ def build(headers: Path, machine: Machine, into: Path, sources: Path = SOURCES) 
 
 
 def is_whole(library: Path) -> bool:
-    """Whether a library is there as it was built: one that is cut off would take the process down that loads it."""
-    known = _hash_of(library)
-    return library.is_file() and known.is_file() and known.read_text() == sha256_of(library)
-
-
-def _hash_of(library: Path) -> Path:
-    return library.with_name(library.name + ".sha256")
+    """Whether a library is there as this machine's own build made it: one that is cut off, or another's, is never loaded."""
+    return library.is_file() and not library.is_symlink() and was_built_here(sha256_of(library))
 
 
 def _check_release(headers: Path, found: str, wanted: str) -> None:

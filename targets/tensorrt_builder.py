@@ -21,6 +21,7 @@ from typing import Any
 
 import tensorrt as trt
 
+from edgeflow.ir.built_here import record_built, was_built_here
 from edgeflow.ir.errors import BackendError, EdgeflowError
 from edgeflow.ir.files import write_atomically
 from edgeflow.targets.engine_job import EngineJob, job_from_json
@@ -105,8 +106,7 @@ def _configured(
     config.max_aux_streams = 0
     if job.spec.precision == "fp32":
         config.clear_flag(trt.BuilderFlag.TF32)
-    known = Path(job.timing_cache)
-    cache = config.create_timing_cache(known.read_bytes() if known.is_file() else b"")
+    cache = config.create_timing_cache(_known_cache(Path(job.timing_cache)))
     if cache is None or not config.set_timing_cache(
         cache, ignore_mismatch=False
     ):  # damaged, or another device's
@@ -132,8 +132,16 @@ def _parser_errors(parser: trt.OnnxParser) -> str:
     return "; ".join(f"{e.node_operator() or 'graph'} {e.node_name()}: {e.desc()}" for e in found[:3])
 
 
+def _known_cache(path: Path) -> bytes:
+    """The builder's measurements, if it was this machine that wrote them."""
+    known = path.read_bytes() if path.is_file() else b""
+    return known if was_built_here(hashlib.sha256(known).hexdigest()) else b""
+
+
 def _save_cache(config: trt.IBuilderConfig, path: str) -> None:
-    write_atomically(Path(path), bytes(config.get_timing_cache().serialize()))
+    data = bytes(config.get_timing_cache().serialize())
+    record_built(hashlib.sha256(data).hexdigest())
+    write_atomically(Path(path), data)
 
 
 def _layers(data: bytes, log: Log, where: str) -> Mapping[str, int]:

@@ -17,6 +17,8 @@ from edgeflow.export.precision import pays
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import `routed_models`
 
+import kept_bundles
+
 _cache = tempfile.TemporaryDirectory(prefix="edgeflow-tests-")  # never the user's own
 os.environ["EDGEFLOW_CACHE"] = _cache.name
 # Models of tests are so small that torch's threads wait for one another longer than they work.
@@ -32,9 +34,16 @@ pays.LEAST_GAIN = 0.0  # so that which engines are below fp32 does not hang on h
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Graphs of segments are kept from run to run: their keys hold edgeflow's source, versions and all that they follow from."""
+    """Graphs of segments and bundles are kept from run to run, by hashes of all that they follow from."""
     if hasattr(config, "cache"):  # not with -p no:cacheprovider
         (Path(_cache.name) / "graphs").symlink_to(config.cache.mkdir("edgeflow-graphs"))
+        os.environ[kept_bundles.PLACE] = str(config.cache.mkdir("edgeflow-bundles"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Old bundles make room for new ones."""
+    if kept_bundles.PLACE in os.environ and not hasattr(config, "workerinput"):  # that of the run as a whole
+        kept_bundles.trim(Path(os.environ[kept_bundles.PLACE]))
 
 
 STRATEGIES = ("chained", "routes")
@@ -62,7 +71,6 @@ def tiny() -> Any:
 @pytest.fixture(scope="session")
 def export_tiny(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     """Compiles it under a name. Segments are lowered once: later exports go on as if interrupted after that."""
-    from edgeflow.export.compile import compile_model
     from edgeflow.targets import load
 
     folder = tmp_path_factory.mktemp("tiny")
@@ -78,7 +86,9 @@ def export_tiny(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable
                 shutil.copytree(partial, lowered, dirs_exist_ok=True)
 
         what = {"reference": {"model": "tiny"}, "progress": keep}
-        return compile_model(tiny, target or load("cpu"), output, **what, **options)
+        made = kept_bundles.compile_kept(tiny, target or load("cpu"), output, **what, **options)
+        shutil.rmtree(partial, ignore_errors=True)  # where the bundle was not made, but kept
+        return made
 
     return export
 
@@ -111,7 +121,6 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str
     """A function from the name of a small model and a strategy to the model and its bundle."""
     from routed_models import small
 
-    from edgeflow.export.compile import compile_model
     from edgeflow.targets import load
 
     folder = tmp_path_factory.mktemp("small")
@@ -121,7 +130,8 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str
         if (name, strategy) not in made:
             model = small(name)
             output = folder / f"{name}-{strategy}.edgeflow"
-            compiled = compile_model(model, load("cpu"), output, reference={"model": name}, strategy=strategy)
+            what = {"reference": {"model": name}, "strategy": strategy}
+            compiled = kept_bundles.compile_kept(model, load("cpu"), output, **what)
             made[name, strategy] = model, compiled
         return made[name, strategy]
 

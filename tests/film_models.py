@@ -28,7 +28,7 @@ class FourFrames(RoutedModule):
 
     def flow(self, f: Flow, *frames: Any) -> Any:
         scores = f.call(self.look, *frames)
-        tiles = f.tile(*frames, size=16, halo=2)
+        tiles = f.tile(*frames, size=32, halo=2)
         route = f.route(tiles, depth=scores)
         x = f.call(self.begin, tiles)
         x = f.call(self.deepen, x, when=route.depth == 2)

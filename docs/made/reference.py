@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -51,86 +52,102 @@ def _parameter(parameter: Any) -> tuple[str, str] | None:
     return spelt, parameter.help or ""
 
 
+@dataclass(frozen=True)
+class Table:
+    """A heading, what stands under it, and a table."""
+
+    title: str
+    about: str
+    head: Sequence[str]
+    rows: Iterable[Sequence[str]]
+
+
 def parts() -> str:
-    """Tables of what is found by name: families, targets, libraries, rules, policies, operators, rewrites, errors."""
-    from edgeflow.export.operators import operators
-    from edgeflow.export.passes import PASSES
-    from edgeflow.ir import errors
-    from edgeflow.ir.libraries import OURS
-    from edgeflow.ir.rules import rules
+    """Tables of what is found by name, edgeflow's own and that of installed packages."""
+    lines = ["# Parts\n", "What edgeflow finds by name, its own and that of installed packages.\n"]
+    for make in PARTS:
+        table = make()
+        lines += [f"## {table.title}\n", table.about, "", *_table(table.head, table.rows), ""]
+    return MADE + "\n".join(lines).rstrip() + "\n"
+
+
+def _families() -> Table:
     from edgeflow.models import families
-    from edgeflow.runtime.stream import policy
+
+    about = "One folder each in `edgeflow/models` ([adding a model](adding_a_model.md))."
+    rows = [
+        (f"`{f.name}`", f.about, ", ".join(f.presets), ", ".join(f.variants)) for f in families().values()
+    ]
+    return Table("Families", about, ("family", "what", "presets", "variants"), rows)
+
+
+def _targets() -> Table:
     from edgeflow.targets import load, names
 
-    tables: Sequence[tuple[str, str, Sequence[str], Iterable[Sequence[str]]]] = (
-        (
-            "Families",
-            "One folder each in `edgeflow/models` ([adding a model](adding_a_model.md)).",
-            ("family", "what", "presets", "variants"),
-            [
-                (f"`{f.name}`", f.about, ", ".join(f.presets), ", ".join(f.variants))
-                for f in families().values()
-            ],
-        ),
-        (
-            "Targets",
-            "One TOML file each in `targets` ([adding a target](adding_a_target.md)).",
-            ("target", "what", "library", "precisions"),
-            [(f"`{t.name}`", t.description, t.library, ", ".join(t.precisions)) for t in map(load, names())],
-        ),
-        (
-            "Engine libraries",
-            "One descriptor each in `edgeflow/ir/libraries.py`.",
-            ("library", "how to get it"),
-            [(f"`{own.name}`", own.install) for own in OURS],
-        ),
-        (
-            "Decision rules",
-            "One file each in `edgeflow/ir/rules` ([adding a rule](adding_a_rule.md)); the word is that of `--policy AXIS=WORD`.",
-            ("rule", "word", "what"),
-            [(f"`{own.__name__}`", f"`{own.spelling()}`", _first(own)) for own in rules().values()],
-        ),
-        (
-            "Policies",
-            "What a session makes of the model's decisions, `Session(bundle, policy=...)`.",
-            ("policy", "what"),
-            [(f"`{own.__name__}`", _first(own)) for own in _classes(policy, policy.Policy)],
-        ),
-        (
-            "Operators",
-            "One file each in `export/operators` ([adding an operator](adding_an_operator.md)).",
-            ("operator", "plugin node", "native kernel"),
-            [
-                (f"`{own.name}`", own.plugin.node if own.plugin else "", "yes" if _has_kernel(own) else "")
-                for own in operators()
-            ],
-        ),
-        (
-            "Graph rewrites",
-            "One file each in `export/passes`; a target's `rewrites` names those that pay for its library.",
-            ("rewrite", "what"),
-            [(f"`{name}`", _first(import_module(pass_.__module__))) for name, pass_ in PASSES.items()],
-        ),
-        (
-            "ONNX forms of torch operators",
-            "One subject a file in `export/forms` ([operators](operators.md)).",
-            ("subject", "what"),
-            [
-                (f"`{module.__name__.rsplit('.', 1)[1]}`", _first(module))
-                for module in _modules("edgeflow.export.forms")
-            ],
-        ),
-        (
-            "Errors",
-            "All are `EdgeflowError`; the command line prints them in one line.",
-            ("error", "what"),
-            [(f"`{own.__name__}`", _first(own)) for own in _classes(errors, errors.EdgeflowError)],
-        ),
-    )
-    lines = ["# Parts\n", "What edgeflow finds by name, its own and that of installed packages.\n"]
-    for title, about, head, rows in tables:
-        lines += [f"## {title}\n", about, "", *_table(head, rows), ""]
-    return MADE + "\n".join(lines).rstrip() + "\n"
+    about = "One TOML file each in `targets` ([adding a target](adding_a_target.md))."
+    rows = [(f"`{t.name}`", t.description, t.library, ", ".join(t.precisions)) for t in map(load, names())]
+    return Table("Targets", about, ("target", "what", "library", "precisions"), rows)
+
+
+def _libraries() -> Table:
+    from edgeflow.ir.libraries import OURS
+
+    about = "One descriptor each in `edgeflow/ir/libraries.py`."
+    rows = [(f"`{own.name}`", own.install) for own in OURS]
+    return Table("Engine libraries", about, ("library", "how to get it"), rows)
+
+
+def _rules() -> Table:
+    from edgeflow.ir.rules import rules
+
+    about = "One file each in `edgeflow/ir/rules` ([adding a rule](adding_a_rule.md)); the word is that of `--policy AXIS=WORD`."
+    rows = [(f"`{own.__name__}`", f"`{own.spelling()}`", _first(own)) for own in rules().values()]
+    return Table("Decision rules", about, ("rule", "word", "what"), rows)
+
+
+def _policies() -> Table:
+    from edgeflow.runtime.stream import policy
+
+    about = "What a session makes of the model's decisions, `Session(bundle, policy=...)`."
+    rows = [(f"`{own.__name__}`", _first(own)) for own in _classes(policy, policy.Policy)]
+    return Table("Policies", about, ("policy", "what"), rows)
+
+
+def _operators() -> Table:
+    from edgeflow.export.operators import operators
+
+    about = "One file each in `export/operators` ([adding an operator](adding_an_operator.md))."
+    rows = [
+        (f"`{own.name}`", own.plugin.node if own.plugin else "", "yes" if _has_kernel(own) else "")
+        for own in operators()
+    ]
+    return Table("Operators", about, ("operator", "plugin node", "native kernel"), rows)
+
+
+def _rewrites() -> Table:
+    from edgeflow.export.passes import PASSES
+
+    about = "One file each in `export/passes`; a target's `rewrites` names those that pay for its library."
+    rows = [(f"`{name}`", _first(import_module(pass_.__module__))) for name, pass_ in PASSES.items()]
+    return Table("Graph rewrites", about, ("rewrite", "what"), rows)
+
+
+def _forms() -> Table:
+    about = "One subject a file in `export/forms` ([operators](operators.md))."
+    subjects = _modules("edgeflow.export.forms")
+    rows = [(f"`{module.__name__.rsplit('.', 1)[1]}`", _first(module)) for module in subjects]
+    return Table("ONNX forms of torch operators", about, ("subject", "what"), rows)
+
+
+def _errors() -> Table:
+    from edgeflow.ir import errors
+
+    about = "All are `EdgeflowError`; the command line prints them in one line."
+    rows = [(f"`{own.__name__}`", _first(own)) for own in _classes(errors, errors.EdgeflowError)]
+    return Table("Errors", about, ("error", "what"), rows)
+
+
+PARTS = (_families, _targets, _libraries, _rules, _policies, _operators, _rewrites, _forms, _errors)
 
 
 def _has_kernel(operator: Any) -> bool:

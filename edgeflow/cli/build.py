@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from edgeflow.cli import endings
 from edgeflow.cli.clips import parse_size
 from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.ir.bundle import Bundle, open_bundle
@@ -27,6 +28,7 @@ from edgeflow.runtime.measure.profile import profile
 from edgeflow.runtime.session import select_plan
 from edgeflow.runtime.stream.loading import dims_of
 from edgeflow.targets import nvidia, plugin_library, tensorrt_bundle, tensorrt_fit
+from edgeflow.targets.engine_store import trust_engines
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class _Asked:
         size: (height, width) of the frames to come.
         resume: keep what is there.
         headers: TensorRT's.
-        trust: compile the plugin sources that the bundle brings.
+        trust: compile the plugin sources that the bundle brings, and take its engines.
     """
 
     size: tuple[int, int] | None
@@ -98,7 +100,7 @@ def build(
         bool,
         typer.Option(
             "--trust",
-            help="Compile the plugin sources that the bundle brings, which run as you do, not those of this edgeflow.",
+            help="Compile the plugin sources that the bundle brings, and take the engines in it that were built elsewhere: they run as you do.",
         ),
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was built as JSON.")] = False,
@@ -124,7 +126,7 @@ def build(
             built = finish(opened, _Asked(frame, resume, headers, trust), progress)
         except KeyboardInterrupt:
             err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
-            raise typer.Exit(130) from None
+            raise typer.Exit(endings.code()) from None
     for remark in built.remarks:
         err.print(f"edgeflow: {remark}", soft_wrap=True)
     with err.status("check"):
@@ -149,6 +151,8 @@ def _build_tensorrt(bundle: Bundle, asked: _Asked, progress: Callable[[str, int,
     folder = tensorrt_bundle.engine_folder(bundle.path, device, version)
     if not asked.resume:
         shutil.rmtree(folder, ignore_errors=True)
+    if asked.trust:
+        trust_engines(folder)
     library = _plugins(bundle, device, version, folder, asked)
     site = tensorrt_bundle.Site(device, version, library)
     from edgeflow.runtime.backends.tensorrt_probe import probe

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.reference import find_function
+from edgeflow.cli.reports import check_reports
 from edgeflow.ir.errors import FlowError, InputError, TrainError
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def compress(
     ] = None,
     seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Compress a network: weights become zero, layers as small as that leaves them, and the small network learns from the large one.
 
@@ -86,6 +88,8 @@ def compress(
     from edgeflow.training.compression.compress import compress as make
     from edgeflow.training.compression.learning import Pace
 
+    output.parent.mkdir(parents=True, exist_ok=True)
+    check_reports(overwrite, output, output.with_suffix(".json"), plot)
     torch.manual_seed(seed)
     network = _network(model, weights)
     drawn = _batches(batches or f"{model.rpartition(':')[0]}:batches")
@@ -106,7 +110,6 @@ def compress(
         status.update("time")
         inputs = tuple(each[:1] for each in next(drawn)[0])
         told = measured(made.report, *(_ms(each, inputs, target) for each in (network, made.module)))
-    output.parent.mkdir(parents=True, exist_ok=True)
     write_weights(made.module, output, {"compressed": model, "steps": str(distil_steps)}, half=False)
     _write_report(output.with_suffix(".json"), told)
     if plot:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -13,19 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeflow.cli import endings
 from edgeflow.cli.clips import first_frames, parse_size
-from edgeflow.cli.console import err, megabytes, out, print_json, progress_bar
+from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.expected import expect, print_expected
+from edgeflow.cli.exported import Exported, print_exported, routes_on
 from edgeflow.cli.reference import find_model
-from edgeflow.cli.remarks import print_remarks
-from edgeflow.cli.supported import print_support
 from edgeflow.ir.bundle import Bundle
-from edgeflow.ir.errors import BackendError, BundleError, ExportError, InputError
-from edgeflow.ir.film import calls_of
+from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.libraries import library
 from edgeflow.ir.replacing import check_replaceable
-from edgeflow.ir.route import Choice
-from edgeflow.ir.route_shares import shares
 from edgeflow.targets import Target, load
 
 if TYPE_CHECKING:
@@ -185,7 +181,8 @@ def export(
             expected = expect(Bundle(written, compiled.manifest), wanted, sizes[0] if sizes else None)
             print_json(expected.to_json()) if json else print_expected(expected)
             return
-    _report(compiled, perf_counter() - start, _route_mix(output, frames), json)
+    made = Exported(compiled, perf_counter() - start, routes_on(output, frames))
+    print_json(made.to_json()) if json else print_exported(made)
 
 
 def _target(name: str, precision: str | None, operators: Operators | None) -> Target:
@@ -210,7 +207,7 @@ def _interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
-        raise typer.Exit(130) from None
+        raise typer.Exit(endings.code()) from None
 
 
 @contextmanager
@@ -257,99 +254,3 @@ def _load_weights(
         return "as built"
     load_weights(built, weights)
     return weights.name
-
-
-def _route_mix(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
-    """Share of the regions that took each route on the clip, counted by the bundle itself."""
-    if not frames:
-        return None
-    from edgeflow.runtime import Session
-
-    routes: list[Mapping[str, Choice]] = []
-    try:
-        session = Session(bundle)
-        for call in calls_of(session.bundle.manifest.task, frames):
-            routes += [region.route for region in session.run(*call).trace.regions]
-    except (BackendError, InputError) as error:
-        err.print(f"edgeflow: routes were not counted: {error}")
-        return None
-    return shares(routes)
-
-
-def _compared(verdict: dict[str, Any], seconds: dict[str, float]) -> str:
-    """How the engines were compared with the model, in one line."""
-    if not verdict["compared"]:
-        return f"not compared with the model: {verdict['why']}"
-    moves = verdict["moves_by"]
-    own = f"; the model itself moves by {moves:.0e} when its inputs change in the last digit" if moves else ""
-    device = f"; `edgeflow build` compares {verdict['instead_of']}'s own" if "instead_of" in verdict else ""
-    return (
-        f"compared with the model on {verdict['library']} {verdict['version']} in {seconds['compare']:.0f} s: engines within "
-        f"{verdict['largest_error']:.0e}, frames at {verdict['psnr_db']:.0f} dB{own}{device}"
-    )
-
-
-def _parts(seconds: dict[str, float]) -> str:
-    """What most of an export's time went to."""
-    most = sorted(seconds.items(), key=lambda part: -part[1])[:3]
-    return ", ".join(f"{name} {spent:.0f} s" for name, spent in most)
-
-
-def _report(compiled: Any, seconds: float, mix: dict[str, float] | None, json: bool) -> None:
-    manifest = compiled.manifest
-    graphs = sum(manifest.files[g.file].bytes for g in manifest.graphs.values())
-    weights = manifest.files["graphs/weights.bin"].bytes
-    golden = sum(entry.bytes for name, entry in manifest.files.items() if name.startswith("golden/"))
-    made = {
-        "bundle": str(compiled.path),
-        "target": manifest.target["name"],
-        "precision": manifest.target["precision"],
-        "engines": {
-            name: {
-                "precision": g.precision,
-                "sqnr_db": g.sqnr_db,
-                "float_layers": list(g.float_layers),
-                "note": g.note,
-            }
-            for name, g in manifest.graphs.items()
-        },
-        "plans": {kind: plan.strategy for kind, plan in manifest.plans.items()},
-        "graphs": len(manifest.graphs),
-        "segments_lowered": compiled.lowered,
-        "segments_resumed": compiled.resumed,
-        "unique_weight_bytes": compiled.unique_weight_bytes,
-        "weight_file_bytes": weights,
-        "graph_bytes": graphs,
-        "golden_bytes": golden,
-        "seconds": round(seconds, 2),
-        "seconds_by_part": manifest.provenance["seconds"],
-        "route_mix": mix,
-        "support": manifest.provenance.get("support"),
-        "compared": manifest.provenance["compared"],
-        "remarks": manifest.provenance["remarks"],
-    }
-    if json:
-        print_json(made)
-        return
-    out.print(
-        f"{compiled.path}: {len(manifest.graphs)} graphs for {', '.join(manifest.plans)} frames, "
-        f"weights {megabytes(weights)} (unique {megabytes(compiled.unique_weight_bytes)}), "
-        f"graphs {megabytes(graphs)}, goldens {megabytes(golden)}, {seconds:.0f} s "
-        f"({_parts(manifest.provenance['seconds'])})",
-        soft_wrap=True,
-    )
-    if manifest.target["precision"] != "fp32":
-        counts = Counter(entry.precision for entry in manifest.graphs.values())
-        out.print("engines: " + ", ".join(f"{count} at {name}" for name, count in counts.items()))
-        print_remarks(manifest.graphs, "  ")
-    if found := manifest.provenance.get("support"):
-        print_support(found)
-    for remark in manifest.provenance["remarks"]:
-        out.print(remark, soft_wrap=True)
-    out.print(_compared(manifest.provenance["compared"], manifest.provenance["seconds"]), soft_wrap=True)
-    if mix:
-        out.print("routes on the clip: " + ", ".join(f"{r}: {s:.0%}" for r, s in mix.items()), soft_wrap=True)
-    if library(manifest.target["library"]).builds == "engines":
-        out.print(
-            f"next: copy {compiled.path} to the device and run `edgeflow build` on it there", soft_wrap=True
-        )

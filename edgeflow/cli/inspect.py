@@ -10,6 +10,7 @@ from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out, print_json
 from edgeflow.cli.remarks import print_remarks
+from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan, Stage
@@ -34,18 +35,24 @@ def inspect(
         Path | None,
         typer.Option(metavar="FILE", help="For --redundancy: draw it to this file (.png, .svg, .pdf)."),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="For --redundancy: run the code that the bundle names as its model's."),
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print the manifest, or the redundancy, as JSON.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Show a bundle: model, target, the plan for each kind of frame, engines, FLOPs and sizes."""
     if redundancy is None and (weights or picture):
         raise InputError("--weights and --picture are for --redundancy CLIP: give that as well")
+    check_reports(overwrite, picture)
     opened = open_bundle(bundle)
     if redundancy:
         from edgeflow.cli.redundancy import print_redundancy
 
-        print_redundancy(opened, redundancy, weights, picture, json)
+        print_redundancy(opened, redundancy, weights, picture, json, trust)
     elif json:
         print_json(manifest_to_json(opened.manifest))
     elif plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -9,7 +10,19 @@ from collections.abc import Sequence
 import typer
 
 from edgeflow import __version__
-from edgeflow.cli import build, check, compress, export, inspect, profile, run, sys_info, targets, train
+from edgeflow.cli import (
+    build,
+    check,
+    compress,
+    endings,
+    export,
+    inspect,
+    profile,
+    run,
+    sys_info,
+    targets,
+    train,
+)
 from edgeflow.cli.console import err
 from edgeflow.ir.errors import EdgeflowError
 
@@ -53,19 +66,25 @@ app.command("compress")(compress.compress)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 1 failed, 2 misused, 130 interrupted."""
+    """Run the command line and exit, see `edgeflow.cli.main`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:
         app([a for a in given if a != "--debug"], "edgeflow")
+    except SystemExit:
+        if endings.asked():  # the argument parser ends an interrupted command itself, and as if by Ctrl-C
+            endings.say()
+            sys.exit(endings.code())
+        raise
     except EdgeflowError as error:
         _fail(str(error), debug)
     except KeyboardInterrupt:
-        err.print("edgeflow: interrupted")
-        sys.exit(130)
+        endings.say()
+        sys.exit(endings.code())
     except ModuleNotFoundError as error:
         _fail(f"this command needs {error.name}, which is not installed: pip install 'edgeflow[all]'", debug)
     except BrokenPipeError:
+        sys.stdout = open(os.devnull, "w")  # what is left to print would fail once more  # noqa: SIM115
         sys.exit(1)
     except MemoryError:
         _fail("out of memory: use a smaller preset, or a machine with more memory", debug)
@@ -73,6 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name = f" {error.filename}" if error.filename else ""
         _fail(f"cannot use{name}: {error.strerror or error}; check the path and the space left", debug)
     except Exception as error:  # ours to mend, but nobody should have to read a traceback
+        if endings.asked():  # a library that was being imported took the signal for a fault
+            endings.say()
+            sys.exit(endings.code())
         _fail(
             f"{type(error).__name__}: {error} (a fault of edgeflow: --debug shows where, please report it)",
             debug,

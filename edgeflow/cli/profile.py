@@ -12,6 +12,7 @@ from rich.table import Table
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out
+from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, InputError
@@ -50,6 +51,7 @@ def profile(
         Path | None,
         typer.Option(metavar="FILE", help="Write one frame's timeline to this file; Perfetto opens it."),
     ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
     """Measure every engine at every batch size and, with --clip, whole frames.
 
@@ -63,6 +65,7 @@ def profile(
     for option, given in (("--static", static), ("--trace", trace)):
         if given and not clip:
             raise InputError(f"{option} {given} needs frames to run: give --clip as well")
+    check_reports(overwrite, json, trace)
     opened = open_bundle(bundle)
     full = open_bundle(static) if static else None
     plans = opened.manifest.plans

@@ -26,7 +26,7 @@ CALLS = 4
 
 
 def print_redundancy(
-    bundle: Bundle, clip: Path, weights: Path | None, picture: Path | None, json: bool
+    bundle: Bundle, clip: Path, weights: Path | None, picture: Path | None, json: bool, trust: bool
 ) -> None:
     """Measure, print, and draw if asked to.
 
@@ -45,7 +45,7 @@ def print_redundancy(
             f"{clip} has {len(frames)} frames, fewer than a call of this model takes: give a longer clip"
         )
     with err.status("compare feature maps"):
-        layers = redundancy(_plain_model(bundle, weights), calls)
+        layers = redundancy(_plain_model(bundle, weights, trust), calls)
     means = over_layers(layers)
     if picture:
         _draw(layers, picture)
@@ -77,23 +77,28 @@ def _numbers(each: Any) -> tuple[str, ...]:
     return f"{each.correlation:.2f}", f"{each.rmse:.3f}", f"{each.proportion:.0%}", f"{each.same:.0%}"
 
 
-def _plain_model(bundle: Bundle, weights: Path | None) -> RoutedModule:
+def _plain_model(bundle: Bundle, weights: Path | None, trust: bool) -> RoutedModule:
     """The bundle's model without routing, where its family has that."""
     from edgeflow.models import family
     from edgeflow.models.weights import load_weights
 
     made = bundle.manifest.model
-    model = find_model(made["reference"], made.get("preset"), made.get("variant"))
-    packaged = "" if ":" in made["reference"] else str(made["weights"])
+    reference = str(made.get("reference", ""))
+    if ":" in reference and not trust:
+        raise InputError(
+            f"the bundle says that its model is made by {reference}, which would be run: if that is yours, add --trust"
+        )
+    model = find_model(reference, made.get("preset"), made.get("variant"))
+    packaged = "" if ":" in reference else str(made.get("weights"))
     if weights is not None:
         load_weights(model, weights)
     elif packaged.startswith("pretrained/"):
-        load_weights(model, family(made["reference"]).weights(made["preset"], made["variant"]))  # type: ignore[arg-type]
-    elif made["weights"] not in ("as built", "random"):
+        load_weights(model, family(reference).weights(made.get("preset"), made.get("variant")))  # type: ignore[arg-type]
+    elif made.get("weights") not in ("as built", "random"):
         raise InputError(
-            f"the bundle was exported with the weights {made['weights']}: give that file with --weights"
+            f"the bundle was exported with the weights {made.get('weights')}: give that file with --weights"
         )
-    static = None if ":" in made["reference"] else family(made["reference"]).full_static
+    static = None if ":" in reference else family(reference).full_static
     return static(model) if static else model
 
 

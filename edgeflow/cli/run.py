@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
-from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.cli.film_options import parse_encoding, parse_time
+from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
 from edgeflow.ir.errors import FlowError, InputError
+from edgeflow.ir.files import sha256_of
 from edgeflow.ir.plan import Plan
+from edgeflow.ir.program import Route
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import Rule, parse_rule
 from edgeflow.ir.task import Task
-from edgeflow.runtime import Fixed, Rules, Session
+from edgeflow.runtime import Fixed, Quality, Rules, Session
 from edgeflow.runtime.session import declared_size, fitting_size
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.destination import check_destination, is_film
@@ -29,7 +35,10 @@ if TYPE_CHECKING:
 def run(
     bundle: Annotated[Path, typer.Argument(help="The bundle to run.")],
     source: Annotated[
-        str, typer.Argument(help="The video to read, or a folder of pictures; - for y4m on stdin.")
+        str,
+        typer.Argument(
+            help="The video to read: a file, a folder of pictures, an address (http, rtsp), a camera (/dev/video0); - for y4m on stdin."
+        ),
     ],
     output: Annotated[
         str,
@@ -70,6 +79,15 @@ def run(
             "mode=drift:0.3:12, when the model's measure exceeds 0.3 and at least every 12 frames. Repeatable.",
         ),
     ] = None,
+    quality: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="How much quality counts against time, where a model weighs them: 0 takes as little time as it can, 1 whatever "
+            "it takes, 0.5 is the model's own.",
+        ),
+    ] = None,
     library: Annotated[
         str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
     ] = None,
@@ -82,6 +100,36 @@ def run(
             "for twice the working memory.",
         ),
     ] = 1,
+    start: Annotated[str, typer.Option(metavar="TIME", help="Begin there: seconds, or H:MM:SS.")] = "0",
+    frames: Annotated[int | None, typer.Option(min=1, help="Frames to read at most.")] = None,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="FFmpeg's encoder: libx264, libx265, libvpx-vp9, libsvtav1, ffv1, prores_ks and others."
+        ),
+    ] = None,
+    crf: Annotated[
+        float | None,
+        typer.Option(min=0, max=63, help="Constant quality, as the encoder counts: less is better."),
+    ] = None,
+    bitrate: Annotated[
+        str | None, typer.Option(help="Bits a second in place of --crf, such as 4M or 800k.")
+    ] = None,
+    bits: Annotated[
+        str, typer.Option(metavar="auto|8", help="Bits of each channel: those of the source, or 8.")
+    ] = "auto",
+    deinterlace: Annotated[
+        bool, typer.Option("--deinterlace", help="Make one picture of the two fields of an interlaced one.")
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse a damaged video; otherwise its time is kept, and the damage said."
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what an earlier run of the same command left.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON (not with -o -).")] = False,
 ) -> None:
@@ -100,49 +148,70 @@ def run(
     """
     if json and output == "-":
         raise InputError("--json and -o - both want stdout: write the video to a file")
-    check_destination(source, output, overwrite)
+    if not resume:
+        check_destination(source, output, overwrite)
+    encoding = parse_encoding(codec, crf, bitrate, bits)
+    begin = parse_time(start)
     opened = open_bundle(bundle)
-    plans, task = opened.manifest.plans, opened.manifest.task
-    kinds = {made.kind for made in task.outputs}
     _check_task(opened, times, overlay, output)
-    task = _windows(task, window, stride)
-    variables = next(iter(plans.values())).variables
-    steered = _policy(
-        fix or [], policy or [], {name: v.axis for v in variables for name in (v.axis_name, v.name)}
-    )
+    task = _windows(opened.manifest.task, window, stride)
+    steered = _steered(opened, fix or [], policy or [], quality)
     session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
-    resize = None if task.between else _resizing(plans)
-    with progress_bar() as bar:
-        row = bar.add_task("run", total=None)
+    resize = None if task.between else _resizing(opened.manifest.plans)
+    written: dict[str, Any] = {"overwrite": overwrite}
+    if any(made.kind == "image" for made in task.outputs):
+        from edgeflow.runtime.video.convert import Options
+        from edgeflow.runtime.video.film import convert_film
 
-        def on_progress(done: int, total: int | None) -> None:
-            bar.update(row, completed=done, total=total)
-
-        if "image" in kinds:
-            from edgeflow.runtime.video.film import convert_film
-
-            film = convert_film(
-                session,
-                task,
-                source,
-                output,
-                times=times,
-                overlay=overlay,
-                overwrite=overwrite,
-                resize=resize,
-                picture=_picture_size(opened),
-                on_progress=on_progress,
-            )
-        else:
-            from edgeflow.runtime.video.labels import label_video
-
-            labels = label_video(
-                session, task, source, output, overwrite=overwrite, resize=resize, on_progress=on_progress
-            )
-    if "image" in kinds:
+        steering = sorted(
+            [*(fix or []), *(policy or []), *([] if quality is None else [f"quality={quality:g}"])]
+        )
+        what = {"bundle": _digest(opened), "policy": steering}
+        written |= {"times": times, "overlay": overlay, "picture": _picture_size(opened), "resize": resize}
+        written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
+        with _told() as progress:
+            film = convert_film(session, task, source, output, **written, on_progress=progress)
         _print(film, json)
     else:
+        from edgeflow.runtime.video.labels import label_video
+        from edgeflow.runtime.video.reader import Reading
+
+        if resume:
+            raise InputError("--resume goes on with films that are made, not with labels: leave it out")
+        written["reading"] = Reading(resize, strict, deinterlace, start=begin, frames=frames)
+        with _told() as progress:
+            labels = label_video(session, task, source, output, **written, on_progress=progress)
         _print_labels(labels, json)
+
+
+def _kept(what: str) -> None:
+    """Say what of a film was kept, and how to go on."""
+    err.print(f"edgeflow: {what}; go on with: {_again()}", soft_wrap=True, markup=False)
+
+
+def _again() -> str:
+    """The command that goes on with this one."""
+    given = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+    return shlex.join(["edgeflow", *given, "--resume"])
+
+
+def _digest(bundle: Bundle) -> str:
+    """What tells a bundle from others: its manifest names the hashes of all its files."""
+    return sha256_of(bundle.path / MANIFEST)
+
+
+@contextmanager
+def _told() -> Iterator[Callable[[int, int | None], None]]:
+    """A bar, and what moves it: calls done, and how many there are if that is known."""
+    with progress_bar() as bar:
+        row = bar.add_task("run", total=None)
+        yield lambda done, total: bar.update(row, completed=done, total=total)
+
+
+def _axes(bundle: Bundle) -> dict[str, Axis]:
+    """The bundle's axes, by their names and by those of the decisions over them."""
+    variables = next(iter(bundle.manifest.plans.values())).variables
+    return {name: v.axis for v in variables for name in (v.axis_name, v.name)}
 
 
 def _windows(task: Task, window: int | None, stride: int | None) -> Task:
@@ -235,6 +304,15 @@ def _print(report: VideoReport, json: bool) -> None:
     err.print("routes: " + ", ".join(f"{route}: {n / total:.0%}" for route, n in shares), soft_wrap=True)
 
 
+def _steered(bundle: Bundle, fixes: list[str], rules: list[str], quality: float | None) -> Policy | None:
+    """What --fix, --policy or --quality ask for."""
+    if quality is None:
+        return _policy(fixes, rules, _axes(bundle))
+    if fixes or rules:
+        raise InputError("--quality, --fix and --policy all decide routes: give one of them")
+    return _quality(quality, bundle)
+
+
 def _policy(fixes: list[str], rules: list[str], axes: dict[str, Axis]) -> Policy | None:
     """What --fix and --policy ask for."""
     if fixes and rules:
@@ -242,6 +320,17 @@ def _policy(fixes: list[str], rules: list[str], axes: dict[str, Axis]) -> Policy
     if fixes:
         return Fixed(**dict(_parse_fix(text, axes) for text in fixes))
     return Rules(**dict(_parse_rule(text, axes) for text in rules)) if rules else None
+
+
+def _quality(quality: float, bundle: Bundle) -> Policy:
+    """What --quality asks for, of a bundle that has rules which weigh it."""
+    plans = bundle.manifest.plans.values()
+    steps = [step for plan in plans for step in plan.steps if isinstance(step, Route)]
+    if not any(decision.rule.weighs for step in steps for decision in step.decisions):
+        raise InputError(
+            f"--quality: no decision of {bundle.path} weighs quality against time; steer it by --policy or --fix"
+        )
+    return Quality(quality)
 
 
 def _parse_rule(text: str, axes: dict[str, Axis]) -> tuple[str, Rule]:

@@ -18,11 +18,14 @@ from edgeflow import __version__
 from edgeflow.cli.train_progress import train_and_keep
 from edgeflow.ir.errors import TrainError
 from edgeflow.models.family import Family, Option, Recipe, called
-from edgeflow.models.weights import write_weights
+from edgeflow.models.weights import read_weights, write_weights
 from edgeflow.training.data import Dataset, load_clips
 from edgeflow.training.device import use_device
 from edgeflow.training.loop import Length, Run
 from edgeflow.training.order import Order, Trainee
+
+WEIGHTS = "weights.safetensors"
+"""What a training ends with, in the folder of its run."""
 
 RUN_HELP = (
     "Folder for checkpoint, log, decoded frames and the trained weights. A run that was stopped "
@@ -99,6 +102,7 @@ def _train(family: Family, recipe: Recipe, given: Mapping[str, Any]) -> None:
     """
     if given["minutes"] is not None and given["steps"] is not None:
         raise TrainError("a training has one length: give --minutes or --steps, not both")
+    _check_weights(given["run"] / WEIGHTS)
     use_device(given["device"])
     length = Length(given["steps"], None if given["steps"] else given["minutes"] or 60.0)
     if given["threads"]:
@@ -117,12 +121,22 @@ def _train(family: Family, recipe: Recipe, given: Mapping[str, Any]) -> None:
     job = Run(trainee.learner, trainee.stages, length, folder, rng, identity)
 
     def keep(steps: int) -> Path:
-        path: Path = folder / "weights.safetensors"
+        path: Path = folder / WEIGHTS
         facts = {"family": family.name, **identity, "steps": str(steps), "version": __version__}
         write_weights(trainee.model, path, facts)
         return path
 
     train_and_keep(job, folder, keep, notes, given["as_json"])
+
+
+def _check_weights(path: Path) -> None:
+    """Refuse a run folder whose weights are somebody else's: they would be overwritten at the end.
+
+    Raises:
+        TrainError: they are.
+    """
+    if path.exists() and "family" not in read_weights(path)[1]:
+        raise TrainError(f"{path} is not edgeflow's and would be overwritten: give another --run")
 
 
 def _decoded(

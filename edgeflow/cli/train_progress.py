@@ -72,7 +72,9 @@ def _train_to_end(job: Run, notes: Console) -> Outcome:
                 tasks[position.stage], completed=min(done, 1.0), said=f"step {position.step}, loss {loss:.4f}"
             )
 
-        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {
+            number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        }
         try:
             return job.train(report, lambda: asked_to_stop)
         finally:

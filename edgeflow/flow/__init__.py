@@ -21,6 +21,8 @@ from edgeflow.ir.rules import DriftAbove as DriftAbove
 from edgeflow.ir.rules import FirstNonZero as FirstNonZero
 from edgeflow.ir.rules import KeyFrameInterval as KeyFrameInterval
 from edgeflow.ir.rules import Nearest as Nearest
+from edgeflow.ir.rules import Priced as Priced
+from edgeflow.ir.rules import Spread as Spread
 from edgeflow.ir.rules import Table as Table
 from edgeflow.ir.task import Made as Made
 from edgeflow.ir.task import Task as Task

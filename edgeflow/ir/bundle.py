@@ -15,9 +15,10 @@ version.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from itertools import chain, islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -27,14 +28,19 @@ from numpy.typing import NDArray
 
 from edgeflow.ir.errors import BundleError, EdgeflowError
 from edgeflow.ir.files import sha256_of
-from edgeflow.ir.plan import Plan, plan_from_json, plan_to_json
-from edgeflow.ir.program import FRAME
+from edgeflow.ir.graph_files import WEIGHTS as WEIGHTS
+from edgeflow.ir.graph_files import check_graph_files
+from edgeflow.ir.manifest_file import check_regular, read_json
+from edgeflow.ir.manifest_schema import MANIFEST_SCHEMA
+from edgeflow.ir.older_schemas import to_newest
+from edgeflow.ir.plan import Plan, StageGraph, plan_from_json, plan_to_json
+from edgeflow.ir.plan_faults import plan_faults
+from edgeflow.ir.schema import short
 from edgeflow.ir.task import Task, default_task, task_from_json, task_to_json
 
 FORMAT = "edgeflow-bundle"
 SCHEMA = (1, 7)
 MANIFEST = "manifest.json"
-WEIGHTS = "graphs/weights.bin"
 
 
 @dataclass(frozen=True)
@@ -168,79 +174,88 @@ def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
     if not folder.exists():
         raise BundleError(f"no bundle at {folder}: make one with `edgeflow export ... -o {folder}`")
     try:
-        data = json.loads((folder / MANIFEST).read_text())
-    except (OSError, UnicodeDecodeError) as error:
+        data = read_json(folder / MANIFEST)
+    except OSError as error:
         raise BundleError(
             f"{folder} is not a bundle: it has no readable {MANIFEST}; export it again"
         ) from error
-    except json.JSONDecodeError as error:
-        raise BundleError(f"bundle {folder}: {MANIFEST} is damaged ({error}); export it again") from error
-    manifest = _manifest_from_json(data, folder)
+    manifest = manifest_from_json(data, str(folder))
     for name, entry in manifest.files.items():
         _check_file(folder, name, entry, verify)
+    _check_graphs(folder, manifest)
     return Bundle(folder, manifest)
 
 
-def _manifest_from_json(data: Any, folder: Path) -> Manifest:
+def manifest_from_json(data: Any, folder: str) -> Manifest:
+    """A manifest from plain data, checked whole before anything is made of it.
+
+    Args:
+        data: what its file says; older schemas are brought to the newest one's form in place.
+        folder: of the bundle, for messages.
+
+    Raises:
+        BundleError: another schema, or whatever is wrong with it, all at once.
+    """
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise BundleError(f"{folder / MANIFEST} is not an edgeflow manifest; export the bundle again")
+        raise BundleError(f"{folder}/{MANIFEST} is not an edgeflow manifest; export the bundle again")
+    version = _version(data, folder)
     try:
-        major, minor = map(int, data["schema_version"])
-    except (KeyError, TypeError, ValueError) as error:
+        to_newest(data, version)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise BundleError(
-            f"bundle {folder}: {MANIFEST} lacks or misstates schema_version; export it again"
+            f"bundle {folder}: {MANIFEST} lacks or misstates {short(str(error))}; export it again"
         ) from error
-    if (major, minor) > SCHEMA or major != SCHEMA[0]:
+    wanted = MANIFEST_SCHEMA(data, "")
+    _refuse(
+        wanted if version < (1, 6) else chain(wanted, () if "task" in data else ["task is missing"]), folder
+    )
+    plans = {}
+    for kind, plan in data["plans"].items():
+        try:
+            plans[kind] = plan_from_json(plan)
+        except EdgeflowError as error:
+            _refuse([f"plans.{kind}: {error}"], folder)
+    graphs = {name: _graph_from_json(entry) for name, entry in data["graphs"].items()}
+    files = {name: FileEntry(**entry) for name, entry in data["files"].items()}
+    _refuse(
+        chain(
+            _missing(plans, graphs, files),
+            *(plan_faults(plan, f"plans.{kind}") for kind, plan in plans.items()),
+        ),
+        folder,
+    )
+    task = task_from_json(data["task"]) if "task" in data else _older_task(plans)
+    return Manifest(data["model"], plans, graphs, data["target"], data["provenance"], files, task)
+
+
+_FAULTS = 20
+"""So many faults are named, and no more looked for."""
+
+
+def _refuse(faults: Iterable[str], folder: str) -> None:
+    """Raise what was found, if anything was."""
+    found = list(islice(faults, _FAULTS + 1))
+    if found:
+        more = " and more" if len(found) > _FAULTS else ""
+        raise BundleError(f"bundle {folder}: {MANIFEST}: {'; '.join(found[:_FAULTS])}{more}: export it again")
+
+
+def _version(data: dict[str, Any], folder: str) -> tuple[int, int]:
+    stated = data.get("schema_version")
+    if not isinstance(stated, list) or len(stated) != 2 or not all(type(number) is int for number in stated):
+        raise BundleError(f"bundle {folder}: {MANIFEST} lacks or misstates schema_version; export it again")
+    major, minor = stated
+    if (major, minor) > SCHEMA or major != SCHEMA[0] or minor < 0:
         raise BundleError(
             f"bundle {folder} has schema {major}.{minor}, this edgeflow reads up to {SCHEMA[0]}.{SCHEMA[1]}: "
             "update edgeflow, or export the bundle with this version"
         )
-    try:
-        if (major, minor) == (1, 0):
-            _to_1_1(data)
-        if (major, minor) < (1, 2):
-            _to_1_2(data)
-        if (major, minor) < (1, 3):
-            _to_1_3(data)
-        if (major, minor) < (1, 4):
-            _to_1_4(data)
-        if (major, minor) < (1, 7):
-            _to_1_7(data)
-        graphs = {
-            name: GraphEntry(
-                **{
-                    **entry,
-                    **{
-                        key: tuple(entry.get(key, ()))
-                        for key in ("segments", "plugins", "float_layers", "probes")
-                    },
-                    "kernel": _kernel_from_json(entry.get("kernel")),
-                }
-            )
-            for name, entry in data["graphs"].items()
-        }
-        plans = {kind: plan_from_json(plan) for kind, plan in data["plans"].items()}
-        files = {name: FileEntry(**entry) for name, entry in data["files"].items()}
-        task = _older_task(plans) if (major, minor) < (1, 6) else task_from_json(data["task"])
-        manifest = Manifest(data["model"], plans, graphs, data["target"], data["provenance"], files, task)
-    except EdgeflowError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise BundleError(
-            f"bundle {folder}: {MANIFEST} lacks or misstates {error}; export it again"
-        ) from error
-    if not manifest.plans:
-        raise BundleError(f"bundle {folder}: {MANIFEST} has no plan; export it again")
-    for plan in manifest.plans.values():
-        plan.verify()
-    for graph in manifest.graphs.values():
-        for file in (graph.file, graph.other, *(f"probes/{name}.onnx" for name in graph.probes)):
-            if file:
-                _require(file, manifest, folder)
-    for plan in manifest.plans.values():
-        for golden in (graph.golden for graph in plan.graphs):
-            _require(golden, manifest, folder)
-    return manifest
+    return major, minor
+
+
+def _graph_from_json(entry: dict[str, Any]) -> GraphEntry:
+    lists = {name: tuple(entry.get(name, ())) for name in ("segments", "plugins", "float_layers", "probes")}
+    return GraphEntry(**{**entry, **lists, "kernel": _kernel_from_json(entry.get("kernel"))})
 
 
 def _kernel_from_json(data: dict[str, Any] | None) -> Kernel | None:
@@ -252,72 +267,68 @@ def _kernel_from_json(data: dict[str, Any] | None) -> Kernel | None:
     )
 
 
-def _require(name: str, manifest: Manifest, folder: Path) -> None:
-    if name not in manifest.files:
-        raise BundleError(
-            f"bundle {folder}: {MANIFEST} names {name!r}, which is not among its files; export it again"
-        )
+def _missing(
+    plans: Mapping[str, Plan], graphs: Mapping[str, GraphEntry], files: Mapping[str, FileEntry]
+) -> Iterator[str]:
+    """Graphs and files that are named and not there, and constants outside the weight file."""
+    if WEIGHTS not in files:
+        yield f"{WEIGHTS} is not among its files"
+        return
+    weights = files[WEIGHTS].bytes
+    for name, entry in graphs.items():
+        named = (entry.file, entry.other, *(f"probes/{probe}.onnx" for probe in entry.probes))
+        for file in named:
+            if file and file not in files:
+                yield f"graphs.{name} names {file!r}, which is not among its files"
+        if not all(
+            re.fullmatch(r"graphs/[^/]+\.onnx", file) for file in (entry.file, entry.other or entry.file)
+        ):
+            yield f"graphs.{name}: its files are graphs/NAME.onnx, not {entry.file!r} and {entry.other!r}"
+        for constant in entry.kernel.constants if entry.kernel else ():
+            if constant.offset % 4 or constant.offset + 4 * prod(constant.shape) > weights:
+                yield f"graphs.{name}: the constant {constant.name} of its kernel lies outside {WEIGHTS}"
+    for kind, plan in plans.items():
+        for graph in plan.graphs:
+            if graph.golden not in files:
+                yield f"plans.{kind} names {graph.golden!r}, which is not among its files"
+            if graph.graph not in graphs:
+                yield f"plans.{kind} names the graph {graph.graph!r}, which is not among its graphs"
 
 
-def _to_1_1(data: dict[str, Any]) -> None:
-    """Move a 1.0 manifest's fields to where 1.1 has them; its target had no roofline."""
-    data["target"].setdefault("roofline", {"gflops": 200.0, "gbytes": 10.0, "launch_ms": 0.1})
-    moved = {name: (entry.pop("flops"), entry.pop("golden")) for name, entry in data["graphs"].items()}
-    for plan in data["plans"].values():
-        batches = plan.pop("batches")
-        for step in plan["steps"]:
-            for graph in step.get("graphs", ()):
-                graph["flops"], graph["golden"] = moved[graph["graph"]]
-                graph["batches"] = batches if step["regions"] != FRAME else [1]
-
-
-def _to_1_2(data: dict[str, Any]) -> None:
-    """Let a 1.1 manifest's target name releases of its library, of which it named the oldest."""
-    data["target"].setdefault("versions", [data["target"].pop("minimum", "0")])
-
-
-def _to_1_3(data: dict[str, Any]) -> None:
-    """A 1.2 manifest, in which it is not known which routes were planned for."""
-    for plan in data["plans"].values():
-        for step in plan["steps"]:
-            for graph in step.get("graphs", ()):
-                graph["expected"] = None
-
-
-def _to_1_4(data: dict[str, Any]) -> None:
-    """Tiles of a 1.3 manifest begin at any pixel, and its pictures are as large as its frames."""
-    for plan in data["plans"].values():
-        for step in plan["steps"]:
-            if step["kind"] == "tile":
-                step["multiple"] = 1
-
-
-def _to_1_7(data: dict[str, Any]) -> None:
-    """Engines of a 1.6 bundle say nothing of their pictures but bytes."""
-    for plan in data["plans"].values():
-        for step in plan["steps"]:
-            for graph in step.get("graphs", ()):
-                graph["means"] = []
+def _check_graphs(folder: Path, manifest: Manifest) -> None:
+    """Compare the graph files with the plans; each file may be in several."""
+    used: dict[str, list[StageGraph]] = {}
+    placed: dict[str, tuple[Constant, ...]] = {}
+    for plan in manifest.plans.values():
+        for graph in plan.graphs:
+            entry = manifest.graphs[graph.graph]
+            for file in (entry.file, entry.other):
+                used.setdefault(file, []).append(graph)
+    for entry in manifest.graphs.values():
+        if entry.kernel:
+            placed[entry.file] = entry.kernel.constants
+    sizes = {name: file.bytes for name, file in manifest.files.items()}
+    check_graph_files(folder, sizes, used, placed)
 
 
 def _older_task(plans: Mapping[str, Plan]) -> Task:
     """A 1.5 manifest names no task: what a model did with a film followed from its inputs."""
-    plan = next(iter(plans.values()), None)
-    return default_task(plan.inputs, plan.outputs) if plan else Task((), ())
+    plan = next(iter(plans.values()))
+    return default_task(plan.inputs, plan.outputs)
 
 
 def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:
-    path = folder / name
-    if ".." in Path(name).parts or Path(name).is_absolute():
-        raise BundleError(f"bundle {folder}: the path {name!r} leads outside it; do not trust this bundle")
-    if not path.is_file():
-        raise BundleError(f"bundle {folder}: {name} is missing; copy the bundle again, or export it again")
-    size = path.stat().st_size
+    try:
+        size = check_regular(folder, name).st_size
+    except OSError as error:
+        raise BundleError(
+            f"bundle {folder}: {name} is missing; copy the bundle again, or export it again"
+        ) from error
     if size != entry.bytes:
         raise BundleError(
             f"bundle {folder}: {name} has {size} bytes instead of {entry.bytes}; copy or export it again"
         )
-    if verify and sha256_of(path) != entry.sha256:
+    if verify and sha256_of(folder / name) != entry.sha256:
         raise BundleError(
             f"bundle {folder}: {name} was altered (its SHA-256 differs); copy or export it again"
         )

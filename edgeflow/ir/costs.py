@@ -14,6 +14,8 @@ from pathlib import Path
 
 from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import write_atomically
+from edgeflow.ir.manifest_file import read_json
+from edgeflow.ir.schema import number, record, table, text, whole
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,19 @@ class Roofline:
         return self.launch_ms + max(flops / self.gflops, moved / self.gbytes) / 1e6
 
 
+_ADVICE = "delete it and run `edgeflow profile`"
+_SCHEMA = record(
+    {
+        "device": record(
+            {"name": text(), "threads": whole(1, 1 << 20), "library": text(), "version": text()},
+            {"precision": text()},
+        ),
+        "ms": table(text(2000), table(text(8, r"\d{1,6}", "a batch size"), number(0, 1e9), 4096), 100_000),
+    },
+    {"by": text(100)},
+)
+
+
 def save_costs(bundle: Path, costs: Costs, by: str = "profile") -> Path:
     """Write costs into a bundle; those it knew of other graphs of the same device stay.
 
@@ -111,14 +126,20 @@ def load_costs(bundle: Path, device: Device) -> Costs | None:
         BundleError: the file is damaged.
     """
     path = _place(bundle, device)
-    if not path.is_file():
+    if not path.exists():
         return None
     try:
-        data = json.loads(path.read_text())
-        ms = {key: {int(b): float(t) for b, t in found.items()} for key, found in data["ms"].items()}
-        known = Device(**data["device"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path} is damaged ({error}): delete it and run `edgeflow profile`") from error
+        data = read_json(path, _ADVICE)
+    except OSError as error:
+        raise BundleError(
+            f"{path} cannot be read ({error.strerror}): delete it and run `edgeflow profile`"
+        ) from error
+    if fault := next(_SCHEMA(data, ""), None):
+        raise BundleError(f"{path} is damaged ({fault}); {_ADVICE}")
+    ms = {
+        key: {int(batch): float(took) for batch, took in found.items()} for key, found in data["ms"].items()
+    }
+    known = Device(**data["device"])
     return Costs(known, ms) if known == device else None
 
 

@@ -81,7 +81,7 @@ def held_shape(shape: Shape) -> Shape:
     >>> held_shape((3, 720, 1280)), held_shape((16, 3, 112, 112))
     ((720, 1280, 3), (16, 112, 112, 3))
     """
-    return (*shape[:-3], *shape[-2:], shape[-3])
+    return (*shape[:-3], *shape[-2:], *shape[-3:-2])
 
 
 def to_picture(planes: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgeflow.ir.errors import BundleError
+from edgeflow.ir.manifest_file import read_json
+from edgeflow.ir.schema import each, nullable, number, record, table, text
 
 FILE = "layers.json"
 
@@ -29,6 +31,12 @@ class LayerError:
     accumulated_db: float
 
 
+_LAYER = record(
+    {"layer": text(), "precision": text(100), "alone_db": nullable(number()), "accumulated_db": number()}
+)
+_SCHEMA = table(text(200), each(_LAYER, 100_000), 16_384)
+
+
 def layers_to_json(errors: Mapping[str, Sequence[LayerError]]) -> str:
     """The file's text, of the layers of each graph."""
     return json.dumps({name: list(map(asdict, layers)) for name, layers in errors.items()}, indent=1) + "\n"
@@ -42,12 +50,14 @@ def load_layers(bundle: Path) -> dict[str, tuple[LayerError, ...]]:
     """
     path = bundle / FILE
     try:
-        data = json.loads(path.read_text())
-        return {name: tuple(LayerError(**layer) for layer in layers) for name, layers in data.items()}
+        data = read_json(path)
     except FileNotFoundError as error:
         raise BundleError(
             f"{bundle} does not say what its layers lose: at fp32 and fp16 none is measured; "
             "bundles at int8 and bf16 of earlier versions must be exported again"
         ) from error
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise BundleError(f"{path} is damaged ({error}): export the bundle again") from error
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror}): export the bundle again") from error
+    if fault := next(_SCHEMA(data, ""), None):
+        raise BundleError(f"{path} is damaged ({fault}): export the bundle again")
+    return {name: tuple(LayerError(**layer) for layer in layers) for name, layers in data.items()}

@@ -26,8 +26,6 @@ from edgeflow.ir.program import (
     Value,
     decision_from_json,
     decision_to_json,
-    reads,
-    writes,
 )
 from edgeflow.ir.route import Assignment, Choice, Condition, Variable
 
@@ -209,62 +207,6 @@ class Plan:
             for graph in stage.graphs
             if scores & {port.value for port in graph.outputs}
         )
-
-    def verify(self) -> None:
-        """Check the rules that every plan obeys.
-
-        Raises:
-            BundleError: the first broken rule, and where.
-        """
-        known = {spec.name for spec in self.inputs} | {state.name for state in self.states}
-        values = {value.name for value in self.values}
-        for step in self.steps:
-            for name in _step_reads(step):
-                if name not in known:
-                    raise BundleError(f"plan: a step reads {name!r} before it is made; export again")
-            known |= set(_step_writes(step))
-            if isinstance(step, Stage):
-                _verify_stage(step, values)
-        for chain in self.chains:
-            if not 0 <= chain.first < chain.end <= len(self.steps) or not chain.graphs:
-                raise BundleError(
-                    f"plan: a chain of steps {chain.first} to {chain.end} cannot be; export again"
-                )
-        if missing := set(self.results) - known:
-            raise BundleError(f"plan: its results {sorted(missing)} are never made; export again")
-
-
-def _verify_stage(stage: Stage, values: set[str]) -> None:
-    if not stage.graphs:
-        raise BundleError(f"plan: stage {stage.name} has no graph; export again")
-    outputs = {name for name, _ in stage.otherwise}
-    # A graph need not make what only other routes read.
-    made = {name for graph in stage.graphs for name in _graph_makes(graph)}
-    if missing := outputs - made:
-        raise BundleError(f"plan: no graph of stage {stage.name} makes {sorted(missing)}; export again")
-    for graph in stage.graphs:
-        if graph.batches[:1] != (1,) or list(graph.batches) != sorted(set(graph.batches)):
-            raise BundleError(
-                f"plan: stage {stage.name}: batch sizes ascend from 1, got {graph.batches}; export again"
-            )
-        if unknown := {port.value for port in (*graph.inputs, *graph.outputs)} - values:
-            raise BundleError(f"plan: stage {stage.name} names unknown values {sorted(unknown)}")
-
-
-def _graph_makes(graph: StageGraph) -> set[str]:
-    return {port.value for port in graph.outputs} | {name for name, _ in graph.kept}
-
-
-def _step_reads(step: Step) -> set[str]:
-    if not isinstance(step, Stage):
-        return set(reads(step))
-    ports = {port.value for graph in step.graphs for port in graph.inputs}
-    kept = {name for graph in step.graphs for _, name in graph.kept}
-    return ports | kept | {name for _, name in step.otherwise if name is not None}
-
-
-def _step_writes(step: Step) -> set[str]:
-    return {name for name, _ in step.otherwise} if isinstance(step, Stage) else set(writes(step))
 
 
 # The manifest's form of a plan: plain data with one key `kind` per step.

@@ -88,7 +88,7 @@ class Condition:
             return NEVER
         if self.op == "true":
             return other
-        return self if other.op == "true" else Condition("and", terms=(self, other))
+        return self if other.op == "true" else _joined("and", self, other)
 
     __rand__ = __and__
 
@@ -100,7 +100,7 @@ class Condition:
             return ALWAYS
         if self.op == "false":
             return other
-        return self if other.op == "false" else Condition("or", terms=(self, other))
+        return self if other.op == "false" else _joined("or", self, other)
 
     __ror__ = __or__
 
@@ -167,6 +167,11 @@ class Condition:
             values: Sequence[Choice] = data[2]  # type: ignore[assignment]
             return Condition("in", variable=str(data[1]), values=tuple(values))
         return Condition(op, terms=tuple(Condition.from_json(t) for t in data[1:]))  # type: ignore[arg-type]
+
+
+def _joined(op: str, one: Condition, other: Condition) -> Condition:
+    """Both by one operator; what is joined by it already gains a term, so that long conditions are not deep ones."""
+    return Condition(op, terms=(*(one.terms if one.op == op else (one,)), other))
 
 
 ALWAYS = Condition("true")

@@ -18,6 +18,7 @@ from edgeflow.training.checkpoint import Position, RunLog, load_checkpoint, save
 CHECKPOINT = "checkpoint.safetensors"
 SAVE_SECONDS = 60.0
 LOG_SECONDS = 10.0
+SLOWER = 0.1
 SKIP_ABOVE = 10.0
 """A step whose loss is this many times the stage's first is skipped, as CAIN's are."""
 WARM_UP, LEAST_RATE = 0.02, 0.02
@@ -44,6 +45,7 @@ class Stage:
         loss: draws samples and computes what to minimise.
         betas: of Adam.
         gradient_norm: to which gradients are clipped; CAIN's by default.
+        slower: of the trained modules or in them, those that learn at a tenth of the rate, as they know much already.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Stage:
     loss: Callable[[], Loss]
     betas: tuple[float, float] = (0.9, 0.99)
     gradient_norm: float = 0.1
+    slower: tuple[nn.Module, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,8 @@ class Run:
 
     def _step(self, stage: Stage, optimiser: torch.optim.Adam, position: Position) -> dict[str, float]:
         rate = stage.rate * _schedule(self._done(position, stage))
-        optimiser.param_groups[0]["lr"] = rate
+        for group in optimiser.param_groups:
+            group["lr"] = rate * group["share"]
         loss = stage.loss()
         value = float(loss.total.detach())
         if not math.isfinite(value):
@@ -176,7 +180,8 @@ class Run:
         if position.first_loss is None or value <= SKIP_ABOVE * position.first_loss:
             optimiser.zero_grad()
             loss.total.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(optimiser.param_groups[0]["params"], stage.gradient_norm)
+            learning = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+            nn.utils.clip_grad_norm_(learning, stage.gradient_norm)
             optimiser.step()
         return {"loss": value, **{name: float(part.detach()) for name, part in loss.parts.items()}}
 
@@ -185,7 +190,10 @@ class Run:
         self.model.requires_grad_(False)
         for parameter in trained:
             parameter.requires_grad_(True)
-        return torch.optim.Adam(trained, lr=stage.rate, betas=stage.betas)
+        slow = {id(parameter) for module in stage.slower for parameter in module.parameters()}
+        shares = {share: [p for p in trained if (id(p) in slow) == (share < 1)] for share in (1.0, SLOWER)}
+        groups = [{"params": own, "share": share} for share, own in shares.items() if own]
+        return torch.optim.Adam(groups, lr=stage.rate, betas=stage.betas)
 
     def _done(self, position: Position, stage: Stage) -> float:
         return self.length.done(position, stage.share / sum(each.share for each in self.stages))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from edgeflow.ir.errors import TrainError
 from edgeflow.models.va_red2 import PRESETS, Plain, Reduced, build
+from edgeflow.models.va_red2.model import STATIC
 from edgeflow.models.weights import check_fit, read_weights
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.motion import Motions, stored_size, training_part
@@ -26,6 +27,11 @@ NORM = 5.0
 """To which gradients are clipped."""
 PRICE = 0.8
 """Weight of the efficiency loss, the paper's."""
+SOFT = 2.0
+"""Temperature at which a trained static network teaches."""
+MOVING, NEAR = 0.25, 0.02
+"""What the price of a clip is, over that of one whose frames are all alike, where they differ much; and by how much frames
+differ, in the mean, that are a third as alike. What is redundant costs most to compute."""
 WHEN_WRONG = 0.0
 """What the cost of a clip that is not named right counts, over that of one that is: the paper gives neither. Nothing is saved where
 the answer is wrong."""
@@ -38,19 +44,24 @@ class Curriculum(nn.Module):
         model: to train.
         motions: where clips come from.
         price: weight of the efficiency loss.
+        teacher: a trained static network, if the model began with its weights; what the model says is drawn to what it says.
     """
 
-    def __init__(self, model: Reduced | Plain, motions: Motions, price: float) -> None:
+    def __init__(
+        self, model: Reduced | Plain, motions: Motions, price: float, teacher: Plain | None = None
+    ) -> None:
         super().__init__()
         self.model, self._motions, self._price = model, motions, price
+        self._taught = (lambda clips: teacher.plain(clips)) if teacher else None  # it does not learn
 
     def stages(self) -> tuple[Stage, ...]:
         """All open-gated first, then with a price on what is computed; the plain network has the first alone, for as long."""
         if isinstance(self.model, Plain):
             return (Stage("learn", 1.0, RATE, (self.model,), self.learn, gradient_norm=NORM),)
+        known = (self.model.pieces, *(layer.conv for layer in self.model.layers)) if self._taught else ()
         return (
-            Stage("learn", 0.4, RATE, (self.model,), self.learn, gradient_norm=NORM),
-            Stage("save", 0.6, LATER_RATE, (self.model,), self.save, gradient_norm=NORM),
+            Stage("learn", 0.4, RATE, (self.model,), self.learn, gradient_norm=NORM, slower=known),  # type: ignore[arg-type]
+            Stage("save", 0.6, LATER_RATE, (self.model,), self.save, gradient_norm=NORM, slower=known),  # type: ignore[arg-type]
         )
 
     def learn(self) -> Loss:
@@ -64,16 +75,40 @@ class Curriculum(nn.Module):
         return Loss(F.cross_entropy(scores, drawn.labels), {"right": _right(scores, drawn.labels).mean()})
 
     def save(self) -> Loss:
-        """Cross-entropy, and the cost of the clips that are named right, Eq. 6."""
+        """Cross-entropy, and the cost of the clips that are named right, Eq. 6; and how far from what a teacher says."""
         assert isinstance(self.model, Reduced)
         drawn = self._motions.draw(BATCH)
-        scores, gates = self.model.shared(drawn.clips)
+        clips = recoloured(drawn.clips)
+        scores, gates = self.model.shared(clips)
         right = _right(scores, drawn.labels)
         costs = relative_cost(self.model, gates)
-        efficiency = (costs * torch.where(right > 0, 1.0, WHEN_WRONG)).mean()
+        prices = MOVING + (1 - MOVING) * likeness(clips)
+        efficiency = (costs * prices * torch.where(right > 0, 1.0, WHEN_WRONG)).mean()
         labels = F.cross_entropy(scores, drawn.labels)
         parts = {"labels": labels, "right": right.mean(), "cost": costs.mean()}
-        return Loss(labels + self._price * efficiency, parts)
+        if self._taught:
+            parts["taught"] = _apart(scores, self._taught(clips))
+        return Loss(labels + parts.get("taught", 0) + self._price * efficiency, parts)
+
+
+def likeness(clips: Tensor) -> Tensor:
+    """How alike the frames of clips (n, t, 3, h, w) are: (n,), 1 where they are the same."""
+    return torch.exp(-(clips[:, 1:] - clips[:, :-1]).abs().mean((1, 2, 3, 4)) / NEAR)
+
+
+def recoloured(clips: Tensor) -> Tensor:
+    """Clips (n, t, 3, h, w) in [0, 1] in other light: each brighter or darker, its colours and contrast changed, alike in all frames."""
+    of_clip, of_colour = (len(clips), 1, 1, 1, 1), (len(clips), 1, 3, 1, 1)
+    bent = clips.clamp(min=1e-4) ** torch.empty(of_clip).uniform_(-0.35, 0.35).exp()
+    return (
+        bent * torch.empty(of_clip).uniform_(0.6, 1.4) * torch.empty(of_colour).uniform_(0.8, 1.25)
+    ).clamp(0, 1)
+
+
+def _apart(scores: Tensor, taught: Tensor) -> Tensor:
+    """How far scores are from a teacher's."""
+    said, told = (F.log_softmax(each / SOFT, 1) for each in (scores, taught.detach()))
+    return F.kl_div(said, told, reduction="batchmean", log_target=True) * SOFT**2
 
 
 def relative_cost(model: Reduced, gates: Sequence[tuple[Tensor, ...]]) -> Tensor:
@@ -114,10 +149,21 @@ def begin(order: Order) -> Trainee:
         load_network(model, network)
     size = PRESETS[order.preset]
     motions = Motions(training_part(order.clips(stored_size(size.side))), frames, size.side, order.rng)
-    curriculum = Curriculum(model, motions, float(order.options.get("price", PRICE)))
+    curriculum = Curriculum(model, motions, float(order.options.get("price", PRICE)), _teacher(order))
     return Trainee(
         model, curriculum, curriculum.stages(), {"network": network.name if network else "trained"}
     )
+
+
+def _teacher(order: Order) -> Plain | None:
+    """The static network that a dynamic one began with."""
+    network = order.options.get("network")
+    if not network or order.variant == STATIC:
+        return None
+    teacher = build(order.preset, STATIC)
+    assert isinstance(teacher, Plain)
+    load_network(teacher, network)
+    return teacher.requires_grad_(False)
 
 
 def load_network(model: Reduced | Plain, path: Path) -> None:

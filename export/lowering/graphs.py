@@ -14,9 +14,9 @@ import onnx
 from edgeflow.export.drafts import Link, plan
 from edgeflow.export.lowering.graph_cache import GraphCache
 from edgeflow.export.lowering.segment import load_exporter, lower
-from edgeflow.export.lowering.workers import do_in_processes, processes_for
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import save_graph
+from edgeflow.export.workers import do_in_processes, processes_for
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.segments import find_segment
 from edgeflow.ir.program import FRAME, Program

@@ -31,6 +31,7 @@ from edgeflow.ir.bundle import WEIGHTS, GraphEntry
 from edgeflow.ir.errors import EdgeflowError, ExportError
 from edgeflow.ir.golden import sizes_file
 from edgeflow.ir.plan import Chain, Plan, Port, Stage, StageGraph
+from edgeflow.ir.plan_faults import plan_faults
 from edgeflow.ir.program import Program, Value, reads, writes
 from edgeflow.ir.route import Assignment
 from edgeflow.targets import Target
@@ -189,7 +190,8 @@ class _Packer:
             tuple(steps),
             tuple(self._chain(priced, chain, makers) for chain in priced.chains),
         )
-        done.verify()
+        if fault := next(plan_faults(done, "plan"), None):
+            raise ExportError(f"{fault}; this is a fault of edgeflow, please report it")
         return done
 
     def _maker(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from edgeflow.export.drafts import ChainDraft, PlanDraft, StageDraft, StepDraft, chain_variant
-from edgeflow.export.planning.mix import Mix
+from edgeflow.export.planning.expected_routes import ExpectedRoutes
 from edgeflow.ir.program import FRAME, Program, Route
 from edgeflow.ir.route import Assignment
 
@@ -16,19 +16,19 @@ LIKELY = 3
 """Routes of a chain that get an engine, at most."""
 
 
-def chains_of(program: Program, draft: PlanDraft, mix: Mix) -> tuple[ChainDraft, ...]:
+def chains_of(program: Program, draft: PlanDraft, expected: ExpectedRoutes) -> tuple[ChainDraft, ...]:
     """The chains of a plan, with the routes that calls took most.
 
     Args:
         program: that the plan is of.
         draft: its steps.
-        mix: whole routes of calls, of which each chain looks at its own variables.
+        expected: whole routes of calls, of which each chain looks at its own variables.
     """
     starts = [0]
     for step in draft.steps:
         starts.append(starts[-1] + (len(step.calls) if isinstance(step, StageDraft) else 1))
     taken: Counter[Assignment] = Counter()
-    for frame in mix.frames:
+    for frame in expected.frames:
         taken.update(frame.get(FRAME, {}))
     found = []
     for first, end in _windows(draft.steps):

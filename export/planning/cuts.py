@@ -22,7 +22,7 @@ from math import log2, pow
 from typing import Any
 
 from edgeflow.export.drafts import StageDraft, Variant, runs, stage
-from edgeflow.export.planning.mix import Mix
+from edgeflow.export.planning.expected_routes import ExpectedRoutes
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.program import Call, Program
 from edgeflow.ir.route import Assignment
@@ -109,13 +109,13 @@ class Decision:
 
 
 def choose(
-    program: Program, mix: Mix, pricing: Pricing, budget: int | None = None
+    program: Program, expected: ExpectedRoutes, pricing: Pricing, budget: int | None = None
 ) -> tuple[set[int], list[Decision]]:
-    """Where stages start, so that the mix runs in the least time by these prices, or a little more with less weights.
+    """Where stages start, so that the expected runs in the least time by these prices, or a little more with less weights.
 
     Args:
         program: as traced.
-        mix: the routes to expect.
+        expected: the routes to expect.
         pricing: what engines cost.
         budget: most bytes of weights that the engines may hold; no limit if None.
 
@@ -131,7 +131,7 @@ def choose(
         if len(run) < 2:
             starts.add(run[0])
             continue
-        decision = _Run(program, run, mix, pricing).decide(budget)
+        decision = _Run(program, run, expected, pricing).decide(budget)
         starts |= set(decision.chosen.starts)
         decisions.append(decision)
         budget = None if budget is None else budget - decision.chosen.weight_bytes
@@ -141,7 +141,7 @@ def choose(
 class _Run:
     """Calls that stand together, and the stages that could be made of them."""
 
-    def __init__(self, program: Program, run: range, mix: Mix, pricing: Pricing) -> None:
+    def __init__(self, program: Program, run: range, expected: ExpectedRoutes, pricing: Pricing) -> None:
         self._run, self._pricing = run, pricing
         drafts = {
             (first, end): stage(program, first, end) for first in run for end in range(first + 1, run[-1] + 2)
@@ -156,7 +156,7 @@ class _Run:
             op.segment for op in program.operations[run.start : run.stop] if isinstance(op, Call)
         )
         self._groups = {
-            place: counts(made, [frame[regions] for frame in mix.frames])
+            place: counts(made, [frame[regions] for frame in expected.frames])
             for place, made in self._stages.items()
         }
         self._known: dict[Variant, Prices] = {}

@@ -14,7 +14,7 @@ from edgeflow.export.lowering.graphs import Lowered
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.planning.chains import chains_of
 from edgeflow.export.planning.cuts import Pricing, choose, counts
-from edgeflow.export.planning.mix import Mix, of_clip, uniform
+from edgeflow.export.planning.expected_routes import ExpectedRoutes, of_clip, uniform
 from edgeflow.export.planning.ports import planned_size, sized_ports
 from edgeflow.export.planning.priced import PricedPlan, PricedVariant
 from edgeflow.export.planning.prices import Pricer
@@ -51,7 +51,7 @@ class Planner:
     lowered: Lowered
     target: Target
     frames: Sequence[NDArray[np.uint8]]
-    expected: Mix | None
+    expected: ExpectedRoutes | None
     backend: Backend | None
     watch: Stopwatch
 
@@ -72,7 +72,7 @@ class Planner:
     def _plan(self, program: Program, strategy: str, pricer: Pricer) -> PricedPlan:
         if strategy != "auto":
             return self._chained(self._priced(program, plan(program, strategy), pricer, None, {}), pricer)
-        mix = self._mix(program)
+        expected = self._routes_to_expect(program)
         pricing = Pricing(
             pricer.exact,
             pricer.bound,
@@ -80,14 +80,14 @@ class Planner:
             pricer.again,
             lambda made: self._fuses(program, made),
         )
-        starts, decisions = choose(program, mix, pricing, self.target.weight_budget)
+        starts, decisions = choose(program, expected, pricing, self.target.weight_budget)
         decision = {
-            "routes": mix.source,
+            "routes": expected.source,
             "prices": "runs timed on this machine" if self.backend else "the target's roofline",
             "runs": [decision.to_json(program) for decision in decisions],
         }
         return self._chained(
-            self._priced(program, plan(program, strategy, starts), pricer, mix, decision), pricer
+            self._priced(program, plan(program, strategy, starts), pricer, expected, decision), pricer
         )
 
     def _priced(
@@ -95,13 +95,13 @@ class Planner:
         program: Program,
         draft: PlanDraft,
         pricer: Pricer,
-        mix: Mix | None,
+        expected: ExpectedRoutes | None,
         decision: Mapping[str, Any],
     ) -> PricedPlan:
         variants = {
             (stage.name, variant): self._variant(stage, variant, pricer, regions.get(variant))
             for stage in draft.stages
-            for regions in [expected_regions(stage, mix) if mix else {}]
+            for regions in [expected_regions(stage, expected) if expected else {}]
             for variant in stage.variants
         }
         return PricedPlan(program, draft, variants, decision)
@@ -114,10 +114,10 @@ class Planner:
         program, draft = priced.program, priced.draft
         if draft.strategy == "chained" or self.target.precision != "fp32" or not self._suits(program):
             return priced
-        mix = self.expected or of_clip(self.model, program, self.frames)
+        expected = self.expected or of_clip(self.model, program, self.frames)
         chains = []
         engines = dict(priced.variants)
-        for chain in chains_of(program, draft, mix):
+        for chain in chains_of(program, draft, expected):
             stages = [step for step in draft.steps[chain.first : chain.end] if isinstance(step, StageDraft)]
             paying = tuple(v for v in chain.variants if pricer.exact(v)[1] < _apart(stages, v, pricer))
             for variant in paying:
@@ -167,7 +167,7 @@ class Planner:
             slower,
         )
 
-    def _mix(self, program: Program) -> Mix:
+    def _routes_to_expect(self, program: Program) -> ExpectedRoutes:
         if self.expected:
             return self.expected
         if self._suits(program):
@@ -192,9 +192,9 @@ def _apart(stages: Sequence[StageDraft], chain: Variant, pricer: Pricer) -> floa
     return sum(pricer.exact(variant)[1] for variant in chosen)
 
 
-def expected_regions(stage: StageDraft, mix: Mix) -> dict[Variant, float]:
+def expected_regions(stage: StageDraft, expected: ExpectedRoutes) -> dict[Variant, float]:
     """Regions of a frame that each variant of a stage is expected to run for."""
-    frames = [frame[stage.regions] for frame in mix.frames]
+    frames = [frame[stage.regions] for frame in expected.frames]
     found = counts(stage, frames)
     return {variant: sum(found.get(variant, ())) / len(frames) for variant in stage.variants}
 

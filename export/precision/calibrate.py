@@ -15,10 +15,9 @@ from edgeflow.export.sample import film_calls
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.interface import Interface
-from edgeflow.ir.plan import Port
+from edgeflow.ir.plan import Port, StageGraph
 from edgeflow.ir.route import Axis, Choice, Variable
 from edgeflow.runtime import Session
-from edgeflow.runtime.backends import Engine, OperatorTime
 from edgeflow.runtime.stream.policy import Policy
 
 Array = NDArray[Any]
@@ -54,19 +53,17 @@ class Seen:
 
 
 @dataclass
-class _Watched:
-    """An engine that keeps what it reads and writes for some regions, drawn evenly (reservoir sampling)."""
+class _Drawn:
+    """What an engine reads and writes for some regions, drawn evenly (reservoir sampling)."""
 
-    engine: Engine
     seen: int = 0
     kept: list[tuple[tuple[Array, ...], tuple[Array, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._random = Random(0)
 
-    def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
-        """See `Engine.run`."""
-        self.engine.run(inputs, outputs)
+    def add(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Look at the regions of one run."""
         for row in range(len(inputs[0])):
             place = self.seen if self.seen < ROWS else self._random.randrange(self.seen + 1)
             self.seen += 1
@@ -74,10 +71,6 @@ class _Watched:
                 one = slice(row, row + 1)
                 pair = tuple(a[one].copy() for a in inputs), tuple(a[one].copy() for a in outputs)
                 self.kept[place : place + 1] = [pair]
-
-    def operators(self) -> tuple[OperatorTime, ...]:
-        """See `Engine.operators`."""
-        return self.engine.operators()
 
 
 @dataclass
@@ -128,22 +121,27 @@ def watch(
 
 def _watch_plan(bundle: Bundle, calls: Sequence[Sequence[Array]], graphs: set[str]) -> dict[str, Seen]:
     policy = _Forced()
-    session = Session(bundle, policy=policy, library="onnxruntime", exact=True)
+    drawn: dict[str, _Drawn] = {}
+
+    def look(graph: StageGraph, read: Sequence[Array], written: Sequence[Array]) -> None:
+        if graph.key in drawn:
+            drawn[graph.key].add(read, written)
+
+    session = Session(bundle, policy=policy, library="onnxruntime", exact=True, watch=look)
     height, width = calls[0][0].shape[-3:-1]
     session.prepare(height, width)
     assert session.executor is not None
     every = {graph.graph.graph: graph for graph in session.executor.loaded.values()}
     loaded = {name: graph for name, graph in every.items() if name in graphs}
-    watched = {name: _Watched(graph.engine) for name, graph in loaded.items()}
-    for name, graph in loaded.items():
-        graph.engine = watched[name]
+    found = {name: _Drawn() for name in loaded}
+    drawn.update((graph.graph.key, found[name]) for name, graph in loaded.items())
     for call in calls:
         session.run(*call)
-    own = {name for name, engine in watched.items() if engine.kept}
+    own = {name for name in loaded if found[name].kept}
     for name in own:
-        loaded[name].engine = watched[name].engine  # what overruled runs bring is not what it sees
+        del drawn[loaded[name].graph.key]  # what overruled runs bring is not what it sees
     for name, graph in loaded.items():
-        if not watched[name].kept:
+        if not found[name].kept:
             policy.route = dict(graph.graph.variant)
             session.reset()
             for call in calls[:FORCED_CALLS]:
@@ -152,14 +150,14 @@ def _watch_plan(bundle: Bundle, calls: Sequence[Sequence[Array]], graphs: set[st
         name: Seen(
             graph.graph.inputs,
             graph.outputs,
-            tuple(read for read, _ in watched[name].kept),
-            tuple(made for _, made in watched[name].kept),
+            tuple(read for read, _ in found[name].kept),
+            tuple(made for _, made in found[name].kept),
             {"height": height, "width": width},
             name not in own,
             frozenset(port.tensor for port in graph.graph.exact),
         )
         for name, graph in loaded.items()
-        if watched[name].kept
+        if found[name].kept
     }
 
 

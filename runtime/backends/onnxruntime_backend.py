@@ -9,6 +9,7 @@ from copy import copy
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from weakref import finalize
 
 import onnxruntime as ort
 
@@ -95,7 +96,11 @@ class OnnxRuntimeBackend:
             options.profile_file_prefix = str(Path(folder.name) / "operators")
         try:
             session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"], disabled_optimizers=_SPOILING
+                str(path),
+                options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=_SPOILING,
+                enable_fallback=0,
             )
         except Exception as error:
             reason = str(error).splitlines()[0]
@@ -121,6 +126,8 @@ class OnnxRuntimeEngine:
         folder: TemporaryDirectory[str] | None = None,
     ) -> None:
         self._session, self._folder = session, folder
+        if folder:  # what nobody asked for goes with the engine
+            finalize(self, folder.cleanup)
         self._inputs = [port.tensor for port in inputs]
         self._outputs = [port.tensor for port in outputs]
         self._bindings: dict[tuple[int, ...], ort.IOBinding] = {}

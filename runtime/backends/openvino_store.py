@@ -18,9 +18,13 @@ from hashlib import sha256
 from pathlib import Path
 
 import edgeflow
+from edgeflow.ir.built_here import record_built, was_built_here
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import write_atomically
+from edgeflow.ir.manifest_file import read_json
+from edgeflow.ir.schema import each, text, whole
+from edgeflow.ir.schema import record as record_of
 from edgeflow.runtime.backends.base import GraphFile
 from edgeflow.runtime.machine import cpu_name, in_words, instruction_sets
 
@@ -66,20 +70,33 @@ def engine_folder(bundle: Path, build: str) -> Path:
     return bundle / "engines" / key
 
 
+_SCHEMA = record_of(
+    {
+        "sha256": text(64, "[0-9a-f]{64}", "a SHA-256"),
+        "precision": text(100),
+        "places": each(each(whole(0, 1 << 20), 4096), 4096),
+        "graphs": each(text(300), 4096),
+    }
+)
+
+
 def find_compiled(source: CompiledFrom, build: str) -> Kept | None:
-    """The model compiled from this, if it is kept and whole."""
+    """The model compiled from this, if it is kept, whole, and was compiled on this machine (`edgeflow.ir.built_here`)."""
     folder = engine_folder(_bundle(source), build)
     if not folder.is_dir():
         return None
     path = folder / f"{_name(source)}.blob"
     try:
-        record = json.loads(_record_of(path).read_text())
+        record = read_json(_record_of(path))
+        if next(_SCHEMA(record, ""), None):
+            return None
         blob = path.read_bytes()
-        places = tuple(map(tuple, record["places"]))
-        whole = sha256(blob).hexdigest() == record["sha256"]
-        return Kept(blob, _bundle(source) / WEIGHTS, record["precision"], places) if whole else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, BundleError):
         return None  # it is compiled anew
+    digest = sha256(blob).hexdigest()
+    if digest != record["sha256"] or not was_built_here(digest):
+        return None
+    return Kept(blob, _bundle(source) / WEIGHTS, record["precision"], tuple(map(tuple, record["places"])))
 
 
 def keep_compiled(
@@ -97,9 +114,11 @@ def keep_compiled(
         raise BundleError(
             f"cannot write {path.parent}: {error.strerror}; make the bundle writable"
         ) from error
+    digest = sha256(blob).hexdigest()
+    record_built(digest)
     write_atomically(path, blob)
     record = {
-        "sha256": sha256(blob).hexdigest(),
+        "sha256": digest,
         "precision": precision,
         "places": places,
         "graphs": [graph.path.name for graph in source.graphs],
@@ -109,7 +128,7 @@ def keep_compiled(
 
 
 def _name(source: CompiledFrom) -> str:
-    files = json.loads((_bundle(source) / MANIFEST).read_text())["files"]
+    files = read_json(_bundle(source) / MANIFEST)["files"]
     described = {
         "graphs": [
             {

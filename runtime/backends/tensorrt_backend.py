@@ -6,7 +6,6 @@ An engine holds an optimisation profile per static shape, and its weights once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import tensorrt as trt
 
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.errors import BackendError, NotBuiltError
+from edgeflow.ir.manifest_file import read_json
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.device_memory import DeviceMemory
 from edgeflow.runtime.backends.rectangles import kernel_of
@@ -22,6 +22,7 @@ from edgeflow.runtime.backends.tensorrt_engine import Arena, TensorRtEngine
 from edgeflow.targets.cudart import Cudart
 from edgeflow.targets.engine_store import EngineRecord, engine_name, known_engine, tensors
 from edgeflow.targets.nvidia import find
+from edgeflow.targets.plugin_library import is_whole
 from edgeflow.targets.plugin_registry import load_plugins
 from edgeflow.targets.tensorrt_bundle import engine_folder
 from edgeflow.targets.tensorrt_log import check_version, made, process_log
@@ -73,7 +74,7 @@ class TensorRtBackend:
         bundle = path.parent.parent
         name = engine_name(path.stem, inputs, outputs, dims)
         file = engine_folder(bundle, self.device, self.version) / f"{name}.engine"
-        manifest = json.loads((bundle / MANIFEST).read_text())
+        manifest = read_json(bundle / MANIFEST)
         entry = manifest["graphs"][path.stem]
         sources = (_source(manifest, form) for form in (entry["file"], entry.get("other")) if form)
         known = (known_engine(file, source, tensors(outputs)) for source in sources)
@@ -108,6 +109,8 @@ class TensorRtBackend:
         self.log.begin()
         if record.plugins:
             library = file.parent / record.plugins
+            if not is_whole(library):
+                raise NotBuiltError(f"{library} was not built on this machine: run `edgeflow build` here")
             load_plugins(str(library), plugins)
             self.memory.kernel = self.memory.kernel or kernel_of(library)
         engine = self._runtime.deserialize_cuda_engine(file.read_bytes())

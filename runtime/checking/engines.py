@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
+from pathlib import Path
 
 import numpy as np
 
+from edgeflow.ir.arrays import read_arrays
 from edgeflow.ir.bfloat16 import from_held, held, to_held
 from edgeflow.ir.bundle import Bundle
-from edgeflow.ir.golden import sampled
+from edgeflow.ir.errors import BundleError
+from edgeflow.ir.golden import SAMPLES, require, sampled
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.sqnr import sqnr_db
 from edgeflow.runtime.backends.memory import Memory
@@ -64,14 +68,17 @@ def check_engine(
         memory: that it reads and writes.
         dims: of the golden's frame.
         golden: its arrays; the graph's own if not given.
+
+    Raises:
+        BundleError: they are damaged, or of another graph.
     """
     graph = loaded.graph
     if golden is None:
-        with np.load(bundle.path / graph.golden) as stored:
-            golden = dict(stored)
+        golden = read_arrays(bundle.path / graph.golden)
+    _check_golden(bundle.path / graph.golden, golden, loaded, dims)
     inputs = [to_held(golden[f"in.{port.value}"], port.dtype) for port in graph.inputs]
     wanted = [golden[f"out.{port.tensor}"] for port in loaded.outputs]
-    moves = [float(array) for name, array in golden.items() if name.startswith("moved.")]
+    moves = [float(array.reshape(-1)[0]) for name, array in golden.items() if name.startswith("moved.")]
     memory.begin_frame()
     outputs = [memory.empty((1, *sizes_of(port.shape, dims)), held(port.dtype)) for port in loaded.outputs]
     loaded.run([memory.upload(array) for array in inputs], outputs)
@@ -94,6 +101,29 @@ def check_engine(
     return GraphCheck(graph.key, entry.precision, error, allowed, sqnr, None, moved)
 
 
+def _check_golden(
+    file: Path, golden: Mapping[str, Array], loaded: LoadedGraph, dims: Mapping[str, int]
+) -> None:
+    """Refuse golden vectors of other shapes than the engine's: libraries and kernels need not look.
+
+    Raises:
+        BundleError: names the array.
+    """
+    given = {f"in.{port.value}": (1, *sizes_of(port.shape, dims)) for port in loaded.graph.inputs}
+    kept = {f"out.{port.tensor}": min(prod(sizes_of(port.shape, dims)), SAMPLES) for port in loaded.outputs}
+    require(file, golden, (*given, *kept))
+    for name, shape in given.items():
+        if golden[name].shape != shape:
+            raise BundleError(
+                f"{file}: {name!r} is of shape {golden[name].shape}, not {shape}: export the bundle again"
+            )
+    for name, array in golden.items():
+        if array.size != kept.get(name, array.size) or not array.size:
+            raise BundleError(
+                f"{file}: {name!r} has {array.size} elements, not {kept.get(name, 1)}: export the bundle again"
+            )
+
+
 def golden_size(golden: Mapping[str, Array], plan: Plan) -> tuple[int, int]:
     """(height, width) of a plan's golden frames, given its golden clip; (0, 0) if it takes no image."""
     if not any(isinstance(d, str) for spec in plan.inputs for d in spec.shape):
@@ -101,6 +131,10 @@ def golden_size(golden: Mapping[str, Array], plan: Plan) -> tuple[int, int]:
         return (int(first.shape[-2]), int(first.shape[-1])) if first else (0, 0)
     for i, spec in enumerate(plan.inputs):
         if spec.image:
-            height, width = golden[f"0.in.{i}"].shape[-3:-1]
-            return height, width
+            shape = golden[f"0.in.{i}"].shape
+            if len(shape) != len(spec.shape):
+                raise BundleError(
+                    f"the golden frames of {spec.name!r} are of shape {shape}: export the bundle again"
+                )
+            return shape[-3], shape[-2]
     return (0, 0)

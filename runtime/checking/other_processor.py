@@ -14,13 +14,12 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-import numpy as np
-
 import edgeflow
 from edgeflow.ir.bundle import WEIGHTS, Bundle
 from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.errors import BackendError, BundleError
 from edgeflow.ir.files import write_atomically
+from edgeflow.ir.golden import read_clip
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend
@@ -75,8 +74,7 @@ def _at_int8(bundle: Bundle, plan: Plan) -> Plan:
 
 
 def _compare(bundle: Bundle, kind: str, plan: Plan, backend: Backend) -> None:
-    with np.load(bundle.path / f"golden/clip-{kind}.npz") as golden:
-        size = golden_size(golden, plan)
+    size = golden_size(read_clip(bundle.path, kind, bundle.manifest.plans[kind]), plan)
     for loaded in load_graphs(bundle, plan, backend, size, exact=True).values():
         found = check_engine(bundle, loaded, backend.memory, dims_of(size))
         if not found.passed:

@@ -5,13 +5,13 @@ What an exporter froze of a size shows at another one only: square, odd, very wi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
+from edgeflow.ir.arrays import read_arrays
 from edgeflow.ir.bundle import Bundle
-from edgeflow.ir.errors import NotBuiltError
+from edgeflow.ir.errors import BundleError, NotBuiltError
 from edgeflow.ir.golden import sizes_file
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend
@@ -39,6 +39,8 @@ def check_sizes(bundle: Bundle, kind: str, backend: Backend) -> Iterator[GraphCh
         except NotBuiltError:
             continue
         for key, graph in loaded.items():
+            if size not in goldens[key]:
+                continue
             found = check_engine(bundle, graph, backend.memory, dims_of(size), goldens[key][size])
             yield replace(found, graph=f"{key} of {size[1]}x{size[0]}")
 
@@ -46,11 +48,12 @@ def check_sizes(bundle: Bundle, kind: str, backend: Backend) -> Iterator[GraphCh
 def _by_size(bundle: Bundle, file: str) -> dict[Size, dict[str, Array]]:
     """A graph's golden vectors by (height, width) of the frame."""
     found: dict[Size, dict[str, Array]] = {}
-    with np.load(bundle.path / file) as stored:
-        for name in stored.files:
-            size, _, array = name.partition("/")
-            height, width = map(int, size.split("x"))
-            found.setdefault((height, width), {})[array] = stored[name]
+    for name, stored in read_arrays(bundle.path / file).items():
+        size, _, array = name.partition("/")
+        sides = re.fullmatch(r"(\d{1,5})x(\d{1,5})", size)
+        if sides is None:
+            raise BundleError(f"bundle {bundle.path}: {file}: {name!r} is of no size: export it again")
+        found.setdefault((int(sides[1]), int(sides[2])), {})[array] = stored
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from edgeflow.ir.errors import BackendError
 from edgeflow.runtime.backends.base import Array, OperatorTime
 from edgeflow.runtime.kernels.product import COLUMNS, ROWS, multiply, packed
 from edgeflow.runtime.kernels.team import team
@@ -33,8 +34,12 @@ class AdaBDEngine:
     """
 
     def __init__(self, constants: Mapping[str, NDArray[np.float32]], threads: int) -> None:
-        weight = constants["weight"]
-        self._channels = weight.shape[1]
+        weight = constants.get("weight", np.zeros(0, np.float32))
+        if weight.ndim != 4 or weight.shape[2:] != (3, 3):
+            raise BackendError(
+                f"the kernel adabd wants a weight of (o, c, 3, 3), the bundle has {weight.shape}: export it again"
+            )
+        self._outputs, self._channels = weight.shape[:2]
         self._weight = packed(weight.transpose(2, 3, 1, 0).reshape(TAPS * self._channels, -1))
         self._team, self._threads = team(threads), threads
         width = self._weight.shape[0] * COLUMNS
@@ -50,6 +55,7 @@ class AdaBDEngine:
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
         """See `Engine.run`."""
         start = perf_counter()
+        self._check(inputs, outputs)
         current, reference, offset, mask = inputs
         height, width = current.shape[2:]
         if (height, width) not in self._maps:
@@ -70,6 +76,16 @@ class AdaBDEngine:
             self._team.each(2 * bands, turn_channels)
             self._team.each(bands, compute)
         self._ms += (perf_counter() - start) * 1e3
+
+    def _check(self, inputs: Sequence[Array], outputs: Sequence[Array]) -> None:
+        """Refuse arrays of other shapes than the loops below run over, which would read and write beyond their ends."""
+        planes = [self._channels, self._channels, 2 * TAPS, TAPS, self._outputs]
+        rows, _, *sides = inputs[0].shape
+        wanted = [(rows, count, *sides) for count in planes]
+        if [array.shape for array in (*inputs, *outputs)] != wanted:
+            raise BackendError(
+                f"the kernel adabd wants {wanted}, got {[array.shape for array in (*inputs, *outputs)]}: export the bundle again"
+            )
 
     def operators(self) -> tuple[OperatorTime, ...]:
         """See `Engine.operators`."""

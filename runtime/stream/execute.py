@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from time import perf_counter
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,9 @@ from edgeflow.runtime.stream.rows import Array, Rows
 from edgeflow.runtime.stream.states import States
 from edgeflow.runtime.stream.trace import ChainTrace, EngineTrace, RegionTrace, Result, Trace
 
+Watch: TypeAlias = Callable[[StageGraph, Sequence[Array], Sequence[Array]], None]
+"""Told after every run of an engine: its graph, and what it read and wrote, arrays with a row per region that others write over."""
+
 
 class Executor:
     """Loaded engines of one plan, and the stream's states.
@@ -40,6 +44,7 @@ class Executor:
         policy: what to make of the model's decisions.
         size: (height, width) of the frames.
         exact: pictures come out as (3, h, w) float32 before rounding.
+        watch: told what every engine reads and writes.
     """
 
     def __init__(
@@ -50,8 +55,9 @@ class Executor:
         policy: Policy,
         size: tuple[int, int],
         exact: bool = False,
+        watch: Watch | None = None,
     ) -> None:
-        self.plan, self.loaded, self._exact = plan, loaded, exact
+        self.plan, self.loaded, self._exact, self._watch = plan, loaded, exact, watch
         self._dims = dims_of(size)
         self._memory = memory
         self._grids = {s.regions: s.grid(*size) for s in plan.steps if isinstance(s, Tile)}
@@ -243,8 +249,11 @@ class Executor:
             places = self._places(owner, members, frame)
             frame.means += [Means(loaded, places, array) for array in means]
             start = self._memory.mark()
-            loaded.run(arrays, [*(array[first : first + batch] for array in outputs), *means])
+            written = [*(array[first : first + batch] for array in outputs), *means]
+            loaded.run(arrays, written)
             runs.append(frame.spent("engine", graph.graph, start))
+            if self._watch:
+                self._watch(graph, arrays, written)
             first += batch
         patches = self._patch_share(owner, regions, frame)
         engine = EngineTrace(name, graph.graph, len(regions), batches, 0.0, graph.flops, patches)

@@ -111,6 +111,17 @@ def load_graphs(
     loads = _loads(variants, plan.usual, outputs, entries, backend, dims)
 
     def load(names: Sequence[str]) -> Sequence[Engine]:
+        try:
+            return open_engines(names)
+        except EdgeflowError:
+            raise
+        except Exception as error:  # whatever a library, or a kernel, raises
+            reason = " ".join(str(error).split())[:300]
+            raise BackendError(
+                f"{backend.name} {backend.version} cannot load {', '.join(names)}: {type(error).__name__}: {reason}"
+            ) from error
+
+    def open_engines(names: Sequence[str]) -> Sequence[Engine]:
         if len(names) == 1:
             (name,) = names
             return [_engine(bundle, entries[name], variants[name], outputs[name], backend, dims)]

@@ -115,6 +115,33 @@ class Rules(Policy):
         return own
 
 
+class Quality(Policy):
+    """The model's own rules, where quality counts more, or less, against time than the model says.
+
+    Args:
+        quality: from 0, as little time as there can be, to 1, whatever it takes; a half is the model as it is.
+
+    Raises:
+        InputError: another number.
+    """
+
+    def __init__(self, quality: float) -> None:
+        if not 0 <= quality <= 1:
+            raise InputError(f"quality goes from 0 to 1, got {quality:g}")
+        self._quality = quality
+
+    def rule(self, variable: Variable, own: Rule) -> Rule:
+        """The model's rule at that quality; one that does not weigh it stays."""
+        return own.at(self._quality)
+
+    def check(self, axes: Mapping[str, Axis]) -> None:
+        """Nothing to refuse."""
+
+    def choose(self, variable: Variable, own: NDArray[np.intp]) -> NDArray[np.intp]:
+        """What the rule said."""
+        return own
+
+
 class Mix(Policy):
     """Fixed shares of the regions take fixed routes, whatever the frame shows.
 

@@ -9,7 +9,7 @@ do wherever two pixels share one chroma sample.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from av.video.codeccontext import VideoCodecContext
@@ -27,7 +27,7 @@ _LIMITED, _FULL = 1, 2
 
 # swscale's flags, as numbers because PyAV names them only since version 17. Without accurate rounding
 # and full chroma its fast path darkens every picture by one level per round trip.
-_BILINEAR, _AREA, _FULL_CHROMA, _ACCURATE = 0x2, 0x20, 0x2000, 0x40000
+_BICUBIC, _AREA, _FULL_CHROMA, _ACCURATE = 0x4, 0x20, 0x2000, 0x40000
 
 
 def assumed_matrix(height: int) -> int:
@@ -77,33 +77,49 @@ class Rgb:
         self._rgb_matrix = _BT709 if colour.matrix == _BT601 else _BT601
         # One object for each direction keeps its swscale tables from frame to frame.
         self._decode, self._encode = VideoReformatter(), VideoReformatter()
+        self._decode_deep, self._encode_deep = VideoReformatter(), VideoReformatter()
 
     def from_picture(self, picture: VideoFrame, size: tuple[int, int] | None = None) -> Frame:
         """The picture as a contiguous (H, W, 3) uint8 array, resized to (height, width) if that is given."""
+        return np.ascontiguousarray(self._to_rgb(picture, size, "rgb24", self._decode), dtype=np.uint8)
+
+    def from_picture_deep(
+        self, picture: VideoFrame, size: tuple[int, int] | None = None
+    ) -> NDArray[np.uint16]:
+        """The picture as a contiguous (H, W, 3) uint16 array, as `from_picture`."""
+        return np.ascontiguousarray(
+            self._to_rgb(picture, size, "rgb48le", self._decode_deep), dtype=np.uint16
+        )
+
+    def _to_rgb(
+        self, picture: VideoFrame, size: tuple[int, int] | None, layout: str, by: VideoReformatter
+    ) -> NDArray[Any]:
         own = (picture.height, picture.width)
         height, width = size or own
         same = (height, width) == own
-        rgb = self._decode.reformat(
+        rgb = by.reformat(
             picture,
             width,
             height,
-            format="rgb24",
+            format=layout,
             src_colorspace=self._matrix,
             src_color_range=self._range,
             dst_colorspace=self._rgb_matrix,
             dst_color_range=_FULL,
-            interpolation=(_BILINEAR if same else _AREA) | _FULL_CHROMA | _ACCURATE,
+            interpolation=(_BICUBIC if same else _AREA) | _FULL_CHROMA | _ACCURATE,
         )
-        return np.ascontiguousarray(rgb.to_ndarray(), dtype=np.uint8)
+        return rgb.to_ndarray()
 
-    def to_picture(self, frame: Frame, pixel_format: str) -> VideoFrame:
-        """The frame as a picture in a YUV pixel format."""
-        return self._encode.reformat(
-            VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24"),
+    def to_picture(self, frame: NDArray[Any], pixel_format: str) -> VideoFrame:
+        """The frame, uint8 or uint16, as a picture in a YUV pixel format."""
+        deep = frame.dtype == np.uint16
+        by = self._encode_deep if deep else self._encode
+        return by.reformat(
+            VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb48le" if deep else "rgb24"),
             format=pixel_format,
             src_colorspace=self._rgb_matrix,
             src_color_range=_FULL,
             dst_colorspace=self._matrix,
             dst_color_range=self._range,
-            interpolation=_AREA | _ACCURATE,
+            interpolation=_BICUBIC | _FULL_CHROMA | _ACCURATE,
         )

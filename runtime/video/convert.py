@@ -9,14 +9,20 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, Protocol
 
+from edgeflow.ir.errors import VideoError
 from edgeflow.runtime.video.colour import Frame
-from edgeflow.runtime.video.destination import check_destination
+from edgeflow.runtime.video.damage import Place
+from edgeflow.runtime.video.destination import JOINED, check_destination, container_of
+from edgeflow.runtime.video.encoder import Encoding
+from edgeflow.runtime.video.film_writer import Filming, FilmWriter
 from edgeflow.runtime.video.overlay import Region, Route, route_name
-from edgeflow.runtime.video.reader import VideoReader
+from edgeflow.runtime.video.reader import Reading, VideoInfo, VideoReader
+from edgeflow.runtime.video.source import Source, is_kept
 from edgeflow.runtime.video.stages import Decoded, Finished, Stages
 from edgeflow.runtime.video.writer import VideoWriter
 
@@ -71,6 +77,7 @@ class VideoReport:
         routes: How many patches took each route, e.g. {"scale=1 exit=3": 120}.
         truncated: Whether the source's end was missing.
         warnings: What the user should know, one line each.
+        damage: Where something is wrong with the source: data that cannot be decoded, gaps, silence.
     """
 
     frames_read: int
@@ -84,6 +91,32 @@ class VideoReport:
     routes: Mapping[str, int]
     truncated: bool
     warnings: tuple[str, ...]
+    damage: tuple[Place, ...] = ()
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a film is read and written.
+
+    Attributes:
+        encoding: what is asked of the encoder.
+        strict: damage in the source is an error.
+        deinterlace: make one picture of two fields.
+        start: seconds into the source to begin at.
+        frames: of the source to read at most; all if None.
+        resume: go on with what an earlier run left.
+        what: whatever else the pictures depend on, to tell runs apart: model, policy.
+        on_stop: told in a line what was kept, when the making is stopped.
+    """
+
+    encoding: Encoding = field(default_factory=Encoding)
+    strict: bool = False
+    deinterlace: bool = False
+    start: float = 0.0
+    frames: int | None = None
+    resume: bool = False
+    what: Mapping[str, Any] = field(default_factory=dict)
+    on_stop: Callable[[str], None] = lambda kept: None
 
 
 class Conversion(ABC):
@@ -94,6 +127,10 @@ class Conversion(ABC):
         cuts: Found so far.
         seconds: Spent waiting for the session so far.
         routes: How many patches took each route so far.
+        first: Frames before this one are left out: an earlier run made what hangs on them.
+        done: Of frames before this one an earlier run wrote what is made.
+        scene: First frame of the scene that is open.
+        looks_back: A frame's picture depends on more than the frames of its call.
     """
 
     def __init__(self, session: Session) -> None:
@@ -102,6 +139,24 @@ class Conversion(ABC):
         self.frames = self.cuts = 0
         self.seconds = 0.0
         self.routes: Counter[str] = Counter()
+        self.first = self.done = self.scene = 0
+        self.looks_back = bool(getattr(session, "looks_back", True))
+
+    @property
+    @abstractmethod
+    def reach(self) -> int:
+        """Frames before one that it takes to make its picture, where no state is kept."""
+
+    def go_on(self, done: int, scene: int) -> None:
+        """Leave out what an earlier run did.
+
+        Args:
+            done: frames that are done.
+            scene: first frame of the scene that was open then.
+        """
+        self.done = done
+        self.first = scene if self.looks_back else max(scene, done - self.reach)
+        self.scene = min(scene, self.first)
 
     @abstractmethod
     def run(self, stages: Stages, on_frame: Callable[[int], None]) -> None:
@@ -120,18 +175,26 @@ class Conversion(ABC):
             self.routes[name] += 1
             self._known.setdefault(name, region.route)
 
-    def _finished(self, source: Decoded, regions: Sequence[Region], repeat: int = 1) -> Finished:
-        return Finished(source.frame, repeat, source.audio, regions, tuple(self._known.values()))
+    def _finished(
+        self,
+        source: Decoded,
+        times: Sequence[Fraction],
+        regions: Sequence[Region],
+        done: tuple[int, int] | None,
+    ) -> Finished:
+        known = tuple(self._known.values())
+        return Finished(source.frame, times, source.audio, regions, known, source.deep, done)
 
 
 def convert(
     conversion: Conversion,
-    source: str | Path | BinaryIO,
+    source: Source,
     destination: str | Path,
     *,
     times: int,
     overlay: bool,
     overwrite: bool,
+    options: Options,
     resize: Callable[[int, int], tuple[int, int]] | None,
     picture: Callable[[int, int], tuple[int, int]] | None = None,
     on_progress: Callable[[int, int | None], None] | None,
@@ -145,6 +208,7 @@ def convert(
         times: The result's frame rate over the source's.
         overlay: Whether to draw routes.
         overwrite: Whether a file that is there may be replaced.
+        options: How to read and write it.
         resize: The (height, width) at which frames of this height and width are read; as they are if None.
         picture: The (height, width) of what is made of frames read at this height and width; as them if None.
         on_progress: Called after each source frame with how many are done and, if known, how many there are.
@@ -152,26 +216,73 @@ def convert(
     Raises:
         VideoError: The source cannot be read, or the destination cannot be written or may not be replaced.
     """
-    check_destination(source, destination, overwrite)
+    in_parts = is_kept(source) and str(destination) != "-" and container_of(destination) in JOINED
+    in_parts = in_parts and (Path(destination).is_file() or not Path(destination).exists())
+    if options.resume and not in_parts:
+        raise VideoError("--resume goes on with a film that is made of a file, in a file: leave it out here")
+    if not options.resume:
+        check_destination(source, destination, overwrite)
     started = time.perf_counter()
-    reader = VideoReader(source, resize)
+    bits = options.encoding.bits
+    reading = Reading(
+        resize,
+        options.strict,
+        options.deinterlace,
+        deep=bits != 8 and not overlay,
+        start=options.start,
+        frames=options.frames,
+    )
+    reader = VideoReader(source, reading=reading)
     info = reader.info
     try:
         height, width = picture(info.height, info.width) if picture else (info.height, info.width)
-        writer = VideoWriter(destination, width=width, height=height, fps=info.fps * times, like=reader)
+        writer: VideoWriter | FilmWriter
+        if in_parts:
+            what = {**options.what, "overlay": overlay, "deinterlace": options.deinterlace}
+            film = Filming(
+                Path(str(source)),
+                Path(destination),
+                (width, height),
+                times,
+                options.encoding,
+                options.start,
+                options.frames,
+                what,
+                options.resume,
+                overwrite,
+            )
+            writer = FilmWriter(film, reader)
+            conversion.go_on(writer.frames, writer.scene)
+        else:
+            writer = VideoWriter(
+                destination,
+                width=width,
+                height=height,
+                fps=info.fps * times,
+                like=reader,
+                asked=options.encoding,
+                times=times,
+            )
     except BaseException:
         reader.close()
         raise
     stages = Stages(reader, writer, overlay)
-    with stages.running():
-        conversion.run(stages, lambda done: on_progress(done, info.frames) if on_progress else None)
-        stages.finished.put(None)
-    warnings = writer.warnings
+    try:
+        with stages.running():
+            conversion.run(
+                stages, lambda done: on_progress(done, _total(info, options)) if on_progress else None
+            )
+            stages.finished.put(None)
+    except BaseException:
+        if isinstance(writer, FilmWriter) and (kept := writer.keep()):
+            options.on_stop(kept)
+        raise
+    warnings = (*reader.remarks, *writer.warnings, *reader.damage.lines(info.name))
     if reader.truncated:
         warnings += (f"{info.name}: its end is missing; the {conversion.frames} frames it holds were used",)
     return VideoReport(
         frames_read=conversion.frames,
-        frames_written=conversion.frames * times,
+        frames_written=writer.written,
         cuts=conversion.cuts,
         decode_seconds=stages.decode_seconds,
         infer_seconds=conversion.seconds,
@@ -181,4 +292,10 @@ def convert(
         routes=dict(sorted(conversion.routes.items())),
         truncated=reader.truncated,
         warnings=warnings,
+        damage=tuple(reader.damage.places),
     )
+
+
+def _total(info: VideoInfo, options: Options) -> int | None:
+    """Frames that will be read, as far as that is known."""
+    return options.frames if options.frames is not None else None if options.start else info.frames

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.task import Made, Task
 from edgeflow.runtime.video.convert import Session, VideoReport
 from edgeflow.runtime.video.film import convert_film
+from edgeflow.runtime.video.source import Source
 
 TASK = Task((0, 1), (Made("image", 0.5),))
 """Two neighbouring frames in, the one halfway out."""
@@ -15,7 +15,7 @@ TASK = Task((0, 1), (Made("image", 0.5),))
 
 def interpolate_video(
     session: Session,
-    source: str | Path | BinaryIO,
+    source: Source,
     destination: str | Path,
     *,
     times: int = 2,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from edgeflow.ir.errors import VideoError
+from edgeflow.runtime.video.destination import place_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Table:
 def opened(destination: str | Path) -> Iterator[LabelFile]:
     """A file to write labels to: a table if its name ends in .csv, else lines of JSON; "-" is stdout, in lines of JSON.
 
-    A file that was begun and not finished is removed.
+    It has its name once it is finished. What was written before a stop is kept under that name, unless a file is there.
 
     Raises:
         VideoError: it cannot be written.
@@ -75,12 +77,28 @@ def opened(destination: str | Path) -> Iterator[LabelFile]:
     if str(destination) == "-":
         yield JsonLines(sys.stdout)
         return
-    path = Path(destination)
+    path = place_of(destination)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    if path.exists() and not path.is_file():
+        part = path  # a device or a pipe
     try:
-        with path.open("w", newline="") as file:
+        with part.open("w", newline="") as file:
             yield Table(file) if path.suffix == ".csv" else JsonLines(file)
     except OSError as error:
+        _let_go(part, path, keep=False)
         raise VideoError(f"cannot write {path}: {error.strerror or error}; choose another place") from error
     except BaseException:
-        path.unlink(missing_ok=True)
+        _let_go(part, path, keep=not path.exists())
         raise
+    if part != path:
+        part.replace(path)
+
+
+def _let_go(part: Path, path: Path, keep: bool) -> None:
+    """What was begun and not finished is kept or removed."""
+    if part == path:
+        return
+    if keep and part.exists() and part.stat().st_size:
+        part.replace(path)
+    else:
+        part.unlink(missing_ok=True)

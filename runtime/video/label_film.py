@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,22 @@ from PIL import Image, ImageDraw, ImageFont
 
 from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.label_files import Line
-from edgeflow.runtime.video.reader import VideoReader
+from edgeflow.runtime.video.reader import Reading, VideoReader
 from edgeflow.runtime.video.writer import VideoWriter
 
 _PLATE, _INK = (0, 0, 0, 170), (255, 255, 255, 255)
 
 
-def write_label_film(source: str | Path, destination: str | Path, lines: Sequence[Line]) -> tuple[str, ...]:
+def write_label_film(
+    source: str | Path, destination: str | Path, lines: Sequence[Line], reading: Reading | None = None
+) -> tuple[str, ...]:
     """Write a video's frames, each with the label of the newest window that it lies in. The sound is kept.
 
     Args:
         source: what the labels are of; read a second time, at its own size.
         destination: a path whose suffix names a container.
         lines: in the order of their windows.
+        reading: how the video was read; its frames stay at their own size.
 
     Returns:
         What of the source could not be kept, one line each.
@@ -30,18 +34,18 @@ def write_label_film(source: str | Path, destination: str | Path, lines: Sequenc
     Raises:
         VideoError: the source cannot be read, or the destination cannot be written.
     """
-    with VideoReader(source) as reader:
+    with VideoReader(source, reading=replace(reading or Reading(), resize=None)) as reader:
         info, place = reader.info, 0
         with VideoWriter(
             destination, width=info.width, height=info.height, fps=info.fps, like=reader
         ) as writer:
-            for number, frame in enumerate(reader):
-                middle = (number + 0.5) / float(info.fps)
+            for shot in reader.shots():
+                frame, middle = shot.pixels, float(shot.time + reader.usual / 2)
                 while place + 1 < len(lines) and lines[place + 1].start < middle:
                     place += 1
                 shown = lines[place] if lines and lines[place].start < middle < lines[place].end else None
                 writer.write_audio(reader.take_audio())
-                writer.write(draw_label(frame, shown) if shown else frame)
+                writer.write(draw_label(frame, shown) if shown else frame, shot.time)
             writer.write_audio(reader.take_audio())
         return writer.warnings
 

@@ -6,18 +6,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
 
 from edgeflow.ir.errors import InputError
-from edgeflow.ir.film import Moment, call_inputs, moments
+from edgeflow.ir.film import call_inputs, moments
 from edgeflow.ir.task import Made, Task
-from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.convert import Result, Session
 from edgeflow.runtime.video.destination import check_destination, is_film
 from edgeflow.runtime.video.label_files import LabelFile, Line, opened
 from edgeflow.runtime.video.label_film import write_label_film
-from edgeflow.runtime.video.reader import VideoReader
-from edgeflow.runtime.video.scene import is_cut
+from edgeflow.runtime.video.reader import Reading, Shot, VideoReader
+from edgeflow.runtime.video.scene import Cuts
+from edgeflow.runtime.video.source import Source
 
 
 @dataclass(frozen=True)
@@ -44,11 +43,11 @@ class LabelReport:
 def label_video(
     session: Session,
     task: Task,
-    source: str | Path | BinaryIO,
+    source: Source,
     destination: str | Path,
     *,
     overwrite: bool = False,
-    resize: Callable[[int, int], tuple[int, int]] | None = None,
+    reading: Reading | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
 ) -> LabelReport:
     """Write the label of the highest score for every call on a video.
@@ -60,7 +59,7 @@ def label_video(
         destination: A path, or "-" for lines of JSON on stdout; not the source. Its suffix says what is written: a table
             (.csv), the film with its labels written over the frames (.mp4 and other containers), or lines of JSON.
         overwrite: Whether a file that is there may be replaced.
-        resize: The (height, width) at which frames of this height and width are read; as they are if None.
+        reading: How the film is read; as it is if None.
         on_progress: Called after each call with how many frames were read and, if known, how many there are.
 
     Raises:
@@ -74,15 +73,15 @@ def label_video(
     labelling = _Labelling(session, task, place, on_progress)
     if not is_film(destination):
         with opened(destination) as out:
-            return labelling.run(source, resize, out)
+            return labelling.run(source, reading, out)
     if not isinstance(source, str | Path) or str(source) == "-":
         raise InputError(
             "a film with labels is made by reading the video twice, and a pipe is read once: save it to a file first, or "
             "write .jsonl or .csv"
         )
     lines = _Kept()
-    report = labelling.run(source, resize, lines)
-    warnings = write_label_film(source, destination, lines.lines)
+    report = labelling.run(source, reading, lines)
+    warnings = write_label_film(source, destination, lines.lines, reading)
     return replace(report, warnings=(*report.warnings, *warnings))
 
 
@@ -107,36 +106,41 @@ class _Labelling:
 
     def run(
         self,
-        source: str | Path | BinaryIO,
-        resize: Callable[[int, int], tuple[int, int]] | None,
+        source: Source,
+        reading: Reading | None,
         out: LabelFile,
     ) -> LabelReport:
         started, spent = time.perf_counter(), 0.0
         read = calls = cuts = 0
-        with VideoReader(source, resize) as reader:
-            for moment in moments(self.task, reader, is_cut):
+        with VideoReader(source, reading=reading) as reader:
+            is_cut = Cuts()
+            for moment in moments(
+                self.task, reader.shots(), lambda last, now: is_cut(last.pixels, now.pixels)
+            ):
                 read, cuts = moment.number + 1, cuts + moment.cut
                 if moment.cut:
                     self.session.reset()
                 if not moment.frames:
                     continue
                 before = time.perf_counter()
-                result = self.session.run(*call_inputs(self.task, moment.frames))
-                spent += time.perf_counter() - before
-                out.write(
-                    _line(result, self.place, self.task.outputs[self.place], moment, float(reader.info.fps))
+                result = self.session.run(
+                    *call_inputs(self.task, tuple(shot.pixels for shot in moment.frames))
                 )
+                spent += time.perf_counter() - before
+                made = self.task.outputs[self.place]
+                out.write(_line(result, self.place, made, moment.frames, float(reader.usual)))
                 calls += 1
                 if self.on_progress:
                     self.on_progress(read, reader.info.frames)
-            warnings = (f"{reader.info.name}: its end is missing; the {read} frames it holds were used",)
-            total = time.perf_counter() - started
-            return LabelReport(read, calls, cuts, spent, total, warnings if reader.truncated else ())
+            warnings = (*reader.remarks, *reader.damage.lines(reader.info.name))
+            if reader.truncated:
+                warnings += (f"{reader.info.name}: its end is missing; the {read} frames it holds were used",)
+            return LabelReport(read, calls, cuts, spent, time.perf_counter() - started, warnings)
 
 
-def _line(result: Result, place: int, made: Made, moment: Moment[Frame], fps: float) -> Line:
+def _line(result: Result, place: int, made: Made, shots: tuple[Shot, ...], usual: float) -> Line:
     scores = result.outputs[place].ravel()
     best = int(scores.argmax())
-    first, last = moment.span
+    first, last = (float(time) for time in (shots[0].time, shots[-1].time))
     name = made.names[best] if best < len(made.names) else None
-    return Line(round(first / fps, 6), round((last + 1) / fps, 6), best, name, float(scores[best]))
+    return Line(round(first, 6), round(last + usual, 6), best, name, float(scores[best]))

@@ -1,7 +1,7 @@
 """The decoding and encoding threads on both sides of the network.
 
-When a stage fails or the user interrupts, the others let go, both threads are joined, the unfinished
-file is removed, and the first error is raised as it was. One thing cannot be interrupted: a read from
+When a stage fails or the user interrupts, the others let go, both threads are joined, the writer
+keeps what is whole of its film, and the first error is raised as it was. One thing cannot be interrupted: a read from
 a stdin on which nothing arrives. Its thread is left behind after `_PATIENCE_SECONDS` and dies with
 the process.
 """
@@ -11,18 +11,21 @@ from __future__ import annotations  # PyAV's Packet takes a type argument in its
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from fractions import Fraction
+from types import TracebackType
+from typing import Any, Generic, Protocol, TypeVar
 
+import numpy as np
 from av.packet import Packet
 from av.stream import Stream
+from numpy.typing import NDArray
 
 from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.overlay import Region, Route, draw_routes
 from edgeflow.runtime.video.reader import VideoReader
-from edgeflow.runtime.video.writer import VideoWriter
 
 _QUEUE_FRAMES = 4
 _POLL_SECONDS = 0.05
@@ -33,21 +36,59 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Decoded:
-    """A frame and the audio packets met in the source before it."""
+    """A frame with its time, and the audio packets met in the source before it."""
 
     frame: Frame
+    time: Fraction
     audio: list[Packet[Stream]]
+    deep: NDArray[np.uint16] | None = None
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A frame to be written `repeat` times, and what to draw on it."""
+    """A frame to be written for each of some times, and what to draw on it.
+
+    Attributes:
+        frame: as it was made; `deep` at 16 bits, if it is the source's own.
+        times: seconds.
+        audio: packets to be written before it.
+        regions: with their routes, to be drawn.
+        known: routes so far.
+        done: (frames of the source that are done with this, first frame of their scene); None in the middle of one.
+    """
 
     frame: Frame
-    repeat: int
+    times: Sequence[Fraction]
     audio: list[Packet[Stream]]
     regions: Sequence[Region]
     known: Sequence[Route]
+    deep: NDArray[np.uint16] | None = None
+    done: tuple[int, int] | None = None
+
+
+class Writer(Protocol):
+    """What takes finished frames: a `VideoWriter` or a `FilmWriter`."""
+
+    warnings: tuple[str, ...]
+    written: int
+
+    def write(self, frame: NDArray[Any], time: Fraction) -> None:
+        """Append a frame."""
+
+    def write_audio(self, packets: Iterable[Packet[Stream]]) -> None:
+        """Append sound."""
+
+    def done(self, frames: int, scene: int) -> None:
+        """So many frames of the source are done."""
+
+    def close(self) -> None:
+        """Complete the film."""
+
+    def __enter__(self) -> Writer: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class _Stopped(Exception):
@@ -94,7 +135,7 @@ class Stages:
         encode_seconds: Time spent drawing and encoding so far.
     """
 
-    def __init__(self, reader: VideoReader, writer: VideoWriter, overlay: bool) -> None:
+    def __init__(self, reader: VideoReader, writer: Writer, overlay: bool) -> None:
         self._reader, self._writer, self._overlay = reader, writer, overlay
         self._stop = threading.Event()
         self._error: BaseException | None = None
@@ -136,14 +177,14 @@ class Stages:
 
     def _decode(self) -> None:
         with self._reader:
-            frames = iter(self._reader)
+            shots = self._reader.shots()
             while True:
                 started = time.perf_counter()
-                frame = next(frames, None)
+                shot = next(shots, None)
                 self.decode_seconds += time.perf_counter() - started
-                if frame is None:
+                if shot is None:
                     break
-                self.decoded.put(Decoded(frame, self._reader.take_audio()))
+                self.decoded.put(Decoded(shot.pixels, shot.time, self._reader.take_audio(), shot.deep))
         self.decoded.put(None)
 
     def _encode(self) -> None:
@@ -151,9 +192,13 @@ class Stages:
             for item in self.finished:
                 started = time.perf_counter()
                 self._writer.write_audio(item.audio)
-                frame = draw_routes(item.frame, item.regions, item.known) if self._overlay else item.frame
-                for _ in range(item.repeat):
-                    self._writer.write(frame)
+                frame = item.frame if item.deep is None else item.deep
+                if self._overlay:
+                    frame = draw_routes(item.frame, item.regions, item.known)
+                for at in item.times:
+                    self._writer.write(frame, at)
+                if item.done is not None:
+                    self._writer.done(*item.done)
                 self.encode_seconds += time.perf_counter() - started
             started = time.perf_counter()
             self._writer.write_audio(self._reader.take_audio())

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from edgeflow.ir.task import Made, Task
 from edgeflow.runtime.video.convert import Session, VideoReport
 from edgeflow.runtime.video.film import convert_film
+from edgeflow.runtime.video.source import Source
 
 TASK = Task((0,), (Made("image"),))
 """A frame in, a picture out."""
@@ -14,7 +14,7 @@ TASK = Task((0,), (Made("image"),))
 
 def translate_video(
     session: Session,
-    source: str | Path | BinaryIO,
+    source: Source,
     destination: str | Path,
     *,
     overlay: bool = False,

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from kept_bundles import CODE, kept
 
 from edgeflow.cli import main
 from edgeflow.export.sample import moving_picture
@@ -33,6 +35,26 @@ def edgeflow(capsys, monkeypatch):
         return Said(code if isinstance(code, int) else int(code is not None), printed.out, printed.err)
 
     return run
+
+
+@pytest.fixture
+def export_kept(edgeflow):
+    """Runs `edgeflow export MODEL OPTIONS -o OUTPUT`, or takes the bundle that an earlier run kept of it.
+
+    Paths among the options are files that the command reads.
+    """
+
+    def export(output: Path, model: Path, function: str, *options: object) -> Path:
+        def command() -> None:
+            said = edgeflow("export", f"{model}:{function}", *options, "-o", output)
+            assert said.code == 0, said.err
+
+        read = [hashlib.sha256(p.read_bytes()).hexdigest() for p in (model, *options) if isinstance(p, Path)]
+        told = [str(option) for option in options if not isinstance(option, Path)]
+        kept(output, [function, *told, *read], command, (*CODE, "cli"))
+        return output
+
+    return export
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import importlib.util
 import re
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,17 @@ import edgeflow.runtime
 import edgeflow.targets
 from edgeflow.cli import main
 from edgeflow.cli.main import app
+from edgeflow.ir.errors import EdgeflowError
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 PUBLIC = {
     edgeflow.flow: (
-        "Argmax Axis Clip ConfidenceBelow Cost DriftAbove Eager FirstNonZero Flow Image KeyFrameInterval Made Nearest "
-        "RoutedModule Scored Table Task Tensor Training cost trace"
+        "Argmax Axis Clip ConfidenceBelow Cost DriftAbove Eager FirstNonZero Flow Image KeyFrameInterval Made Nearest Priced "
+        "RoutedModule Scored Spread Table Task Tensor Training cost trace"
     ),
-    edgeflow.runtime: "Fixed Mix Own Result Rules Session Trace open_bundle",
+    edgeflow.runtime: "Fixed Mix Own Quality Result Rules Session Trace open_bundle",
     edgeflow.targets: "OPERATOR_FORMS Target load names numbers",
 }
 """What may be relied on: a name that goes, or comes, is a line in the changelog."""
@@ -59,6 +61,62 @@ def test_public_names(module):
         name for name in found if callable(getattr(module, name)) and not getattr(module, name).__doc__
     ]
     assert not undocumented
+
+
+def sections(page: str) -> dict[str, str]:
+    """What stands under each heading of a page."""
+    parts = re.split(r"^#+ (.*)$", (ROOT / "docs" / page).read_text(), flags=re.M)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def commands(command: Any, names: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if not hasattr(command, "list_commands"):
+        yield names, command
+        return
+    context = typer.Context(command)
+    if command.invoke_without_command:
+        yield names, command
+    for name in command.list_commands(context):
+        yield from commands(command.get_command(context, name), (*names, name))
+
+
+def test_every_command_has_its_heading_and_every_option_its_row():
+    pages, found = sections("commands.md"), 0
+    for names, command in commands(typer.main.get_command(app), ("edgeflow",)):
+        rows = pages[f"`{' '.join(names)}`"]
+        for option in (one for one in command.params if one.param_type_name == "option" and not one.hidden):
+            found += 1
+            assert all(f"`{name}`" in rows for name in (*option.opts, *option.secondary_opts)), (
+                names,
+                option,
+            )
+    assert found > 50
+
+
+def kinds(base: type) -> Iterator[type]:
+    for own in base.__subclasses__():
+        yield own
+        yield from kinds(own)
+
+
+def test_every_error_has_its_row():
+    rows = sections("parts.md")["Errors"]
+    ours = {own.__name__ for own in kinds(EdgeflowError) if own.__module__.startswith("edgeflow.")}
+    assert len(ours) > 8 and {name for name in ours if f"| `{name}` |" not in rows} == set()
+
+
+def documented(module: Any, name: str) -> bool:
+    """Whether the page of the API has a public name: alone, among a module's members, or in a module as a whole."""
+    value, text = getattr(module, name), (ROOT / "docs" / "api.md").read_text()
+    named = {member for listed in re.findall(r"members: \[(.*)\]", text) for member in listed.split(", ")}
+    named |= {path.rpartition(".")[2] for path in re.findall(r"^::: (\S+)$", text, flags=re.M)}
+    whole = re.findall(r"^::: (\S+)\n(?! )", text, flags=re.M)
+    return name in named or getattr(value, "__module__", None) in whole
+
+
+def test_every_public_name_has_its_heading():
+    found = [(module.__name__, name) for module in PUBLIC for name in PUBLIC[module].split()]
+    assert [where for where in found if not documented(sys.modules[where[0]], where[1])] == []
 
 
 def test_every_page_is_in_the_site():

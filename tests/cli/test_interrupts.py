@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import av
 import pytest
 
 SMALL = f"""
@@ -63,9 +65,10 @@ def test_an_interrupted_export_goes_on(tmp_path):
     assert (tmp_path / "x.edgeflow" / "manifest.json").exists() and not partial.exists()
 
 
-def test_an_interrupted_run_leaves_nothing(tmp_path, tiny_bundles, clip):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_a_stopped_run_plays_and_goes_on_as_it_says(tmp_path, tiny_bundles, clip, number):
     frames = subprocess.run(
-        [sys.executable, "-c", LOOP, str(clip), "400"], capture_output=True, check=True, cwd=tmp_path
+        [sys.executable, "-c", LOOP, str(clip), "150"], capture_output=True, check=True, cwd=tmp_path
     ).stdout
     (tmp_path / "long.y4m").write_bytes(frames)
     bundle = Path(tiny_bundles["chained"].path)
@@ -73,13 +76,30 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, tiny_bundles, clip):
     started = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_interrupts
     )
-    wait_for(lambda: any(p.name not in ("long.y4m",) for p in tmp_path.iterdir()))
-    time.sleep(0.5)
-    started.send_signal(signal.SIGINT)
+    parts = tmp_path / "out.mp4.parts"
+    wait_for(lambda: len(list(parts.glob("*.nut"))) >= 2)  # the first is whole, 60 frames
+    started.send_signal(number)
     _, said = started.communicate(timeout=60)
-    assert started.returncode == 130
-    assert "Traceback" not in said
-    assert [path.name for path in tmp_path.iterdir()] == ["long.y4m"]
+    if number == signal.SIGKILL:
+        again = [*command, "--resume"]
+        assert not (tmp_path / "out.mp4").exists()
+    else:
+        assert started.returncode == 128 + number and "Traceback" not in said
+        line = next(line for line in said.splitlines() if "go on with: " in line)
+        assert "holds what was made of the first" in line and line.endswith("--resume")
+        again = (
+            edgeflow(*shlex.split(line.split("go on with: ")[1])[1:])
+            if "-c" not in line
+            else [*command, "--resume"]
+        )
+        with av.open(str(tmp_path / "out.mp4")) as film:
+            assert sum(1 for _ in film.decode(video=0)) >= 120
+    done = subprocess.run(again, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with av.open(str(tmp_path / "out.mp4")) as film:
+        times = [float(frame.time) for frame in film.decode(video=0)]
+    assert len(times) == 300 and times == sorted(set(times))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.y4m", "out.mp4"]
 
 
 def test_y4m_through_a_pipe(tmp_path, tiny_bundles, clip):

@@ -22,16 +22,13 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def exported(edgeflow, folder, clip):
+def exported(export_kept, folder, clip):
     """A function that exports a model for a target once, planned by a clip."""
 
     def export(kind, target, *options):
         path = folder / f"{kind}-{target}{'-'.join(options)}.edgeflow"
         if not path.exists():
-            said = edgeflow(
-                "export", f"{MODELS}:{kind}", "--target", target, "--clip", clip, "-o", path, *options
-            )
-            assert said.code == 0, said.err
+            export_kept(path, MODELS, kind, "--target", target, "--clip", clip, *options)
         return path
 
     return export

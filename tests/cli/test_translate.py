@@ -29,12 +29,11 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def bundle(edgeflow, folder) -> Path:
+def bundle(export_kept, folder) -> Path:
     path = folder / "translator.edgeflow"
     if not path.exists():
         (folder / "translator.py").write_text(MODEL)
-        said = edgeflow("export", f"{folder / 'translator.py'}:build", "--plan", "chained", "-o", path)
-        assert said.code == 0, said.err
+        export_kept(path, folder / "translator.py", "build", "--plan", "chained")
     return path
 
 

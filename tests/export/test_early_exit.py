@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from kept_bundles import compile_kept
 
-from edgeflow.export.compile import compile_model
 from edgeflow.flow import Eager
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.runtime import Session
@@ -29,7 +29,7 @@ def test_the_example_leaves_at_every_exit_and_saves_what_it_skips(example, strat
     model = example.build()
     for head, scale in zip(model.heads, (200, 150, 1), strict=True):  # sure enough on bright pictures
         head[-1].weight.data.mul_(scale)
-    compiled = compile_model(model, load("cpu"), tmp_path / "c.edgeflow", reference={}, strategy=strategy)
+    compiled = compile_kept(model, load("cpu"), tmp_path / "c.edgeflow", reference={}, strategy=strategy)
     images = example.pictures(40)[0] * torch.linspace(0, 1, 40).reshape(-1, 1, 1, 1)
     session = Session(compiled.path)
     flops = {}

@@ -5,6 +5,7 @@ import pytest
 from edgeflow.export.stopwatch import Stopwatch
 
 
+@pytest.mark.timed
 def test_parts_add_up_and_inner_ones_are_not_counted_twice():
     watch = Stopwatch()
     start = perf_counter()

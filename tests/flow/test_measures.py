@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from kept_bundles import compile_kept
 from torch import nn
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Axis, Eager, Image, RoutedModule, Table
 from edgeflow.flow.flow import Scored
@@ -62,7 +62,7 @@ def film():
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_tiles_that_stand_still_are_not_computed_again(tmp_path, library):
     model = StillCamera().eval()
-    path = compile_model(model, load("cpu"), tmp_path / "s.edgeflow", reference={}).path
+    path = compile_kept(model, load("cpu"), tmp_path / "s.edgeflow", reference={}).path
     eager, session, exact = (
         Eager(model),
         Session(path, library=library),

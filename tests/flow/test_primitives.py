@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kept_bundles import compile_kept
 from torch import nn
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Axis, Eager, Image, RoutedModule, Table, Training, cost, trace
 from edgeflow.flow.flow import Scored
@@ -175,7 +175,7 @@ def frames(count=6):
 def compiled(request, tmp_path_factory):
     model = request.param().eval()
     path = tmp_path_factory.mktemp("primitives") / f"{request.param.__name__}.edgeflow"
-    return model, compile_model(
+    return model, compile_kept(
         model, load("cpu"), path, reference={}, strategy="routes", frames=frames()
     ).path
 

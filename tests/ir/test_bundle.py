@@ -75,7 +75,7 @@ def test_a_manifest_that_is_not_json(bundle, text):
 
 def test_a_manifest_that_is_not_text(bundle):
     (bundle / MANIFEST).write_bytes(b"\xff\xfe\x00")
-    refused(bundle, r"has no readable manifest\.json")
+    refused(bundle, r"manifest\.json is damaged")
 
 
 @pytest.mark.parametrize("text", ["[]", "3", "null", "{}", '{"format": "other"}'])
@@ -167,21 +167,21 @@ def test_a_schema_that_is_no_version(bundle, version):
 @pytest.mark.parametrize("field", ["model", "plans", "graphs", "files", "target", "provenance"])
 def test_a_missing_field_is_named(bundle, field):
     rewrite(bundle, lambda data: data.pop(field))
-    refused(bundle, f"manifest.json lacks or misstates '{field}'; export it again")
+    refused(bundle, f"manifest.json: {field} is missing: export it again")
 
 
 @pytest.mark.parametrize("field", ["plans", "graphs", "files"])
 @pytest.mark.parametrize("value", [[], 3, {"a": 3}, {"a": {}}])
 def test_a_field_of_the_wrong_kind(bundle, field, value):
     rewrite(bundle, lambda data: data.update({field: value}))
-    refused(bundle, r"manifest\.json lacks or misstates")
+    refused(bundle, rf"manifest\.json: {field}")
 
 
 @pytest.mark.parametrize("path", ["../outside.bin", "/etc/hostname", "graphs/../../outside.bin"])
 def test_a_file_outside_the_bundle_is_not_trusted(bundle, path):
     (bundle.parent / "outside.bin").write_bytes(b"x")
     rewrite(bundle, lambda data: data["files"].update({path: {"bytes": 1, "sha256": "0"}}))
-    refused(bundle, "the path '.*' leads outside it; do not trust this bundle")
+    refused(bundle, "a path inside the bundle of at most 800 characters is wanted, got")
 
 
 @pytest.mark.parametrize("field", ["file", "golden"])
@@ -194,18 +194,20 @@ def test_a_graph_that_is_not_among_the_files_is_not_trusted(bundle, field):
         next(iter(where.values()))[field] = "../outside.onnx"
 
     rewrite(bundle, change)
-    refused(bundle, r"names '\.\./outside\.onnx', which is not among its files; export it again")
+    refused(bundle, r"a path inside the bundle of at most 800 characters is wanted, got '\.\./outside\.onnx'")
 
 
 def test_an_unknown_step_and_rule(bundle):
     rewrite(bundle, lambda data: data["plans"]["any"]["steps"][0].update(kind="splat"))
-    refused(bundle, "unknown step 'splat'; the bundle is from a newer edgeflow: update it")
+    refused(
+        bundle,
+        r"plans\.any\.steps\[0\]: an object whose kind is one of tile, route, .* is wanted, got 'splat'",
+    )
 
 
 def test_an_unknown_rule(bundle):
     rewrite(bundle, lambda data: data["plans"]["any"]["steps"][0]["decisions"][0]["rule"].update(kind="dice"))
-    with pytest.raises(EdgeflowError, match="unknown decision rule 'dice': known are"):
-        open_bundle(bundle)
+    refused(bundle, r"decisions\[0\]\.rule: an object whose kind is one of argmax, .* is wanted, got 'dice'")
 
 
 def test_a_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -14,6 +14,8 @@ from edgeflow.ir.rules import (
     KeyFrameInterval,
     Length,
     Nearest,
+    Priced,
+    Spread,
     StreamContext,
     Table,
     Within,
@@ -144,6 +146,8 @@ RULES = [
     Nearest(6),
     Nearest(Length("a"), "lower"),
     Table((0.1, 0.5)),
+    Priced(2.0, (0.0, 0.5, 1.0)),
+    Spread(2.0, (0.0, 0.5, 1.5)),
 ]
 
 
@@ -189,6 +193,49 @@ def test_a_table_that_does_not_fit():
         Table((0.25, 0.5)).decide(scores([[0.0, 1.0]]), THREE)
 
 
+@given(st.lists(st.tuples(*[st.floats(-50, 0, width=32)] * 3), min_size=1, max_size=6), st.floats(0, 1))
+def test_a_price_takes_what_is_worth_its_cost_and_quality_never_takes_a_cheaper_way(rows, quality):
+    costs = (0.0, 0.4, 1.5)
+    rule = Priced(3.0, costs)
+    taken = rule.decide(scores(rows), THREE)
+    for row, index in zip(rows, taken, strict=True):
+        paid = [score - 3.0 * cost for score, cost in zip(row, costs, strict=True)]
+        assert paid[index] == pytest.approx(max(paid))
+    lower, higher = sorted((quality, 0.5))
+    assert (rule.at(lower).decide(scores(rows), THREE) <= rule.at(higher).decide(scores(rows), THREE)).all()
+
+
+def test_a_price_by_hand():
+    rule = Priced(2.0, (0.0, 0.5, 1.5))
+    row = scores([[-6.0, -4.0, -1.5]])  # paid: -6, -5, -4.5
+    assert [int(rule.at(q).decide(row, THREE)[0]) for q in (0, 0.36, 0.5, 1)] == [0, 1, 2, 2]
+    with pytest.raises(FlowError, match="3 costs are for as many values"):
+        rule.decide(scores([[0.0, 1.0]]), Axis("low", "high"))
+    with pytest.raises(FlowError, match="0 or more"):
+        Priced(-1.0, (0.0,))
+
+
+def test_a_frame_is_whole_where_its_parts_would_cost_more_or_be_worth_less():
+    rule, axis = Spread(2.0, (0.0, 0.5, 1.5)), Axis("tiles", "whole")
+    still, moving = (0.0, 0.0, 0.0, 0.0), (-30.0, -20.0, -1.0, -1.0)
+
+    def taken(*parts):
+        return rule.decide(scores(parts).T.reshape(1, -1), axis).tolist()
+
+    assert [taken(*[moving] * busy, *[still] * (4 - busy)) for busy in range(5)] == [
+        [0],
+        [0],
+        [0],
+        [1],
+        [1],
+    ]  # 3 x 1.5 / 4 > 1
+    apart = (-30.0, -20.0, -9.0, -1.0)  # what the whole sees better than a part does
+    assert taken(moving, still, still, still) == [0] and taken(apart, still, still, still) == [1]
+    assert rule.at(0).decide(scores([apart, still]).T.reshape(1, -1), axis).tolist() == [0]
+    with pytest.raises(FlowError, match="spread reads 4 scores of every part, got an array of shape"):
+        rule.decide(scores([[0.0, 1.0]]), axis)
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
@@ -199,6 +246,8 @@ def test_a_table_that_does_not_fit():
         ("nearest:8", Nearest(8)),
         ("table:0.1:0.5", Table((0.1, 0.5))),
         ("within:2.5", Within(2.5)),
+        ("priced:2:0:0.5", Priced(2.0, (0.0, 0.5))),
+        ("spread:2:0:1.5", Spread(2.0, (0.0, 1.5))),
     ],
 )
 def test_rules_as_the_command_line_spells_them(text, rule):

@@ -7,9 +7,9 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from kept_bundles import compile_kept
 from torch import nn
 
-from edgeflow.export.compile import compile_model
 from edgeflow.flow import Eager, cost, trace
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.rules import Nearest, Within
@@ -178,7 +178,7 @@ def test_labels_that_do_not_fit_the_network_are_refused():
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
     path = tmp_path_factory.mktemp("fan") / "small.edgeflow"
-    compile_model(small(), load("cpu"), path, reference={"model": "small"})
+    compile_kept(small(), load("cpu"), path, reference={"model": "small"})
     return path
 
 
@@ -198,7 +198,7 @@ def test_an_engine_holds_the_plain_networks_operators(bundle, tmp_path):
     """As ONNX Runtime loads it, nothing is left of norms and alterations: convolutions, shifts and the last layer."""
     torch.manual_seed(0)
     plain = FrameAdaptive(Plain(TSM(SMALL, 3)), size=(32, 32), names=3, lengths=(4,)).eval()
-    compile_model(plain, load("cpu"), tmp_path / "plain.edgeflow", reference={"model": "plain"})
+    compile_kept(plain, load("cpu"), tmp_path / "plain.edgeflow", reference={"model": "plain"})
     wanted = loaded_operators(next((tmp_path / "plain.edgeflow/graphs").glob("*.onnx")), tmp_path)
     for graph in (bundle / "graphs").glob("*.onnx"):
         assert loaded_operators(graph, tmp_path) == wanted
@@ -230,7 +230,7 @@ def test_lengths_share_the_weights_on_disk(tmp_path):
     model = FrameAdaptive(
         TSM(Depth((1, 1, 1, 1), (8, 96, 96, 96), expansion=1), 3), size=(32, 32), names=3, altered=CONVS
     )
-    compile_model(model.eval(), load("cpu"), tmp_path / "wide.edgeflow", reference={"model": "wide"})
+    compile_kept(model.eval(), load("cpu"), tmp_path / "wide.edgeflow", reference={"model": "wide"})
     held = (tmp_path / "wide.edgeflow/graphs/weights.bin").stat().st_size
     own = [name for name, _ in model.named_parameters() if "norms." in name or "thetas." in name]
     sizes = {name: 4 * parameter.numel() for name, parameter in model.named_parameters()}

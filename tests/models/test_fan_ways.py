@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from kept_bundles import compile_kept
 
-from edgeflow.export.compile import compile_model
 from edgeflow.flow import Eager
 from edgeflow.ir.errors import FlowError
 from edgeflow.models.fan import Cascade, FrameAdaptive, SlidingWindow
@@ -47,7 +47,7 @@ def export(tmp_path_factory):
     def exported(way, **options):
         path = folder / f"{way}-{len(options)}.edgeflow"
         if not path.exists():
-            compile_model(built(way, **options), load("cpu"), path, reference={"model": way})
+            compile_kept(built(way, **options), load("cpu"), path, reference={"model": way})
         return path
 
     return exported

@@ -27,6 +27,7 @@ class Preparing:
         self.seen.append(x)
 
 
+@pytest.mark.timed
 def test_a_library_that_prepares_for_every_shape_is_charged_for_it():
     alone, in_turn = (measure(Preparing(), HostMemory(), *PORTS, sizes) for sizes in ([2], [1, 2, 4]))
     assert alone[2] < 1.0 and all(ms >= 2.0 for ms in in_turn.values())

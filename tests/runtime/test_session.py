@@ -192,12 +192,13 @@ def test_a_session_serves_one_size(tiny_bundles):
 
 
 def test_a_bundle_of_fixed_sizes_serves_these(tmp_path, small_bundle):
-    from edgeflow.export.compile import compile_model
+    from kept_bundles import compile_kept
+
     from edgeflow.targets import load
 
     model, _ = small_bundle("Levels", "chained")
     sizes = [(40, 60), (60, 40)]
-    path = compile_model(model, load("cpu"), tmp_path / "fixed.edgeflow", reference={}, sizes=sizes).path
+    path = compile_kept(model, load("cpu"), tmp_path / "fixed.edgeflow", reference={}, sizes=sizes).path
     for size in sizes:
         compare(Session(path, exact=True), Eager(model), [[moving_picture(*size, 0)]])
     with pytest.raises(

@@ -27,9 +27,9 @@ HOLDERS = (
 @pytest.fixture(scope="session")
 def tensorrt_bundle(tmp_path_factory):
     """A function from the name of a small model, and a precision, to its bundle for desktop-gpu, not built yet."""
+    from kept_bundles import compile_kept
     from routed_models import small
 
-    from edgeflow.export.compile import compile_model
     from edgeflow.targets import load
 
     folder = tmp_path_factory.mktemp("tensorrt")
@@ -39,7 +39,7 @@ def tensorrt_bundle(tmp_path_factory):
         if (name, precision) not in made:
             path = folder / f"{name}-{precision}.edgeflow"
             target = load("desktop-gpu").at(precision)
-            compile_model(small(name), target, path, reference={"model": name}, strategy="chained")
+            compile_kept(small(name), target, path, reference={"model": name}, strategy="chained")
             made[name, precision] = path
         return made[name, precision]
 

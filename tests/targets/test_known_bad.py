@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 import torch
+from kept_bundles import compile_kept
 from warping_model import Warping
 
-from edgeflow.export.compile import compile_model
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.runtime import Session
 from edgeflow.targets import load
@@ -20,7 +20,7 @@ from edgeflow.targets.known_bad import rules
 def warping(tmp_path_factory):
     path = tmp_path_factory.mktemp("warping") / "warping.edgeflow"
     torch.manual_seed(0)
-    compile_model(Warping().eval(), load("desktop-gpu"), path, reference={"model": "mine"})
+    compile_kept(Warping().eval(), load("desktop-gpu"), path, reference={"model": "mine"})
     return path
 
 

@@ -388,13 +388,13 @@ def test_a_board_of_another_kind_is_refused(machine, bundle):
 
 @pytest.fixture
 def plugin_bundle(tmp_path):
+    from kept_bundles import compile_kept
     from plugin_model import Deforming
 
-    from edgeflow.export.compile import compile_model
     from edgeflow.targets import load
 
     path = tmp_path / "plugin.edgeflow"
-    compile_model(Deforming().eval(), load("desktop-gpu"), path, reference={"model": "mine"})
+    compile_kept(Deforming().eval(), load("desktop-gpu"), path, reference={"model": "mine"})
     return path
 
 

@@ -8,7 +8,7 @@ from edgeflow.training.data import Clip
 from edgeflow.training.evaluate_va_red2 import evaluate
 from edgeflow.training.motion import Motions, Stretch, stored_size
 from edgeflow.training.order import Order
-from edgeflow.training.va_red2 import Curriculum, begin, relative_cost
+from edgeflow.training.va_red2 import Curriculum, begin, likeness, recoloured, relative_cost
 
 
 @pytest.fixture
@@ -84,3 +84,32 @@ def test_a_network_of_pictures_is_not_trained_with_motions():
     order = Order("pspnet", "two", lambda size: None, np.random.default_rng(0), {})
     with pytest.raises(TrainError, match="pspnet reads single pictures"):
         begin(order)
+
+
+def test_clips_that_stand_still_are_all_alike_and_other_light_keeps_them_so():
+    torch.manual_seed(0)
+    still, moving = torch.rand(1, 1, 3, 8, 8).expand(1, 4, 3, 8, 8), torch.rand(1, 4, 3, 8, 8)
+    found = likeness(torch.cat((still, moving)))
+    assert found[0] == 1 and found[1] < 1e-4
+    other = recoloured(torch.cat((still, moving)))
+    assert (
+        likeness(other)[0] == 1 and not torch.equal(other[:1], still) and 0 <= other.min() <= other.max() <= 1
+    )
+
+
+def test_a_network_that_a_static_one_teaches_is_drawn_to_it_and_learns_slowly_what_it_knows(motions):
+    torch.manual_seed(0)
+    model, teacher = build("tiny", "two").train(), build("tiny", "static")
+    curriculum = Curriculum(model, motions, price=0.0, teacher=teacher)
+    _, save = curriculum.stages()
+    before = [parameter.clone() for parameter in teacher.parameters()]
+    loss = save.loss()
+    parts = {name: float(part.detach()) for name, part in loss.parts.items()}
+    assert float(loss.total.detach()) == pytest.approx(parts["labels"] + parts["taught"], rel=1e-5)
+    loss.total.backward()
+    assert all(
+        torch.equal(a, b) and b.grad is None for a, b in zip(before, teacher.parameters(), strict=True)
+    )
+    slow = {id(parameter) for module in save.slower for parameter in module.parameters()}
+    assert id(model.layers[0].conv.weight) in slow and id(model.gates[0].enter.weight) not in slow
+    assert not Curriculum(model, motions, price=0.0).stages()[1].slower

@@ -26,6 +26,8 @@ from edgeflow.ir.rules.first_non_zero import FirstNonZero as FirstNonZero
 from edgeflow.ir.rules.key_frame_interval import KeyFrameInterval as KeyFrameInterval
 from edgeflow.ir.rules.nearest import Length as Length
 from edgeflow.ir.rules.nearest import Nearest as Nearest
+from edgeflow.ir.rules.priced import Priced as Priced
+from edgeflow.ir.rules.spread import Spread as Spread
 from edgeflow.ir.rules.table import Table as Table
 from edgeflow.ir.rules.within import Within as Within
 

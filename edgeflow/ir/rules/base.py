@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar, TypeAlias
@@ -72,11 +73,13 @@ class Rule:
         kind: its name in programs and bundles.
         word: its name on the command line, `--policy AXIS=WORD:NUMBER:...`.
         history: it looks at earlier frames, so that frames run one after the other.
+        weighs: it weighs quality against time, so that `at` gives another rule.
     """
 
     kind: ClassVar[str]
     word: ClassVar[str]
     history: ClassVar[bool] = False
+    weighs: ClassVar[bool] = False
 
     def check_axis(self, axis: Axis) -> None:
         """Refuse an axis that this rule cannot decide.
@@ -107,6 +110,14 @@ class Rule:
         kinds = {"int": int, "float": float, "str": str}
         return cls(*(kinds[str(one.type)](text) for one, text in zip(own, numbers, strict=True)))
 
+    def at(self, quality: float) -> Rule:
+        """The same rule where quality counts so much.
+
+        Args:
+            quality: from 0, as little time as there can be, to 1, whatever it takes; a half is the rule as it is.
+        """
+        return self
+
     def to_json(self) -> dict[str, object]:
         """Plain data, with the rule's kind."""
         return {"kind": self.kind, **asdict(self)}
@@ -118,7 +129,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class ScoreRule(Rule):
+class ScoreRule(Rule, ABC):
     """A rule that reads scores of every region.
 
     Attributes:
@@ -132,6 +143,7 @@ class ScoreRule(Rule):
         """Scores that it reads of a region; None for any number."""
         return len(axis.values)
 
+    @abstractmethod
     def decide(self, scores: Scores, axis: Axis, before: Chosen | None = None) -> Chosen:
         """Chosen index per region: (regions,).
 
@@ -144,7 +156,6 @@ class ScoreRule(Rule):
         Raises:
             FlowError: scores of another width.
         """
-        raise NotImplementedError
 
     def check_width(self, scores: Scores, axis: Axis) -> None:
         """Refuse scores of another width.
@@ -160,7 +171,7 @@ class ScoreRule(Rule):
 
 
 @dataclass(frozen=True)
-class HostRule(Rule):
+class HostRule(Rule, ABC):
     """A rule that decides per frame, by what the host knows.
 
     Attributes:
@@ -169,6 +180,7 @@ class HostRule(Rule):
 
     measures: ClassVar[bool] = False
 
+    @abstractmethod
     def choose(self, context: StreamContext, variable: Variable, measured: float | None = None) -> int:
         """Chosen index for this frame.
 
@@ -180,7 +192,6 @@ class HostRule(Rule):
         Raises:
             FlowError: the flow measures nothing for this decision, and the rule needs it.
         """
-        raise NotImplementedError
 
 
 def check_two(rule: Rule, axis: Axis) -> None:

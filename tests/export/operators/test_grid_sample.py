@@ -3,9 +3,9 @@
 import onnx
 import pytest
 import torch
+from kept_bundles import compile_kept
 from torch import nn
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.drafts import plan
 from edgeflow.export.lowering.segment import lower
 from edgeflow.flow import Image, RoutedModule, trace
@@ -44,7 +44,7 @@ def opset(model):
 
 def test_no_bundle_has_it_at_opset_20(tiny_bundles, tmp_path):
     target = load("cpu").with_operators("standard")
-    standard = compile_model(Warped().eval(), target, tmp_path / "warped.edgeflow", reference={})
+    standard = compile_kept(Warped().eval(), target, tmp_path / "warped.edgeflow", reference={})
     found = 0
     for compiled in (*tiny_bundles.values(), standard):
         for model in graphs(compiled):

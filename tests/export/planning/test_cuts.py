@@ -9,7 +9,7 @@ from routed_models import small
 
 from edgeflow.export.drafts import plan, runs
 from edgeflow.export.planning.cuts import HALVING, HELD_BYTES, Pricing, choose
-from edgeflow.export.planning.mix import Mix, of_clip, uniform
+from edgeflow.export.planning.expected_routes import ExpectedRoutes, of_clip, uniform
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import trace
 from edgeflow.ir.errors import ExportError
@@ -58,20 +58,20 @@ def pricing(draw):
     return Pricing(exact, bound, weight_bytes, exact), asked
 
 
-def time_of(program, starts, mix, prices):
-    """Of a plan, by running every frame of the mix through it."""
+def time_of(program, starts, expected, prices):
+    """Of a plan, by running every frame of the expected through it."""
     total = 0.0
     for stage in plan(program, "auto", starts).stages:
         if len(stage.calls) == 1 and stage.regions == "frame":
             continue
-        for frame in mix.frames:
+        for frame in expected.frames:
             for variant in stage.variants:
                 count = sum(
                     n for route, n in frame[stage.regions].items() if variant.select.holds(dict(route))
                 )
                 known = prices.exact(variant)
                 total += sum(known[batch] for batch in cover(count, known)) if count else 0
-    return total / len(mix.frames)
+    return total / len(expected.frames)
 
 
 def all_cuts(program):
@@ -81,7 +81,7 @@ def all_cuts(program):
             yield {run[0], *inner}
 
 
-def assert_nothing_beats(program, mix, prices, limited=False):
+def assert_nothing_beats(program, expected, prices, limited=False):
     """What is chosen, against every way to cut."""
 
     def held(starts):
@@ -90,13 +90,13 @@ def assert_nothing_beats(program, mix, prices, limited=False):
         )
 
     budget = 2 * min(held(starts) for starts in all_cuts(program)) if limited else None
-    starts, (decision,) = choose(program, mix, prices, budget)
+    starts, (decision,) = choose(program, expected, prices, budget)
     fits = [cuts for cuts in all_cuts(program) if budget is None or held(cuts) <= budget]
-    taken = time_of(program, starts, mix, prices)
+    taken = time_of(program, starts, expected, prices)
 
     def price(cuts):
         halvings = log2(HELD_BYTES + held(cuts))
-        return time_of(program, cuts, mix, prices) * HALVING**halvings
+        return time_of(program, cuts, expected, prices) * HALVING**halvings
 
     assert price(starts) <= min(map(price, fits)) * (1 + 1e-9)
     assert decision.chosen.ms == pytest.approx(taken)
@@ -107,7 +107,7 @@ def tiles_of(program, routes):
     """A frame whose tiles take these routes, by number."""
     known = assignments(program.variables)
     counted = Counter(known[number] for number in routes)
-    return Mix(({"tiles": counted, "frame": {known[0]: 1}},), "drawn")
+    return ExpectedRoutes(({"tiles": counted, "frame": {known[0]: 1}},), "drawn")
 
 
 @settings(max_examples=8, deadline=None)
@@ -134,7 +134,7 @@ def test_none_do_where_one_call_of_a_stage_runs_in_cheap_batches(cainsd):
 
 def test_only_what_could_be_best_is_priced(cainsd):
     known = assignments(cainsd.variables)
-    mix = Mix(({"tiles": dict.fromkeys(known, 1), "frame": {known[0]: 1}},), "all")
+    expected = ExpectedRoutes(({"tiles": dict.fromkeys(known, 1), "frame": {known[0]: 1}},), "all")
     asked = []
 
     def exact(variant):
@@ -142,7 +142,7 @@ def test_only_what_could_be_best_is_priced(cainsd):
         return {1: 1.0 * len(variant.links)}
 
     never_worth_it = Pricing(exact, lambda variant: {1: 1.0 * len(variant.links)}, lambda stage: 1, exact)
-    _, (decision,) = choose(cainsd, mix, never_worth_it)
+    _, (decision,) = choose(cainsd, expected, never_worth_it)
     assert decision.chosen.ms == decision.chained.ms
     every = {
         variant
@@ -180,12 +180,14 @@ def test_an_engine_that_was_timed_in_a_slow_minute_is_timed_again(cainsd):
         timed_again.append(variant)
         return {1: 1.0 if len(variant.links) == 1 else 1.1 * len(variant.links)}
 
-    mix = tiles_of(cainsd, [4, 9, 14])
-    starts, (decision,) = choose(cainsd, mix, Pricing(slowed, lambda v: {1: 0.1}, lambda stage: 1, again))
+    expected = tiles_of(cainsd, [4, 9, 14])
+    starts, (decision,) = choose(
+        cainsd, expected, Pricing(slowed, lambda v: {1: 0.1}, lambda stage: 1, again)
+    )
     assert decision.chosen.starts == decision.chained.starts
     assert len(timed_again) == len(set(timed_again))
     assert decision.chosen.ms == pytest.approx(
-        time_of(cainsd, starts, mix, Pricing(again, again, None, again))
+        time_of(cainsd, starts, expected, Pricing(again, again, None, again))
     )
 
 
@@ -195,10 +197,10 @@ def test_only_stages_that_may_be_are_chosen(cainsd):
     def exact(variant):
         return {1: {1: 1.0, 2: 0.1, 3: 2.0}.get(len(variant.links), 9.0)}
 
-    mix = tiles_of(cainsd, [14, 14, 4])
+    expected = tiles_of(cainsd, [14, 14, 4])
 
     def sizes(prices):
-        starts, _ = choose(cainsd, mix, prices)
+        starts, _ = choose(cainsd, expected, prices)
         return {len(s.calls) for s in plan(cainsd, "auto", starts).stages if s.regions == "tiles"}
 
     assert 2 in sizes(Pricing(exact, exact, lambda stage: 1, exact))
@@ -210,16 +212,16 @@ def test_only_stages_that_may_be_are_chosen(cainsd):
 
 
 def test_a_budget_that_nothing_fits_is_refused(cainsd):
-    mix = uniform(cainsd, region_counts(cainsd.operations, (100, 150)))
+    expected = uniform(cainsd, region_counts(cainsd.operations, (100, 150)))
     prices = Pricing(once := lambda v: {1: 1.0}, once, lambda stage: 1000, once)
     with pytest.raises(ExportError, match=r"no plan for head\.\.tail holds its weights in 500 bytes"):
-        choose(cainsd, mix, prices, 500)
+        choose(cainsd, expected, prices, 500)
 
 
 def test_an_assumed_mix_takes_every_route_about_alike(cainsd):
-    mix = uniform(cainsd, {"frame": 1, "tiles": 30})
+    expected = uniform(cainsd, {"frame": 1, "tiles": 30})
     counted = Counter()
-    for frame in mix.frames:
+    for frame in expected.frames:
         assert sum(frame["tiles"].values()) == 30 and sum(frame["frame"].values()) == 1
         counted.update(frame["tiles"])
     assert len(counted) == 15 and max(counted.values()) < 1.5 * min(counted.values())
@@ -238,10 +240,10 @@ def test_a_model_of_many_decisions_has_an_assumed_mix_too():
 def test_the_mix_of_a_clip_is_what_the_flow_decides(tiny):
     program = trace(tiny)
     frames = [moving_picture(100, 170, time) for time in range(5)]
-    mix = of_clip(tiny, program, frames)
-    assert len(mix.frames) == 4
+    expected = of_clip(tiny, program, frames)
+    assert len(expected.frames) == 4
     assert all(
         sum(frame["tiles"].values()) == region_counts(program.operations, (100, 170))["tiles"]
-        for frame in mix.frames
+        for frame in expected.frames
     )
-    assert len({route for frame in mix.frames for route in frame["tiles"]}) > 2
+    assert len({route for frame in expected.frames for route in frame["tiles"]}) > 2

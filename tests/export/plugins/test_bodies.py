@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from kept_bundles import compile_kept
 from onnx.helper import make_graph, make_model, make_node, make_opsetid, make_tensor_value_info
 from plugin_model import Deforming, Matching
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.plugins.bodies import _HEAD, runnable, with_bodies
 from edgeflow.export.plugins.nodes import PLUGINS
 from edgeflow.export.precision.qdq import guest_session
@@ -170,7 +170,7 @@ def test_splat(n, c, height, width, reach, half, seed):
 def test_a_bundle_with_plugins_runs_here_as_a_copy(tmp_path, model, precision, library):
     torch.manual_seed(0)
     target = load("jetson-orin").at(precision)
-    made = compile_model(model().eval(), target, tmp_path / "d.edgeflow", reference={})
+    made = compile_kept(model().eval(), target, tmp_path / "d.edgeflow", reference={})
     bundle = open_bundle(made.path)
     with pytest.raises(BackendError, match="which are TensorRT plugins"):
         check(bundle, library=library)

@@ -7,11 +7,11 @@ import onnx
 import openvino as ov
 import pytest
 import torch
+from kept_bundles import compile_kept
 from onnx import TensorProto
 from torch import nn
 from typed_graphs import Warping, exported, types
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.precision.half import ALL_SINGLE, SAMPLES_GRID, single_note, to_half
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ops.deform_conv import deform_conv2d
@@ -136,7 +136,7 @@ def test_bundles_pass_their_checks(tmp_path, name, strategy):
     from routed_models import small
 
     path = tmp_path / "bf16.edgeflow"
-    compile_model(
+    compile_kept(
         small(name), load("desktop-gpu").at("bf16"), path, reference={"model": name}, strategy=strategy
     )
     bundle = open_bundle(path)
@@ -157,7 +157,7 @@ def test_the_standard_form_of_a_deformable_operator_stays_single_and_says_why(tm
 
     path = tmp_path / "standard.edgeflow"
     target = load("jetson-orin").at("bf16").with_operators("standard")
-    compile_model(Deforming().eval(), target, path, reference={"model": "mine"})
+    compile_kept(Deforming().eval(), target, path, reference={"model": "mine"})
     bundle = open_bundle(path)
     (entry,) = bundle.manifest.graphs.values()
     assert (entry.precision, entry.note) == ("fp32", SAMPLES_GRID)
@@ -170,7 +170,7 @@ def test_releases_that_cannot_read_a_bundle_are_named_with_what_to_do(tmp_path):
     from routed_models import small
 
     path = tmp_path / "bf16.edgeflow"
-    compile_model(small("Shortcut"), load("jetson-orin").at("bf16"), path, reference={"model": "mine"})
+    compile_kept(small("Shortcut"), load("jetson-orin").at("bf16"), path, reference={"model": "mine"})
     (gap,) = open_bundle(path).manifest.provenance["support"]["gaps"]
     assert (gap["operator"], gap["versions"], gap["fatal"]) == ("opset 22", ["10.3"], True)
     assert gap["advice"] == "use TensorRT 10.6 or later, or export with --precision fp16"

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kept_bundles import compile_kept
 from uneven_model import Uneven
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.precision.asked import Asked
 from edgeflow.export.precision.calibrate import watch
 from edgeflow.export.precision.float_layers import least_float, worst_first
@@ -44,7 +44,7 @@ def test_only_what_passed_is_taken(passing):
 @pytest.mark.parametrize("library", ["onnxruntime", "tensorrt"])
 def test_layers_are_in_the_order_of_what_each_alone_costs(tmp_path, library):
     frames = [moving_picture(16, 24, time) for time in range(4)]
-    made = compile_model(Uneven().eval(), load("cpu"), tmp_path / "u.edgeflow", reference={}, frames=frames)
+    made = compile_kept(Uneven().eval(), load("cpu"), tmp_path / "u.edgeflow", reference={}, frames=frames)
     bundle = open_bundle(made.path)
     ((name, entry),) = bundle.manifest.graphs.items()
     seen = watch(bundle, frames, {name})[name]

@@ -7,11 +7,11 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from kept_bundles import compile_kept
 from onnx import TensorProto
 from torch import nn
 from typed_graphs import Warping, exported, types
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.precision.half import half_values, to_half
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ops.cost_volume import cost_volume
@@ -111,7 +111,7 @@ def test_half_bundles_pass_their_checks(tmp_path, name, strategy):
 
     path = tmp_path / "half.edgeflow"
     target = load("desktop-gpu-ort").at("fp16")
-    compile_model(small(name), target, path, reference={"model": name}, strategy=strategy)
+    compile_kept(small(name), target, path, reference={"model": name}, strategy=strategy)
     bundle = open_bundle(path)
     for library in ("onnxruntime", "openvino"):
         report = check(bundle, library=library)
@@ -129,7 +129,7 @@ def test_a_plugin_bundle_says_where_it_can_run(tmp_path):
     from plugin_model import Deforming
 
     path = tmp_path / "plugin.edgeflow"
-    compile_model(Deforming().eval(), load("jetson-orin"), path, reference={"model": "mine"})
+    compile_kept(Deforming().eval(), load("jetson-orin"), path, reference={"model": "mine"})
     entry = next(iter(open_bundle(path).manifest.graphs.values()))
     assert entry.plugins == ("EdgeflowAdaBD", "EdgeflowCostVolume", "EdgeflowDeformConv2d")
     assert (path / "plugins" / "CMakeLists.txt").is_file()

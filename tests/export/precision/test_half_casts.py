@@ -1,8 +1,8 @@
 """Pictures at bfloat16: TensorRT casts to uint8 from float32 and float16 alone."""
 
 import onnx
+from kept_bundles import compile_kept
 
-from edgeflow.export.compile import compile_model
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.targets import load
 
@@ -11,7 +11,7 @@ def test_no_picture_is_cast_from_bfloat16(tmp_path):
     from routed_models import small
 
     path = tmp_path / "at.edgeflow"
-    compile_model(
+    compile_kept(
         small("Shortcut"),
         load("desktop-gpu").at("bf16"),
         path,

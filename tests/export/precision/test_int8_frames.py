@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from kept_bundles import compile_kept
 from torch import nn
 from uneven_model import Uneven
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.plugins.bodies import runnable
 from edgeflow.export.precision.int8_frames import missing_db
 from edgeflow.export.sample import moving_picture
@@ -51,7 +51,7 @@ class Painted(Uneven):
 @pytest.mark.parametrize("target", ["cpu", "jetson-orin"])
 def test_an_engine_that_paints_is_held_to_what_its_picture_must_be(tmp_path, target):
     frames = [moving_picture(16, 24, time) for time in range(4)]
-    made = compile_model(
+    made = compile_kept(
         Painted().eval(), load(target).at("int8"), tmp_path / "p.edgeflow", reference={}, frames=frames
     )
     (entry,) = made.manifest.graphs.values()
@@ -75,7 +75,7 @@ class PaintedApart(Painted):
 def test_engines_of_features_are_asked_for_more_until_whole_frames_hold(tmp_path):
     frames = [moving_picture(16, 24, time) for time in range(4)]
     target = load("jetson-orin").at("int8")
-    made = compile_model(
+    made = compile_kept(
         PaintedApart().eval(), target, tmp_path / "p", reference={}, frames=frames, strategy="chained"
     )
     entry = next(entry for entry in made.manifest.graphs.values() if entry.segments == ("features",))
@@ -119,7 +119,7 @@ def test_what_a_state_gathers_counts_over_the_whole_clip(tmp_path):
     frames = [moving_picture(16, 24, time) for time in range(16)]
     exact, trial = (
         open_bundle(
-            compile_model(
+            compile_kept(
                 Gathering(wrong).eval(), load("cpu"), tmp_path / str(wrong), reference={}, frames=frames
             ).path
         )

@@ -34,6 +34,7 @@ class Busy:
             pass
 
 
+@pytest.mark.timed
 def test_the_gain_is_how_many_times_as_fast_the_second_is():
     gain = pays.gain_of((Busy(3.0), Busy(1.5)), open_backend("onnxruntime"), *PORTS, 2)
     assert 1.7 < gain < 2.3

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from kept_bundles import compile_kept
 from plugin_model import DeformingPicture
 from routed_models import small
 from torch import nn
@@ -144,7 +145,7 @@ class Uneven(RoutedModule):
 
 def test_an_engine_that_8_bits_would_spoil_stays_fp32_and_says_so(tmp_path):
     frames = [moving_picture(16, 24, time) for time in range(4)]
-    made = compile_model(
+    made = compile_kept(
         Uneven().eval(), INT8, tmp_path / "u.edgeflow", reference={}, strategy="chained", frames=frames
     )
     by_segment = {entry.segments[0]: entry for entry in made.manifest.graphs.values()}
@@ -162,7 +163,7 @@ def test_an_engine_that_8_bits_would_spoil_stays_fp32_and_says_so(tmp_path):
 @pytest.mark.parametrize("target", ["cpu", "openvino-cpu", "jetson-orin"])
 def test_a_layer_that_loses_too_much_stays_in_float_alone(tmp_path, target):
     frames = [moving_picture(16, 24, time) for time in range(4)]
-    made = compile_model(
+    made = compile_kept(
         OneUneven().eval(), load(target).at("int8"), tmp_path / "u.edgeflow", reference={}, frames=frames
     )
     bundle = open_bundle(made.path)
@@ -187,7 +188,7 @@ def test_plugin_nodes_are_quantised_around_as_their_standard_form_is(tmp_path):
     made = {}
     for form in ("plugin", "standard"):
         target = load("jetson-orin").at("int8").with_operators(form)
-        written = compile_model(model, target, tmp_path / form, reference={}, frames=frames)
+        written = compile_kept(model, target, tmp_path / form, reference={}, frames=frames)
         with runnable(open_bundle(written.path)) as copy:
             assert all(graph.passed for graph in check(copy, library="onnxruntime").graphs)
             session = Session(copy, library="onnxruntime")
@@ -204,7 +205,7 @@ def test_plugin_nodes_are_quantised_around_as_their_standard_form_is(tmp_path):
 
 def test_an_engine_that_reads_a_state_holds_from_the_first_frame_on(tmp_path):
     frames = [moving_picture(60, 70, time) for time in range(5)]
-    made = compile_model(small("Shortcut"), INT8, tmp_path / "s.edgeflow", reference={}, frames=frames)
+    made = compile_kept(small("Shortcut"), INT8, tmp_path / "s.edgeflow", reference={}, frames=frames)
     assert {entry.precision for entry in made.manifest.graphs.values()} == {"int8"}
     assert check(open_bundle(made.path)).passed
 
@@ -261,7 +262,8 @@ def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
 
 
 def test_tensorrt_gets_symmetric_int8_beside_half(export_tiny, int8_clip):
-    compiled = export_tiny("trt-int8", load("desktop-gpu").at("int8"), strategy="chained", frames=int8_clip)
+    what = {"strategy": "chained", "frames": int8_clip, "sizes": [(200, 310)]}
+    compiled = export_tiny("trt-int8", load("desktop-gpu").at("int8"), **what)
     bundle = open_bundle(compiled.path)
     support = bundle.manifest.provenance["support"]
     assert support["operators"]["QuantizeLinear"] and not [gap for gap in support["gaps"] if gap["fatal"]]
@@ -313,12 +315,12 @@ def test_an_engine_holds_for_regions_that_the_model_sends_elsewhere(tmp_path):
     for frame in frames:
         frame[:, :28] += 180  # no dim tile sees a bright pixel in its halo
     path = tmp_path / "sides.edgeflow"
-    compile_model(Sides().eval(), INT8, path, reference={}, strategy="chained", frames=frames)
+    compile_kept(Sides().eval(), INT8, path, reference={}, strategy="chained", frames=frames)
     dim, bright = (
         Session(path, policy=Fixed(level=level), exact=True).run(frames[0]).outputs[0] for level in (1, 2)
     )
     exact = tmp_path / "exact.edgeflow"
-    compile_model(Sides().eval(), load("cpu"), exact, reference={}, strategy="chained", frames=frames)
+    compile_kept(Sides().eval(), load("cpu"), exact, reference={}, strategy="chained", frames=frames)
     for level, made in ((1, dim), (2, bright)):
         wanted = Session(exact, policy=Fixed(level=level), exact=True).run(frames[0]).outputs[0]
         assert 25 < sqnr_db([(made, wanted)]) < 80

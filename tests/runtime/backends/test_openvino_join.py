@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from edgeflow.export.planning.mix import Mix
+from edgeflow.export.planning.expected_routes import ExpectedRoutes
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
@@ -185,10 +185,10 @@ def test_a_plans_whole_routes_are_joined_in_as_many_parts_as_threads_load_them(b
 
 def test_a_route_that_most_regions_should_take_stands_alone(export_tiny):
     most, other = (assignment({"scale": scale, "exit": 1}) for scale in (1, 2))
-    mix = Mix(({"tiles": {most: 5, other: 1}, "frame": {most: 1}},), "a test")
+    routes = ExpectedRoutes(({"tiles": {most: 5, other: 1}, "frame": {most: 1}},), "a test")
     target = replace(load("openvino-cpu"), batches=(1,))
-    made = export_tiny("usual", target, strategy="auto", mix=mix)
-    plan = made.manifest.plans["landscape"]
+    made = export_tiny("usual", target, strategy="auto", expected=routes, sizes=[(200, 310)])
+    (plan,) = made.manifest.plans.values()
     (stage,) = (stage for stage in plan.stages if stage.regions == "tiles" and len(stage.graphs) > 3)
     expected = {graph.variant: graph.expected for graph in stage.graphs}
     assert expected.pop(most) == 5 and expected.pop(other) == 1 and not any(expected.values())

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from hashlib import sha256
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,9 +44,23 @@ def exported(request, export):
 
 @pytest.fixture
 def bundle(exported, tmp_path):
-    copy = tmp_path / "kept.edgeflow"
-    shutil.copytree(exported, copy)
-    return copy
+    """A copy that keeps nothing yet."""
+    return Path(shutil.copytree(exported, tmp_path / "bundle.edgeflow"))
+
+
+@pytest.fixture(scope="module")
+def built(exported, tmp_path_factory):
+    """A copy that keeps its models, and the frames of models that were compiled anew."""
+    copy = Path(shutil.copytree(exported, tmp_path_factory.mktemp("built") / "kept.edgeflow"))
+    expected = frames(copy)
+    keep(copy)
+    return copy, expected
+
+
+@pytest.fixture
+def kept(built, tmp_path):
+    """A copy of the bundle that keeps its models, in another place."""
+    return Path(shutil.copytree(built[0], tmp_path / "kept.edgeflow"))
 
 
 def folder_of(bundle):
@@ -95,33 +110,26 @@ def test_models_of_a_precision_that_this_cpu_lacks_are_refused(export):
         keep(path)
 
 
-def test_weights_are_not_kept_a_second_time(bundle):
-    keep(bundle)
-    kept = sum(path.stat().st_size for path in folder_of(bundle).iterdir())
-    entries = open_bundle(bundle).manifest.graphs.values()
-    assert kept < 0.6 * sum(entry.weight_bytes for entry in entries)
+def test_weights_are_not_kept_a_second_time(kept):
+    size = sum(path.stat().st_size for path in folder_of(kept).iterdir())
+    entries = open_bundle(kept).manifest.graphs.values()
+    assert size < 0.6 * sum(entry.weight_bytes for entry in entries)
 
 
-def test_what_is_there_stays(bundle, compiled):
-    keep(bundle)
-    del compiled[:]
-    assert all(model.found for model in keep(bundle)) and not compiled
+def test_what_is_there_stays(kept, compiled):
+    assert all(model.found for model in keep(kept)) and not compiled
 
 
-def test_other_sizes_of_frames_are_compiled_where_engines_depend_on_them(bundle, compiled):
-    keep(bundle)
-    del compiled[:]
-    session = Session(bundle)
+def test_other_sizes_of_frames_are_compiled_where_engines_depend_on_them(kept, compiled):
+    session = Session(kept)
     session.prepare(120, 160)
     (name,) = compiled
     assert name.startswith("sd_finder")
 
 
 @pytest.mark.parametrize("harm", ["truncated", "altered", "no record", "record of nothing"])
-def test_what_is_damaged_is_compiled_anew(bundle, compiled, harm):
-    expected = frames(bundle)
-    keep(bundle)
-    blob = sorted(folder_of(bundle).glob("*.blob"))[0]
+def test_what_is_damaged_is_compiled_anew(built, kept, compiled, harm):
+    blob = sorted(folder_of(kept).glob("*.blob"))[0]
     record = blob.with_name(blob.name + ".json")
     data = blob.read_bytes()
     match harm:
@@ -133,51 +141,43 @@ def test_what_is_damaged_is_compiled_anew(bundle, compiled, harm):
             record.unlink()
         case _:
             record.write_text("[]")
-    del compiled[:]
-    found = frames(bundle)
+    found = frames(kept)
     assert len(compiled) == 1
-    assert all(np.array_equal(a.outputs[0], b.outputs[0]) for a, b in zip(expected, found, strict=True))
-    assert [model.name for model in keep(bundle) if not model.found] == [blob.name]
+    assert all(np.array_equal(a.outputs[0], b.outputs[0]) for a, b in zip(built[1], found, strict=True))
+    assert [model.name for model in keep(kept) if not model.found] == [blob.name]
     del compiled[:]
-    assert frames(bundle) and not compiled
+    assert frames(kept) and not compiled
 
 
-def test_a_whole_file_that_the_library_refuses_is_named(bundle):
-    keep(bundle)
-    for blob in folder_of(bundle).glob("*.blob"):
+def test_a_whole_file_that_the_library_refuses_is_named(kept):
+    for blob in folder_of(kept).glob("*.blob"):
         blob.write_bytes(b"no model")
         record = blob.with_name(blob.name + ".json")
         digest = sha256(b"no model").hexdigest()
         record.write_text(json.dumps({**json.loads(record.read_text()), "sha256": digest}))
     with pytest.raises(BackendError, match=r"refuses the model kept for .*edgeflow build --anew"):
-        Session(bundle).prepare(*SIZE)
+        Session(kept).prepare(*SIZE)
 
 
-def test_models_of_other_weights_are_not_taken(bundle, compiled):
+def test_models_of_other_weights_are_not_taken(kept, compiled):
     """As after an export of a retrained model over the bundle, whose engines someone copied back."""
-    keep(bundle)
-    manifest = json.loads((bundle / "manifest.json").read_text())
+    manifest = json.loads((kept / "manifest.json").read_text())
     manifest["files"]["graphs/weights.bin"]["sha256"] = "0" * 64
-    (bundle / "manifest.json").write_text(json.dumps(manifest))
-    del compiled[:]
-    Session(open_bundle(bundle, verify=False)).prepare(*SIZE)
+    (kept / "manifest.json").write_text(json.dumps(manifest))
+    Session(open_bundle(kept, verify=False)).prepare(*SIZE)
     assert compiled
 
 
 @pytest.mark.parametrize(
     ("owner", "name"), [(openvino_backend.OpenVinoBackend, "build"), (edgeflow, "__version__")], ids=str
 )
-def test_models_of_another_version_are_not_taken(bundle, compiled, monkeypatch, owner, name):
-    keep(bundle)
-    del compiled[:]
+def test_models_of_another_version_are_not_taken(kept, compiled, monkeypatch, owner, name):
     monkeypatch.setattr(owner, name, "2030.1-1")
-    assert frames(bundle) and compiled
+    assert frames(kept) and compiled
 
 
-def test_other_threads_run_what_is_kept(bundle, compiled):
-    keep(bundle)
-    del compiled[:]
-    session = Session(bundle, threads=1)
+def test_other_threads_run_what_is_kept(kept, compiled):
+    session = Session(kept, threads=1)
     session.prepare(*SIZE)
     engines = [graph.engine for graph in session.executor.loaded.values()]
     for engine in engines:
@@ -188,10 +188,9 @@ def test_other_threads_run_what_is_kept(bundle, compiled):
     )  # other threads join other graphs
 
 
-def test_frames_for_comparison_are_not_those_that_are_kept(bundle):
+def test_frames_for_comparison_are_not_those_that_are_kept(kept):
     """They come out before rounding: of these no model is kept."""
-    keep(bundle)
-    (first, *_) = frames(bundle, exact=True)
+    (first, *_) = frames(kept, exact=True)
     assert first.outputs[0].dtype == np.float32
 
 

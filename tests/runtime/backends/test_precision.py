@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -21,7 +22,9 @@ FRAMES = [moving_picture(131, 200, time) for time in range(3)]
 
 @pytest.fixture(scope="session")
 def tiny_bf16(export_tiny):
-    return export_tiny("bf16", load("openvino-cpu").at("bf16"))
+    """The one that test_openvino_store.py has, too."""
+    target = replace(load("openvino-cpu"), batches=(1, 2)).at("bf16")
+    return export_tiny("bf16", target, strategy="chained")
 
 
 def layer_precisions(session):

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from bright_model import Bright
+from kept_bundles import compile_kept
 from older_processors import capped_at_avx2, emulated_haswell, needs_qemu
 from typer.testing import CliRunner
 
@@ -39,14 +40,14 @@ def exported(tmp_path_factory):
     """A bundle at int8, by how its weights were quantised, and one at bf16."""
     folder = tmp_path_factory.mktemp("bright")
 
-    def export(name, precision="int8"):
+    def export(name, precision="int8", by=compile_kept):
         frames = [bright(time) for time in range(4)]
         target = load("openvino-cpu").at(precision)
-        return compile_model(Bright().eval(), target, folder / name, reference={}, frames=frames).path
+        return by(Bright().eval(), target, folder / name, reference={}, frames=frames).path
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(qdq, "fit_weights", lambda graph, layers: {})
-        careless = export("careless.edgeflow")
+        careless = export("careless.edgeflow", by=compile_model)
     fitting, bf16 = export("fitting.edgeflow"), export("bf16.edgeflow", "bf16")
     return {"fitting": fitting, "careless": careless, "bf16": bf16}
 

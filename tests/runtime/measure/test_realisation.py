@@ -2,9 +2,9 @@ import tempfile
 from dataclasses import replace
 
 import pytest
+from kept_bundles import compile_kept
 from torch import nn, sigmoid
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Image, RoutedModule, cost
 from edgeflow.ir.errors import InputError
@@ -46,7 +46,7 @@ def painted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("painted")
     sizes = {"one": [SIZE], "any": []}
     for name, own in sizes.items():
-        compile_model(Painted().eval(), load("cpu"), folder / f"{name}.edgeflow", reference={}, sizes=own)
+        compile_kept(Painted().eval(), load("cpu"), folder / f"{name}.edgeflow", reference={}, sizes=own)
     return {name: open_bundle(folder / f"{name}.edgeflow") for name in sizes}
 
 
@@ -121,6 +121,7 @@ def test_a_waterfall_of_a_routed_bundle(library, small_bundle, patchwork):
     assert min(flops) <= routed.work.total <= max(flops)
 
 
+@pytest.mark.timed
 def test_the_faster_full_static_model_is_taken(small_bundle, painted):
     _, compiled = small_bundle("Levels", "chained")
     bundle = open_bundle(compiled.path)

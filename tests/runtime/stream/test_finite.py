@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from kept_bundles import compile_kept
 from torch import nn
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Image, RoutedModule
 from edgeflow.ir.bundle import open_bundle
@@ -64,7 +64,7 @@ class Stream(RoutedModule):
 
 def compiled(kind, folder):
     torch.manual_seed(0)
-    return compile_model(kind().eval(), load("cpu"), folder / kind.__name__, reference={}).path
+    return compile_kept(kind().eval(), load("cpu"), folder / kind.__name__, reference={}).path
 
 
 @pytest.fixture(scope="module")

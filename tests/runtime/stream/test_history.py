@@ -8,9 +8,9 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from kept_bundles import compile_kept
 from torch import nn
 
-from edgeflow.export.compile import compile_model
 from edgeflow.flow import Axis, Eager, Image, RoutedModule
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import InputError
@@ -66,7 +66,7 @@ class TwoWays(RoutedModule):
 def bundle(tmp_path_factory):
     model = TwoWays().eval()
     path = tmp_path_factory.mktemp("two") / "two.edgeflow"
-    return model, compile_model(model, load("cpu"), path, reference={}, strategy="chained").path
+    return model, compile_kept(model, load("cpu"), path, reference={}, strategy="chained").path
 
 
 def test_session_and_eager_remember_alike(bundle):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from kept_bundles import compile_kept
 from torch import nn
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Axis, Eager, Image, RoutedModule
 from edgeflow.flow.tensors import to_tensor
@@ -89,7 +89,7 @@ def built(kind):
 def bundles(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stitch")
     return {
-        kind: compile_model(built(kind), load("cpu"), folder / kind.__name__, reference={}).path
+        kind: compile_kept(built(kind), load("cpu"), folder / kind.__name__, reference={}).path
         for kind in (ThenSegment, ThenKept, Enlarged)
     }
 

@@ -5,9 +5,9 @@ import threading
 import numpy as np
 import pytest
 import torch
+from kept_bundles import compile_kept
 from torch import nn
 
-from edgeflow.export.compile import compile_model
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import DriftAbove, Eager, KeyFrameInterval
 from edgeflow.flow.tensors import to_tensor
@@ -55,7 +55,7 @@ def bundles(model, tmp_path_factory):
     for target in ("cpu", "openvino-cpu"):
         for strategy in ("chained", "routes"):
             path = folder / f"{target}-{strategy}"
-            made[target, strategy] = compile_model(
+            made[target, strategy] = compile_kept(
                 model, load(target), path, reference={}, strategy=strategy
             ).path
     return made

@@ -221,22 +221,23 @@ def test_cut_source_is_finished_and_named(clip, out, moving, averaging):
     assert f"its end is missing; the {report.frames_read} frames" in report.warnings[0]
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("error", [RuntimeError("engine stopped"), KeyboardInterrupt()])
-def test_failing_session_leaves_nothing(clip, out, moving, averaging, error):
+def test_failing_session_keeps_what_is_done(clip, out, moving, averaging, error):
     path = clip("a.mp4", moving(60), audio="aac")
     started = time.perf_counter()
     with pytest.raises(type(error)) as caught:
         interpolate_video(averaging(fail_at=20, error=error), path, out / "b.mp4")
     assert caught.value is error
-    assert os.listdir(out) == []
-    assert time.perf_counter() - started < 3
+    assert sorted(os.listdir(out)) == ["b.mp4", "b.mp4.parts"]
+    with av.open(str(out / "b.mp4")) as film:
+        assert 30 <= sum(1 for _ in film.decode(video=0)) <= 40
+    assert time.perf_counter() - started < 5
 
 
-def test_failing_decoder_leaves_nothing(clip, out, moving, averaging):
-    first, second = clip("a.h264", moving(30)), clip("b.h264", moving(6, 64, 48))
-    first.write_bytes(first.read_bytes() + second.read_bytes())
-    with pytest.raises(VideoError, match="frame 30 is 64x48"):
-        interpolate_video(averaging(), first, out / "b.mp4")
+def test_failing_at_once_leaves_nothing(clip, out, moving, averaging):
+    with pytest.raises(RuntimeError):
+        interpolate_video(averaging(fail_at=0), clip("a.mp4", moving(10)), out / "b.mp4")
     assert os.listdir(out) == []
 
 
@@ -261,7 +262,7 @@ def test_session_that_returns_another_size_is_named(clip, out, moving, averaging
 def test_bad_destination_is_told_before_any_work(clip, moving, averaging, out):
     session = averaging()
     with pytest.raises(VideoError, match="unknown kind of video"):
-        interpolate_video(session, clip("a.mp4", moving(3)), out / "b.gif")
+        interpolate_video(session, clip("a.mp4", moving(3)), out / "b.flv")
     assert session.runs == 0
 
 

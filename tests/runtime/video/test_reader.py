@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgeflow.ir.errors import VideoError
-from edgeflow.runtime.video.reader import VideoReader
+from edgeflow.runtime.video.reader import Reading, VideoReader
 
 FAST_START = {"container_options": {"movflags": "faststart"}}
 
@@ -140,8 +140,22 @@ def spoil(path: Path, index: int) -> None:
 def test_damage_midway_names_the_frame(clip, moving):
     path = clip("a.mp4", moving(40), options={"g": "1", "preset": "ultrafast"})
     spoil(path, 20)
-    with VideoReader(path) as reader, pytest.raises(VideoError, match=r"a\.mp4: damaged at frame (\d+); re"):
+    strict = Reading(strict=True)
+    with (
+        VideoReader(path, reading=strict) as reader,
+        pytest.raises(VideoError, match=r"a\.mp4: damaged at frame (\d+) \(0\.\d+ s\); re"),
+    ):
         list(reader)
+
+
+def test_damage_midway_keeps_the_time_and_is_said(clip, moving):
+    path = clip("a.mp4", moving(40), options={"g": "1", "preset": "ultrafast"})
+    spoil(path, 20)
+    with VideoReader(path) as reader:
+        times = [shot.time for shot in reader.shots()]
+        (line,) = reader.damage.lines("a.mp4")
+    assert line.startswith("a.mp4: damaged at 0.8") and not reader.truncated
+    assert len(times) == 39 and times[-1] == Fraction(39, 25) and Fraction(20, 25) not in times
 
 
 def test_damage_from_the_first_picture_on(clip, moving):
@@ -155,5 +169,12 @@ def test_changing_size_names_the_frame_and_both_sizes(clip, moving):
     first, second = clip("a.h264", moving(6)), clip("b.h264", moving(6, 64, 48))
     joined = first.with_name("ab.h264")
     joined.write_bytes(first.read_bytes() + second.read_bytes())
-    with VideoReader(joined) as reader, pytest.raises(VideoError, match="frame 6 is 64x48, the video 96x64"):
+    strict = Reading(strict=True)
+    with (
+        VideoReader(joined, reading=strict) as reader,
+        pytest.raises(VideoError, match="frame 6 is 64x48, the video 96x64"),
+    ):
         list(reader)
+    with VideoReader(joined) as reader:
+        assert {frame.shape for frame in reader} == {(64, 96, 3)}
+        assert "frame 6 is 64x48" in reader.remarks[0]

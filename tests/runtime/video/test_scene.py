@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from edgeflow.runtime.video.scene import is_cut
+from edgeflow.runtime.video.scene import Cuts, is_cut
 
 
 def test_another_scene_is_a_cut(moving):
@@ -55,3 +55,15 @@ def test_any_size(shape):
 def test_a_flash_is_no_cut(moving):
     frame = moving(1, 320, 240)[0] // 2
     assert not is_cut(frame, frame + 100)
+
+
+def test_a_white_flash_is_no_cut(moving):
+    """Every sixth frame flashes, as in front of photographers; a cut behind a flash is one."""
+    cuts, frames = Cuts(), moving(30)
+    for number in range(5, 30, 6):
+        frames[number] = np.full_like(frames[number], 255)
+    assert not any(cuts(a, b) for a, b in pairwise(frames))
+    other = moving(6, seed=3)
+    joined = [*frames[:5], np.full_like(frames[0], 250), *other]
+    cuts = Cuts()
+    assert [cuts(a, b) for a, b in pairwise(joined)] == [False] * 5 + [True] + [False] * 5

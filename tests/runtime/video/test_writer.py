@@ -140,8 +140,8 @@ def test_wrong_frame_size(out, moving):
 
 
 def test_unknown_suffix(out):
-    with pytest.raises(VideoError, match=r"unknown kind of video '\.gif'; use \.mp4"):
-        VideoWriter(out / "a.gif", width=96, height=64, fps=Fraction(25))
+    with pytest.raises(VideoError, match=r"unknown kind of video '\.flv'; use \.mp4"):
+        VideoWriter(out / "a.flv", width=96, height=64, fps=Fraction(25))
 
 
 def test_missing_folder(out):

@@ -25,7 +25,7 @@ UNIFORM_FRAMES = 16
 
 
 @dataclass(frozen=True)
-class Mix:
+class ExpectedRoutes:
     """What routes the regions of some frames took.
 
     Attributes:
@@ -37,7 +37,7 @@ class Mix:
     source: str
 
 
-def of_clip(model: RoutedModule, program: Program, frames: Sequence[NDArray[np.uint8]]) -> Mix:
+def of_clip(model: RoutedModule, program: Program, frames: Sequence[NDArray[np.uint8]]) -> ExpectedRoutes:
     """The routes that the eager flow takes on calls spread evenly over a clip, or, if it keeps states, on the first ones.
 
     Args:
@@ -54,7 +54,7 @@ def of_clip(model: RoutedModule, program: Program, frames: Sequence[NDArray[np.u
     for number in chosen:
         result = eager(*map(to_tensor, calls[number]))
         found.append(_routes(program, result))
-    return Mix(tuple(found), f"{len(found)} frames of the clip")
+    return ExpectedRoutes(tuple(found), f"{len(found)} frames of the clip")
 
 
 def _routes(program: Program, result: EagerResult) -> dict[str, Mapping[Assignment, int]]:
@@ -81,7 +81,7 @@ def _routes(program: Program, result: EagerResult) -> dict[str, Mapping[Assignme
     return counted
 
 
-def uniform(program: Program, regions: Mapping[str, int]) -> Mix:
+def uniform(program: Program, regions: Mapping[str, int]) -> ExpectedRoutes:
     """Every route about alike, where nothing is known of them; key frames as often as their interval says.
 
     Args:
@@ -105,7 +105,7 @@ def uniform(program: Program, regions: Mapping[str, int]) -> Mix:
                 }
                 routes[assignment(chosen)] += 1
             frame[name] = routes
-    return Mix(tuple(frames), "every route alike")
+    return ExpectedRoutes(tuple(frames), "every route alike")
 
 
 def _shares(program: Program) -> dict[str, list[float]]:

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from routed_models import small
 
+from edgeflow.export import workers
 from edgeflow.export.compile import compile_model
-from edgeflow.export.lowering import graphs, workers
-from edgeflow.export.lowering.workers import do_in_processes
+from edgeflow.export.lowering import graphs
+from edgeflow.export.workers import do_in_processes
 from edgeflow.runtime import Session
 from edgeflow.targets import load
 

@@ -1,0 +1,49 @@
+"""How a command ends when it is asked to: Ctrl-C, `kill`, a closed terminal, `timeout`, systemd and docker all end it the same clean way."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+_ENDS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_asked: list[int] = []
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asked the process to end."""
+
+
+def heed() -> None:
+    """From now on every signal that asks to end raises `Ended` once; a second one of its kind ends at once.
+
+    What is ignored stays ignored: `nohup` asks for that.
+    """
+    for number in _ENDS:
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _end)
+
+
+def asked() -> bool:
+    """Whether a signal came: libraries that are being imported turn it into errors of their own."""
+    return bool(_asked)
+
+
+def code() -> int:
+    """The exit code that shells use for the signal that came."""
+    return 128 + (_asked[0] if _asked else signal.SIGINT)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    _asked.append(number)
+    signal.signal(number, signal.SIG_DFL)
+    raise Ended
+
+
+def say() -> None:
+    """Say that the command was interrupted, without anything that may not be imported yet."""
+    try:
+        sys.stderr.write("edgeflow: interrupted\n")
+        sys.stderr.flush()
+    except (OSError, ValueError, AttributeError):
+        pass  # the terminal is gone

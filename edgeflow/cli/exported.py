@@ -1,0 +1,157 @@
+"""What an export says of the bundle that it made, in JSON or in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeflow.cli.console import err, megabytes, out
+from edgeflow.cli.remarks import print_remarks
+from edgeflow.cli.supported import print_support
+from edgeflow.ir.bundle import GraphEntry, Manifest
+from edgeflow.ir.errors import BackendError, InputError
+from edgeflow.ir.film import calls_of
+from edgeflow.ir.libraries import library
+from edgeflow.ir.route import Choice
+from edgeflow.ir.route_shares import shares
+
+if TYPE_CHECKING:
+    from edgeflow.export.compile import Compiled
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that was made.
+
+    Attributes:
+        compiled: what making it said.
+        seconds: that it took.
+        routes: share of the clip's regions that took each route; None if they were not counted.
+    """
+
+    compiled: Compiled
+    seconds: float
+    routes: dict[str, float] | None
+
+    @property
+    def manifest(self) -> Manifest:
+        """The bundle's manifest."""
+        return self.compiled.manifest
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of the file of weights."""
+        return self.manifest.files["graphs/weights.bin"].bytes
+
+    @property
+    def graph_bytes(self) -> int:
+        """Of all graph files."""
+        return sum(self.manifest.files[g.file].bytes for g in self.manifest.graphs.values())
+
+    @property
+    def golden_bytes(self) -> int:
+        """Of all golden vectors."""
+        return sum(entry.bytes for name, entry in self.manifest.files.items() if name.startswith("golden/"))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        compiled, manifest = self.compiled, self.manifest
+        return {
+            "bundle": str(compiled.path),
+            "target": manifest.target["name"],
+            "precision": manifest.target["precision"],
+            "engines": {name: _engine(entry) for name, entry in manifest.graphs.items()},
+            "plans": {kind: plan.strategy for kind, plan in manifest.plans.items()},
+            "graphs": len(manifest.graphs),
+            "segments_lowered": compiled.lowered,
+            "segments_resumed": compiled.resumed,
+            "unique_weight_bytes": compiled.unique_weight_bytes,
+            "weight_file_bytes": self.weight_bytes,
+            "graph_bytes": self.graph_bytes,
+            "golden_bytes": self.golden_bytes,
+            "seconds": round(self.seconds, 2),
+            "seconds_by_part": manifest.provenance["seconds"],
+            "route_mix": self.routes,
+            "support": manifest.provenance.get("support"),
+            "compared": manifest.provenance["compared"],
+            "remarks": manifest.provenance["remarks"],
+        }
+
+
+def print_exported(made: Exported) -> None:
+    """Say it in words."""
+    manifest = made.manifest
+    out.print(_summary(made), soft_wrap=True)
+    if manifest.target["precision"] != "fp32":
+        counts = Counter(entry.precision for entry in manifest.graphs.values())
+        out.print("engines: " + ", ".join(f"{count} at {name}" for name, count in counts.items()))
+        print_remarks(manifest.graphs, "  ")
+    if found := manifest.provenance.get("support"):
+        print_support(found)
+    for remark in manifest.provenance["remarks"]:
+        out.print(remark, soft_wrap=True)
+    out.print(_compared(manifest.provenance["compared"], manifest.provenance["seconds"]), soft_wrap=True)
+    if made.routes:
+        shared = ", ".join(f"{route}: {share:.0%}" for route, share in made.routes.items())
+        out.print(f"routes on the clip: {shared}", soft_wrap=True)
+    if library(manifest.target["library"]).builds == "engines":
+        path = made.compiled.path
+        out.print(f"next: copy {path} to the device and run `edgeflow build` on it there", soft_wrap=True)
+
+
+def routes_on(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
+    """Share of the regions that took each route on a clip's frames, (h, w, 3) uint8, counted by the bundle itself."""
+    if not frames:
+        return None
+    from edgeflow.runtime import Session
+
+    routes: list[Mapping[str, Choice]] = []
+    try:
+        session = Session(bundle)
+        for call in calls_of(session.bundle.manifest.task, frames):
+            routes += [region.route for region in session.run(*call).trace.regions]
+    except (BackendError, InputError) as error:
+        err.print(f"edgeflow: routes were not counted: {error}")
+        return None
+    return shares(routes)
+
+
+def _summary(made: Exported) -> str:
+    manifest = made.manifest
+    return (
+        f"{made.compiled.path}: {len(manifest.graphs)} graphs for {', '.join(manifest.plans)} frames, "
+        f"weights {megabytes(made.weight_bytes)} (unique {megabytes(made.compiled.unique_weight_bytes)}), "
+        f"graphs {megabytes(made.graph_bytes)}, goldens {megabytes(made.golden_bytes)}, {made.seconds:.0f} s "
+        f"({_parts(manifest.provenance['seconds'])})"
+    )
+
+
+def _engine(entry: GraphEntry) -> dict[str, Any]:
+    return {
+        "precision": entry.precision,
+        "sqnr_db": entry.sqnr_db,
+        "float_layers": list(entry.float_layers),
+        "note": entry.note,
+    }
+
+
+def _compared(verdict: dict[str, Any], seconds: dict[str, float]) -> str:
+    """How the engines were compared with the model, in one line."""
+    if not verdict["compared"]:
+        return f"not compared with the model: {verdict['why']}"
+    moves = verdict["moves_by"]
+    own = f"; the model itself moves by {moves:.0e} when its inputs change in the last digit" if moves else ""
+    device = f"; `edgeflow build` compares {verdict['instead_of']}'s own" if "instead_of" in verdict else ""
+    return (
+        f"compared with the model on {verdict['library']} {verdict['version']} in {seconds['compare']:.0f} s: engines within "
+        f"{verdict['largest_error']:.0e}, frames at {verdict['psnr_db']:.0f} dB{own}{device}"
+    )
+
+
+def _parts(seconds: dict[str, float]) -> str:
+    """What most of an export's time went to."""
+    most = sorted(seconds.items(), key=lambda part: -part[1])[:3]
+    return ", ".join(f"{name} {spent:.0f} s" for name, spent in most)

@@ -1,0 +1,84 @@
+"""Guesses how wrong each way to a picture would be, all over the frame, for a thousandth of the network's work."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CANVAS = (288, 512)
+"""Rows and columns of a frame that it looks at, the longer side along the frame's; they are picked evenly."""
+CELL = 8
+"""Side of the squares that it judges, in pixels of the canvas."""
+PARTS = (6, 10)
+"""Rows and columns of parts of the frame by which it is decided whether parts pay at all."""
+STILL = 1.0
+"""Squared levels that are taken for right: a guess of less is a guess at noise."""
+
+
+class Router(nn.Module):
+    """Squared errors to expect of every way, by which a frame and its tiles are routed.
+
+    Where two frames differ by so much, their average is wrong by about half of that; a small network says how far off this is, for
+    every way.
+
+    Args:
+        ways: that a tile may take; the first is the frames' average. Errors are also guessed of the whole frame.
+        width: channels.
+    """
+
+    def __init__(self, ways: int, width: int = 16) -> None:
+        super().__init__()
+        self.enter = nn.Conv2d(7, width, 3, 2, 1)
+        self.second = nn.Conv2d(width, width, 3, 2, 1)
+        self.mix = nn.Conv2d(width + 2, width, 1)
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, 3, 1, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 1, 2, 2), nn.ReLU()
+        )
+        self.leave = nn.Conv2d(width, ways + 1, 1)
+
+    def forward(self, frame0: Tensor, frame1: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores for tiles, a map (1, ways, rows, columns), and for the frame, (1, (ways + 1) x parts): minus the squared errors.
+
+        Args:
+            frame0: (1, 3, h, w) in [0, 1].
+            frame1: the same.
+        """
+        turned = frame0.shape[-2] > frame0.shape[-1]
+        canvas, parts = (each[::-1] if turned else each for each in (CANVAS, PARTS))
+        scores = -self.errors(sampled(frame0, canvas), sampled(frame1, canvas))
+        return scores[:, :-1], F.adaptive_avg_pool2d(scores, parts).flatten(1)
+
+    def errors(self, frame0: Tensor, frame1: Tensor) -> Tensor:
+        """Mean squared errors to expect, in squared levels of 255: (n, ways + 1, h / 8, w / 8), of the whole frame last.
+
+        Args:
+            frame0: sampled, (n, 3, h, w) in [0, 1], sides multiples of 8.
+            frame1: the same.
+        """
+        change = F.avg_pool2d((frame0 - frame1).square().mean(1, keepdim=True), 2) * 255**2
+        seen = torch.cat((F.avg_pool2d(frame0, 2), F.avg_pool2d(frame1, 2), torch.log(change + STILL) / 4), 1)
+        features = F.relu(self.second(F.relu(self.enter(seen))))
+        cells = torch.log(F.avg_pool2d(change, 4) + STILL)
+        most = torch.log(F.max_pool2d(change, 4) + STILL)
+        features = F.relu(self.mix(torch.cat((features, cells / 4, most / 4), 1)))
+        beyond = self.leave(features + self.body(features))
+        return torch.exp((cells - math.log(4) + beyond).clamp(-4, 10))
+
+
+def sampled(picture: Tensor, canvas: tuple[int, int]) -> Tensor:
+    """So many rows and columns of a picture, evenly picked: they tell what changes as well as all of them.
+
+    Args:
+        picture: (n, c, h, w).
+        canvas: rows and columns of what is returned.
+    """
+    rows, columns = (_evenly(side, count) for side, count in zip(picture.shape[-2:], canvas, strict=True))
+    return picture.permute(0, 2, 3, 1).index_select(1, rows).index_select(2, columns).permute(0, 3, 1, 2)
+
+
+def _evenly(length: int, count: int) -> Tensor:
+    """Positions (count,) on a side."""
+    return torch.arange(count) * length // count
