@@ -43,17 +43,17 @@ class Exported:
 
     @property
     def weight_bytes(self) -> int:
-        """Of the file of weights."""
+        """Size of the file of weights."""
         return self.manifest.files["graphs/weights.bin"].bytes
 
     @property
     def graph_bytes(self) -> int:
-        """Of all graph files."""
+        """Size of all graph files together."""
         return sum(self.manifest.files[g.file].bytes for g in self.manifest.graphs.values())
 
     @property
     def golden_bytes(self) -> int:
-        """Of all golden vectors."""
+        """Size of all golden vectors together."""
         return sum(entry.bytes for name, entry in self.manifest.files.items() if name.startswith("golden/"))
 
     def to_json(self) -> dict[str, Any]:
@@ -82,7 +82,7 @@ class Exported:
 
 
 def print_exported(made: Exported) -> None:
-    """Say it in words."""
+    """Say in words what was made."""
     manifest = made.manifest
     out.print(_summary(made), soft_wrap=True)
     if manifest.target["precision"] != "fp32":

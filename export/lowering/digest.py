@@ -94,7 +94,7 @@ def _as_they_are(classes: set[type]) -> Iterator[str]:
 
 
 def _file(module: str) -> str:
-    """Of a module; empty if it has none."""
+    """The file of a module; empty if it has none."""
     return getattr(sys.modules.get(module), "__file__", None) or ""
 
 
