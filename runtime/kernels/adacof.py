@@ -116,11 +116,12 @@ def band(
 
 @njit(nogil=True, cache=True, inline="always")  # type: ignore[untyped-decorator]
 def _split(start: Any, offset: Any, size: Any) -> Any:
-    """The bordered pixel that an offset points to, cut toward zero, and the share of the next; no number keeps its share."""
+    """The bordered pixel that an offset points to, cut toward zero, and the share of the next: NaN where the offset is not finite."""
     far = np.float32(2 * size + 256)
-    if offset > far:
-        offset = far
-    if offset < -far:
-        offset = -far
-    whole = np.int32(offset) if offset == offset else np.int32(0)
-    return min(max(start + whole, -1), size - 1) + 1, offset - np.float32(whole)
+    near = offset
+    if not near > -far:
+        near = -far
+    if near > far:
+        near = far
+    whole = np.int32(near)
+    return min(max(start + whole, -1), size - 1) + 1, near - np.float32(whole) + (offset - offset)

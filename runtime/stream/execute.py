@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import TypeAlias
@@ -26,9 +26,10 @@ from edgeflow.runtime.stream.finite import Means, check_output, check_pictures
 from edgeflow.runtime.stream.frame import Frame
 from edgeflow.runtime.stream.loading import LoadedGraph, dims_of, sizes_of
 from edgeflow.runtime.stream.policy import Policy
+from edgeflow.runtime.stream.regions import RegionRoutes
 from edgeflow.runtime.stream.rows import Array, Rows
 from edgeflow.runtime.stream.states import States
-from edgeflow.runtime.stream.trace import ChainTrace, EngineTrace, RegionTrace, Result, Trace
+from edgeflow.runtime.stream.trace import ChainTrace, EngineTrace, Result, Trace
 
 Watch: TypeAlias = Callable[[StageGraph, Sequence[Array], Sequence[Array]], None]
 """Told after every run of an engine: its graph, and what it read and wrote, arrays with a row per region that others write over."""
@@ -61,8 +62,8 @@ class Executor:
         self._dims = dims_of(size)
         self._memory = memory
         self._grids = {s.regions: s.grid(*size) for s in plan.steps if isinstance(s, Tile)}
-        self._smaller = {s.regions: s.smaller for s in plan.steps if isinstance(s, Tile)}
         self._decisions = Decisions(plan, policy, self._grids, memory)
+        self._regions = RegionRoutes(plan, self._grids, self._decisions.axes, self._decisions.owners, size)
         self._working = working_stages(plan, self._decisions.read)
         self._guesses = Guesses(plan, self._decisions.axes)
         self._patches = {name: _patch_shares(grid) for name, grid in self._grids.items()}
@@ -151,7 +152,7 @@ class Executor:
         engines = tuple(
             replace(engine, ms=sum(spans[number].ms for number in runs)) for engine, runs in frame.engines
         )
-        regions, chains = self._regions(choices), tuple(frame.chains)
+        regions, chains = self._regions.of(choices), tuple(frame.chains)
         return Trace(regions, choices, engines, frame.flops, total_ms, frame.gathered, spans, chains)
 
     def dearest_flops(self) -> int:
@@ -381,24 +382,6 @@ class Executor:
             name: chosen if (order := orders[name]) is None else chosen[np.argsort(order)]
             for name, chosen in frame.routes.items()
         }
-
-    def _regions(self, choices: Mapping[str, list[Choice]]) -> tuple[RegionTrace, ...]:
-        """The patches of the first tiling with their routes; the whole frame if there is none."""
-        regions = FRAME
-        patches: tuple[Region, ...] = (Region(0, 0, self._dims["height"], self._dims["width"]),)
-        for name, grid in self._grids.items():
-            regions, patches = name, tuple(_times(region, self._smaller[name]) for region in grid.regions)
-            break
-        own = [name for name in choices if self._decisions.owners[name] == regions]
-        return tuple(
-            RegionTrace(p.top, p.left, p.bottom, p.right, {name: choices[name][i] for name in own})
-            for i, p in enumerate(patches)
-        )
-
-
-def _times(region: Region, factor: int) -> Region:
-    """A region of a value that is smaller than the frame, in the frame's pixels."""
-    return Region(*(factor * side for side in (region.top, region.left, region.bottom, region.right)))
 
 
 def _patch_shares(grid: TileGrid) -> NDArray[np.float64]:

@@ -10,13 +10,14 @@ from edgeflow.runtime.stream.rows import Array
 
 @dataclass(frozen=True)
 class RegionTrace:
-    """A region's patch of the frame in pixels (bottom and right exclusive) and the route it took."""
+    """A region's patch of the frame in pixels (bottom and right exclusive), the route it took, and the work of the engines on it."""
 
     top: int
     left: int
     bottom: int
     right: int
     route: dict[str, Choice]
+    flops: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Trace:
     """One call.
 
     Attributes:
-        regions: patches and routes; one region for models without tiles.
+        regions: patches and routes; one region for models without tiles, and where a frame took a route on which tiles decide nothing.
         choices: per decision variable, the value every region took.
         engines: in the order run.
         flops: of the engines' work, padding included.

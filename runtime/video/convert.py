@@ -20,7 +20,7 @@ from edgeflow.runtime.video.damage import Place
 from edgeflow.runtime.video.destination import JOINED, check_destination, container_of
 from edgeflow.runtime.video.encoder import Encoding
 from edgeflow.runtime.video.film_writer import Filming, FilmWriter
-from edgeflow.runtime.video.overlay import Region, Route, route_name
+from edgeflow.runtime.video.overlay import Region, route_name
 from edgeflow.runtime.video.reader import Reading, VideoInfo, VideoReader
 from edgeflow.runtime.video.source import Source, is_kept
 from edgeflow.runtime.video.stages import Decoded, Finished, Stages
@@ -135,7 +135,7 @@ class Conversion(ABC):
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._known: dict[str, Route] = {}
+        self._known: dict[str, int] = {}
         self.frames = self.cuts = 0
         self.seconds = 0.0
         self.routes: Counter[str] = Counter()
@@ -173,7 +173,7 @@ class Conversion(ABC):
         for region in result.trace.regions:
             name = route_name(region.route)
             self.routes[name] += 1
-            self._known.setdefault(name, region.route)
+            self._known.setdefault(name, region.flops)
 
     def _finished(
         self,
@@ -182,7 +182,7 @@ class Conversion(ABC):
         regions: Sequence[Region],
         done: tuple[int, int] | None,
     ) -> Finished:
-        known = tuple(self._known.values())
+        known = dict(self._known)
         return Finished(source.frame, times, source.audio, regions, known, source.deep, done)
 
 

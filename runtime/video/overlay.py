@@ -51,6 +51,10 @@ class Region(Protocol):
     def route(self) -> Route:
         """Each decision's name and outcome, e.g. {"scale": 2, "exit": 3}."""
 
+    @property
+    def flops(self) -> int:
+        """Work of the engines on it."""
+
 
 @dataclass(frozen=True)
 class Patch:
@@ -61,6 +65,7 @@ class Patch:
     bottom: int
     right: int
     route: Route
+    flops: int
 
 
 def enlarged(regions: Sequence[Region], frame: Frame, picture: Frame) -> Sequence[Region]:
@@ -75,6 +80,7 @@ def enlarged(regions: Sequence[Region], frame: Frame, picture: Frame) -> Sequenc
             round(r.bottom * down),
             round(r.right * across),
             r.route,
+            r.flops,
         )
         for r in regions
     ]
@@ -85,19 +91,19 @@ def route_name(route: Route) -> str:
     return " ".join(f"{name}={_outcome(value)}" for name, value in route.items())
 
 
-def draw_routes(frame: Frame, regions: Sequence[Region], known: Sequence[Route] = ()) -> Frame:
+def draw_routes(frame: Frame, regions: Sequence[Region], known: Mapping[str, int] | None = None) -> Frame:
     """Tint, frame and label the patches of a frame by their routes.
 
     Args:
         frame: A uint8 RGB frame, (H, W, 3); it is left as it is.
         regions: Its patches; parts outside the frame are cut off.
-        known: Routes of earlier frames. They share the colour scale and the legend, so that a film's
-            colours keep their meaning when a frame does not use every route.
+        known: Routes of earlier frames in words, and their work. They share the colour scale and the legend, so that a
+            film's colours keep their meaning when a frame does not use every route.
 
     Returns:
         A new frame.
     """
-    colours = _colours([*known, *(region.route for region in regions)])
+    colours = _colours({**(known or {}), **{route_name(region.route): region.flops for region in regions}})
     height, width = frame.shape[:2]
     layer = Image.new("RGBA", (width, height))
     draw = ImageDraw.Draw(layer)
@@ -120,29 +126,12 @@ def _label(route: Route) -> str:
     return _GAP.join(words)
 
 
-def _colours(routes: Sequence[Route]) -> dict[str, _Rgb]:
-    """A colour for each distinct route, the cheapest first.
-
-    Of routes that cannot be compared, the first counts as the dearest: a film begins with a full frame.
-    """
-    distinct = {route_name(route): route for route in routes}
-    names = sorted(reversed(distinct), key=lambda name: _expense(distinct[name]))
+def _colours(works: Mapping[str, int]) -> dict[str, _Rgb]:
+    """A colour for each route, by its work: the cheapest first."""
+    names = sorted(works, key=lambda name: (works[name], name))
     last = max(1, len(names) - 1)
     behind = len(names) - 1
     return {name: _shade(1 - (behind - index) / last) for index, name in enumerate(names)}
-
-
-def _expense(route: Route) -> float:
-    """Orders routes by compute: a scale divides both sides of the picture, all else adds depth.
-
-    Only the order is used: what a route really costs depends on the network.
-    """
-    expense = 1.0
-    for name, value in route.items():
-        if isinstance(value, str):
-            continue
-        expense *= 1 / max(1.0, float(value)) ** 2 if name == "scale" else 1.0 + float(value)
-    return expense
 
 
 def _shade(share: float) -> _Rgb:

@@ -11,7 +11,7 @@ from __future__ import annotations  # PyAV's Packet takes a type argument in its
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -24,7 +24,7 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from edgeflow.runtime.video.colour import Frame
-from edgeflow.runtime.video.overlay import Region, Route, draw_routes
+from edgeflow.runtime.video.overlay import Region, draw_routes
 from edgeflow.runtime.video.reader import VideoReader
 
 _QUEUE_FRAMES = 4
@@ -53,7 +53,7 @@ class Finished:
         times: seconds.
         audio: packets to be written before it.
         regions: with their routes, to be drawn.
-        known: routes so far.
+        known: routes so far, and their work.
         done: (frames of the source that are done with this, first frame of their scene); None in the middle of one.
     """
 
@@ -61,7 +61,7 @@ class Finished:
     times: Sequence[Fraction]
     audio: list[Packet[Stream]]
     regions: Sequence[Region]
-    known: Sequence[Route]
+    known: Mapping[str, int]
     deep: NDArray[np.uint16] | None = None
     done: tuple[int, int] | None = None
 

@@ -116,6 +116,22 @@ def test_shifted_pictures_come_from_offsets():
     torch.testing.assert_close(made[..., 4:-4], target[..., 4:-4])
 
 
+@torch.no_grad()
+def test_the_flow_estimator_can_go():
+    """As in the paper, where nothing was left of it."""
+    network = STMFNet(Sizes(**{**vars(SMALL), "flow": PRESETS["tiny"].sizes.flow})).eval()
+    first = network.grid.lateral[1][0]
+    for conv in (first.branch[1], first.skip):
+        conv.weight[:, 6:] = 0
+    rest = network.without("motion")
+    frames = tensors(pictures(32, 64))
+    torch.testing.assert_close(rest(*frames), network(*frames))
+    assert not hasattr(rest, "motion")
+    for name in ("motion", "texture"):
+        with pytest.raises(FlowError, match=f"cannot be without {name}"):
+            rest.without(name)
+
+
 def test_frames_of_a_film_repeat_at_its_ends_and_at_cuts():
     model = build("tiny")
     film = [np.full((2, 2, 3), shade, np.uint8) for shade in (0, 1, 2, 100, 101)]
@@ -202,6 +218,7 @@ def test_bad_frames_are_refused(alone):
         session.run(*frames[:3], frames[3][:-1])
 
 
+@pytest.mark.slow
 def test_a_pair_runs_by_its_own_choice_and_by_a_policy(tmp_path):
     pair = spread(Pair(Preset(SMALL, tile=64, halo=16), Preset(SMALLER), True))
     made = compile_model(

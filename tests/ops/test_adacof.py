@@ -20,7 +20,9 @@ def test_offsets_are_cut_toward_zero():
     """On a ramp extrapolating is right; at the border, where the next pixel is the border again, it is not."""
     image, moved = one_tap(-0.25, 0.5)
     torch.testing.assert_close(moved[..., :4, :4], image[..., :4, :4] - 2.5 + 0.5)
-    torch.testing.assert_close(moved[..., 4, :4], image[..., 4, :4] + 0.5)  # a floor would have read the row above
+    torch.testing.assert_close(
+        moved[..., 4, :4], image[..., 4, :4] + 0.5
+    )  # a floor would have read the row above
 
 
 def test_counts():
@@ -33,7 +35,10 @@ def test_counts():
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda image: adacof(image, *[torch.ones(1, 8, 4, 6)] * 3), "8 taps; wanted the square of an odd side"),
+        (
+            lambda image: adacof(image, *[torch.ones(1, 8, 4, 6)] * 3),
+            "8 taps; wanted the square of an odd side",
+        ),
         (lambda image: adacof(image, *[torch.ones(1, 16, 4, 6)] * 3), "16 taps"),
         (lambda image: adacof(image, *[torch.ones(1, 9, 4, 5)] * 3), r"the weight is \(1, 9, 4, 5\)"),
         (lambda image: adacof(image, *[torch.ones(1, 9, 4, 6)] * 3, dilation=0), "the dilation is 0"),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgeflow.ir.errors import FlowError
 from edgeflow.models.cain_sd.pwc import PWC
 from edgeflow.models.st_mfnet.features import Features
-from edgeflow.models.st_mfnet.gridnet import GridNet
+from edgeflow.models.st_mfnet.gridnet import MIDDLE, GridNet
 from edgeflow.models.st_mfnet.kernels import Kernels
 from edgeflow.models.st_mfnet.texture import Texture
 from edgeflow.ops.adacof import adacof
@@ -92,6 +93,24 @@ class STMFNet(nn.Module):
         ]
         blended = self.blend(frame1, frame2, *warped)
         return self.finish(frame0, frame1, frame2, frame3, blended)
+
+    def without(self, name: str) -> STMFNet:
+        """The network without its flow estimator, `motion`, and the two pictures that it gives; other weights stay.
+
+        Raises:
+            FlowError: it cannot be without that component, or has none.
+        """
+        if name != "motion" or self.sizes.flow is None:
+            raise FlowError(
+                f"ST-MFNet cannot be without {name}: its flow estimator, motion, is what it can do without"
+            )
+        rest = STMFNet(replace(self.sizes, flow=None))
+        own = {key: tensor for key, tensor in self.state_dict().items() if key in rest.state_dict()}
+        for layer in ("branch.1", "skip"):
+            key = f"grid.lateral.{MIDDLE}.0.{layer}.weight"
+            own[key] = own[key][:, :6]  # the pictures of the kernels come first
+        rest.load_state_dict(own)
+        return rest.train(self.training)
 
     def estimate(self, frame1: Tensor, frame2: Tensor) -> tuple[Tensor, ...]:
         """The kernels of the padded frames: by scale (half first), then frame, then weight, alpha, beta."""

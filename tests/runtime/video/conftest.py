@@ -22,6 +22,7 @@ class Patch:
     bottom: int
     right: int
     route: dict[str, int | float | str | bool]
+    flops: int
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Averaging:
         self.runs += 1
         height, width = frame0.shape[:2]
         middle = ((frame0.astype(np.uint16) + frame1 + 1) // 2).astype(np.uint8)
-        left = Patch(0, 0, height, width // 2, {"scale": 1, "exit": 3})
-        right = Patch(0, width // 2, height, width, {"scale": 2, "exit": 1})
+        left = Patch(0, 0, height, width // 2, {"scale": 1, "exit": 3}, 300)
+        right = Patch(0, width // 2, height, width, {"scale": 2, "exit": 1}, 25)
         return Result((middle,), Trace((left, right)))
 
     def reset(self) -> None:

@@ -195,9 +195,11 @@ def test_y4m_through_pipes(clip, out, moving, decode):
 
 def test_reader_of_stdout_that_leaves_is_one_line(clip, moving):
     path = clip("a.y4m", moving(60, 320, 240), codec="rawvideo", options={})
-    with subprocess.Popen(
-        [sys.executable, "-c", Y4M], stdin=path.open("rb"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with (
+        path.open("rb") as source,
+        subprocess.Popen([sys.executable, "-c", Y4M], stdin=source, **pipes) as process,
+    ):
         process.stdout.read(1000)
         process.stdout.close()
         error = process.stderr.read().decode()

@@ -59,7 +59,9 @@ def test_a_laplacian_pyramid_has_a_flat_error_in_its_coarsest_level_alone():
     zero = torch.zeros(1, 3, 32, 32)
     flat = torch.full_like(zero, 0.2)
     assert laplacian(flat, flat) == 0
-    assert laplacian(flat, zero) == pytest.approx(3 * 2**4 * 0.2 / 4**4, rel=1e-4)  # of 5 levels, summed per pixel
+    assert laplacian(flat, zero) == pytest.approx(
+        3 * 2**4 * 0.2 / 4**4, rel=1e-4
+    )  # of 5 levels, summed per pixel
     fine = torch.zeros_like(zero)
     fine[..., ::2, ::2] = 0.8  # as large on average, and in all levels
     assert laplacian(fine, zero) > 10 * laplacian(flat, zero)
