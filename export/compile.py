@@ -167,8 +167,9 @@ def _resumable(output: Path) -> Path:
 
 def _let_go(partial: Path) -> None:
     """Remove the segments that were kept; a file that somebody else put there stays, and so does the folder then."""
-    for segment in partial.glob("*.onnx"):
-        segment.unlink(missing_ok=True)
+    for ours in ("*.onnx", "*.weights", ".*.part"):
+        for file in partial.glob(ours):
+            file.unlink(missing_ok=True)
     with suppress(OSError):
         partial.rmdir()
 
