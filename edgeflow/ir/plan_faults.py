@@ -93,7 +93,6 @@ def _value_faults(plan: Plan, known: _Known) -> Iterator[str]:
         ("inputs and states", [own.name for own in (*plan.inputs, *plan.states)]),
         ("variables", [variable.name for variable in plan.variables]),
         ("tilings", [FRAME, *(step.regions for step in plan.steps if isinstance(step, Tile))]),
-        ("stages", [stage.name for stage in plan.stages]),
     ):
         yield from (
             f"two of its {what} are called {name!r}" for name, count in Counter(names).items() if count > 1

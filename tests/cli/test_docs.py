@@ -157,18 +157,18 @@ def test_commands_in_the_docs_have_the_options_that_they_are_given():
 
 
 def test_the_readmes_five_minutes_work(tmp_path, monkeypatch, clip, capsys):
-    (block,) = [block for block in blocks(ROOT / "README.md") if "edgeflow inspect cain.edgeflow" in block]
+    (block,) = [block for block in blocks(ROOT / "README.md") if "edgeflow inspect rife.edgeflow" in block]
     lines = [line.split(" #")[0].strip() for line in block.splitlines() if line.startswith("edgeflow ")]
-    assert len(lines) == 6
+    assert len(lines) == 7
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.mp4").symlink_to(clip)
     for line in lines:
-        words = shlex.split(line.replace("--preset small", "--preset tiny"))[1:]
+        words = shlex.split(line.replace("export rife", "export rife --preset tiny"))[1:]
         with pytest.raises(SystemExit) as stopped:
             main(words)
         assert not stopped.value.code, f"{line}: {capsys.readouterr().err}"
     assert {path.name for path in tmp_path.iterdir()} >= {
-        "cain.edgeflow",
+        "rife.edgeflow",
         "out.mp4",
         "routes.mp4",
         "profile.json",

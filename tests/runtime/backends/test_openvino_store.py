@@ -13,6 +13,7 @@ from openvino_here import HAS_BF16
 
 import edgeflow
 from edgeflow.export.sample import moving_picture
+from edgeflow.ir.built_here import record_built
 from edgeflow.ir.errors import BackendError, BundleError, InputError
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.backends import openvino_backend
@@ -155,6 +156,8 @@ def test_a_whole_file_that_the_library_refuses_is_named(kept):
         record = blob.with_name(blob.name + ".json")
         digest = sha256(b"no model").hexdigest()
         record.write_text(json.dumps({**json.loads(record.read_text()), "sha256": digest}))
+    Session(bundle).prepare(*SIZE)  # it came from elsewhere, so it is not even looked at
+    record_built(digest)
     with pytest.raises(BackendError, match=r"refuses the model kept for .*edgeflow build --anew"):
         Session(kept).prepare(*SIZE)
 
