@@ -202,7 +202,7 @@ def _forms(library: str, threads: int) -> list[dict[str, Any]]:
             runs["adacof", form] = forms.run(AdaCoF(), [image, *kernels], form=form)
         runs["splat", "native"] = forms.run(Splat(), [torch.cat([image, image[:, :1]], 1), flow])
         weights = WeightFile("weights.bin")
-        kernel = weights.add_kernel(KernelDraft("adacof", {"dilation": np.float32([1])}))
+        kernel = weights.add_kernel(KernelDraft("adacof", {}))
         weights.write(Path(folder) / weights.name)
         engine = open_kernel(kernel, Path(folder) / weights.name, threads)
         arrays, made = [each.numpy() for each in (image, *kernels)], [np.empty((1, 3, 128, 224), np.float32)]

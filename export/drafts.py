@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TypeAlias
 
@@ -113,7 +114,18 @@ def plan(program: Program, strategy: str, starts: Collection[int] | None = None)
         for first, end in pairwise(cuts):
             operation = program.operations[first]
             steps.append(stage(program, first, end) if isinstance(operation, Call) else operation)
-    return PlanDraft(strategy, tuple(steps))
+    return PlanDraft(strategy, tuple(_distinct(steps)))
+
+
+def _distinct(steps: Sequence[StepDraft]) -> Iterator[StepDraft]:
+    """The steps, of which stages that call one segment again have a number: `adacof`, `adacof.1`."""
+    seen: Counter[str] = Counter()
+    for step in steps:
+        if isinstance(step, StageDraft):
+            number = seen[step.name]
+            seen[step.name] += 1
+            step = replace(step, name=f"{step.name}.{number}") if number else step
+        yield step
 
 
 def runs(program: Program) -> list[range]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from edgeflow.export.operators.descriptor import (
@@ -149,10 +148,8 @@ EdgeflowAdaCoF <dilation, plugin_version, plugin_namespace> (image, weight, alph
 
 
 def kernel(segment: nn.Module) -> KernelDraft | None:
-    """The kernel of a segment that is an `AdaCoF`."""
-    if not isinstance(segment, AdaCoF):
-        return None
-    return KernelDraft("adacof", {"dilation": np.array([segment.dilation], np.float32)})
+    """The kernel of a segment that is an `AdaCoF` whose taps lie side by side."""
+    return KernelDraft("adacof", {}) if isinstance(segment, AdaCoF) and segment.dilation == 1 else None
 
 
 OPERATOR = Operator(

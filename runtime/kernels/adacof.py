@@ -23,15 +23,14 @@ BAND = 4
 
 
 class AdaCoFEngine:
-    """Runs `edgeflow::adacof` for inputs (image, weight, alpha, beta), each (n, ., h, w) float32.
+    """Runs `edgeflow::adacof` of dilation 1 for inputs (image, weight, alpha, beta), each (n, ., h, w) float32.
 
     Args:
-        constants: `dilation`, one number.
+        constants: none.
         threads: of a run.
     """
 
     def __init__(self, constants: Mapping[str, NDArray[np.float32]], threads: int) -> None:
-        self._dilation = int(constants["dilation"][0])
         self._team, self._threads = team(threads), threads
         self._maps: dict[tuple[int, ...], NDArray[np.float32]] = {}
         self._ms = 0.0
@@ -51,7 +50,7 @@ class AdaCoFEngine:
         bordered = self._maps[groups, height, width]
         sums = np.empty((self._threads, width, LANES), np.float32)
         for row in range(len(image)):
-            kernels = (weight[row], alpha[row], beta[row], self._dilation)
+            kernels = (weight[row], alpha[row], beta[row])
 
             def lay(turn: int, thread: int, source: Any = image[row]) -> None:
                 channels_last(source, bordered, turn * BAND)
@@ -83,9 +82,7 @@ def channels_last(source: Any, made: Any, top: int) -> None:
 
 
 @njit(nogil=True, cache=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
-def band(
-    bordered: Any, weight: Any, alpha: Any, beta: Any, dilation: int, sums: Any, made: Any, top: int
-) -> None:
+def band(bordered: Any, weight: Any, alpha: Any, beta: Any, sums: Any, made: Any, top: int) -> None:
     """A band of the result, row by row; the taps one after another, so that kernels are read as they lie."""
     taps, height, width = weight.shape
     side = int(np.sqrt(taps) + 0.5)
@@ -94,7 +91,7 @@ def band(
         for y in range(top, min(top + BAND, height)):
             sums[:] = np.float32(0)
             for tap in range(taps):
-                i, j = (tap // side - side // 2) * dilation, (tap % side - side // 2) * dilation
+                i, j = tap // side - side // 2, tap % side - side // 2
                 for x in range(width):
                     above, down = _split(y + i, alpha[tap, y, x], height)
                     left, right = _split(x + j, beta[tap, y, x], width)

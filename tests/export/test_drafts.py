@@ -5,6 +5,7 @@ from edgeflow.export.drafts import plan
 from edgeflow.flow import trace
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.route import assignments
+from edgeflow.models import st_mfnet
 from edgeflow.models.cain_sd import build
 
 
@@ -42,6 +43,13 @@ def test_routes_has_one_variant_per_whole_route(programs):
     assert all(variant.inputs == ("frame0.tiles", "frame1.tiles") for variant in whole.variants)
     assert all([made for made, _ in variant.outputs] == ["tail"] for variant in whole.variants)
     assert sorted(len(variant.links) for variant in whole.variants) == sorted([3, 4, 5, 6, 7] * 3)
+
+
+def test_stages_of_one_segment_have_names_of_their_own():
+    """As ST-MFNet has, which calls AdaCoF six times."""
+    program = trace(st_mfnet.build("tiny-mini"), {"height": 32, "width": 32})
+    names = [stage.name for stage in plan(program, "chained").stages]
+    assert names[2:8] == ["adacof", *(f"adacof.{number}" for number in range(1, 6))]
 
 
 def test_a_switch_runs_one_branch(programs):

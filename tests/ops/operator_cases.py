@@ -176,9 +176,7 @@ def adacof_case(size=(5, 7), channels=3, side=5, dilation=1):
     def loop(*arrays):
         return loops.adacof(*arrays, dilation)
 
-    return Case(
-        AdaCoF(dilation), loop, draw, tuple(KINDS), kernel=("adacof", {"dilation": np.float32([dilation])})
-    )
+    return Case(AdaCoF(dilation), loop, draw, tuple(KINDS), kernel=("adacof", {}) if dilation == 1 else None)
 
 
 def splat_case(size=(5, 6), channels=3):
