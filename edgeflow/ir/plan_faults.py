@@ -129,10 +129,11 @@ def _results(plan: Plan, known: _Known) -> Iterator[str]:
 def _read(names: Sequence[str], regions: str, known: _Known) -> Iterator[str]:
     """Values that are not there yet, or of other regions."""
     for name in names:
-        if name not in known.made or name not in known.values:
+        value = known.values.get(name)  # a state that no graph reads itself has none
+        if name not in known.made:
             yield f"it reads {name!r} before it is made"
-        elif known.values[name].regions != regions:
-            yield f"it reads {name!r}, which is of {known.values[name].regions!r}, not of {regions!r}"
+        elif value is not None and value.regions != regions:
+            yield f"it reads {name!r}, which is of {value.regions!r}, not of {regions!r}"
 
 
 def _write(names: Sequence[str], regions: str, known: _Known) -> Iterator[str]:
