@@ -21,7 +21,7 @@ MADE = "<!-- made by docs/made/reference.py; edit the code that it is made from 
 
 def commands() -> str:
     """Every command with its arguments and options, as its help says."""
-    from edgeflow.cli.main import app
+    from edgeflow.cli.commands import app
 
     group: Any = typer.main.get_command(app)
     lines = ["# Command line\n", group.help, "\nExit codes: 0 done, 1 failed, 2 misused, 130 interrupted.\n"]

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     try:
         endings.heed()
-        from edgeflow.cli.main import main as run
+        from edgeflow.cli.commands import main as run
     except BaseException:
         if not endings.asked():
             raise

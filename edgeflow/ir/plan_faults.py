@@ -122,7 +122,9 @@ def _results(plan: Plan, known: _Known) -> Iterator[str]:
         value = known.values.get(name)
         if name not in known.made or value is None:
             yield f"its result {name!r} is never made"
-        elif value.regions != FRAME or (value.image and not spec.image):  # a picture that something reads is no image yet
+        elif value.regions != FRAME or (
+            value.image and not spec.image
+        ):  # a picture that something reads is no image yet
             yield f"its result {name!r} is not what the output {spec.name!r} is declared to be"
 
 

@@ -17,7 +17,7 @@ import edgeflow.flow
 import edgeflow.runtime
 import edgeflow.targets
 from edgeflow.cli import main
-from edgeflow.cli.main import app
+from edgeflow.cli.commands import app
 from edgeflow.ir.errors import EdgeflowError
 
 ROOT = Path(__file__).parents[2]

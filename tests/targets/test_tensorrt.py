@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeflow.ir.built_here import record_built
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.files import sha256_of
@@ -221,6 +222,7 @@ def test_an_engine_that_this_tensorrt_refuses_is_built_again(machine, bundle):
     record = json.loads((folder / f"{names[0]}.engine.json").read_text())
     record |= {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
     (folder / f"{names[0]}.engine.json").write_text(json.dumps(record))
+    record_built(record["sha256"])
     with pytest.raises(BackendError, match=r"refuses .*: version mismatch; run `edgeflow build` again"):
         Session(path).run(np.zeros((16, 24, 3), np.uint8))
     assert [one.found for one in build(path)] == [False, *[True] * (len(names) - 1)]
@@ -401,7 +403,7 @@ def plugin_bundle(tmp_path):
 def library(path):
     """A file in the place of a plugin library, as whole as one that was built."""
     path.write_bytes(b"a library")
-    path.with_name(path.name + ".sha256").write_text(sha256_of(path))
+    record_built(sha256_of(path))
     return path
 
 

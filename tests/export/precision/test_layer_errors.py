@@ -12,7 +12,7 @@ from openvino_here import HAS_BF16
 from typer.testing import CliRunner
 from uneven_model import Uneven
 
-from edgeflow.cli.main import app
+from edgeflow.cli.commands import app
 from edgeflow.export.precision.calibrate import watch
 from edgeflow.export.precision.layer_errors import errors_of, to_bf16
 from edgeflow.export.precision.qdq import guest_session, layers_of, quantised, ranged, scheme_of

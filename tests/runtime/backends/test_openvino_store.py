@@ -151,12 +151,13 @@ def test_what_is_damaged_is_compiled_anew(built, kept, compiled, harm):
 
 
 def test_a_whole_file_that_the_library_refuses_is_named(kept):
+    content = f"no model of {kept}".encode()
     for blob in folder_of(kept).glob("*.blob"):
-        blob.write_bytes(b"no model")
+        blob.write_bytes(content)
         record = blob.with_name(blob.name + ".json")
-        digest = sha256(b"no model").hexdigest()
+        digest = sha256(content).hexdigest()
         record.write_text(json.dumps({**json.loads(record.read_text()), "sha256": digest}))
-    Session(bundle).prepare(*SIZE)  # it came from elsewhere, so it is not even looked at
+    Session(kept).prepare(*SIZE)  # it came from elsewhere, so it is not even looked at
     record_built(digest)
     with pytest.raises(BackendError, match=r"refuses the model kept for .*edgeflow build --anew"):
         Session(kept).prepare(*SIZE)

@@ -14,7 +14,7 @@ from kept_bundles import compile_kept
 from older_processors import capped_at_avx2, emulated_haswell, needs_qemu
 from typer.testing import CliRunner
 
-from edgeflow.cli.main import app
+from edgeflow.cli.commands import app
 from edgeflow.export.compile import compile_model
 from edgeflow.export.precision import qdq
 from edgeflow.ir.errors import BackendError

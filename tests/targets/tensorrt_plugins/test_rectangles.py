@@ -52,14 +52,15 @@ def test_tiles_are_cut_and_pasted_as_on_the_host(cpu_library, height, width, siz
 
 
 def test_a_library_that_is_damaged_or_older_has_no_kernel(tmp_path, cpu_library):
+    from edgeflow.ir.built_here import record_built
     from edgeflow.ir.files import sha256_of
 
     library = tmp_path / "libedgeflow_plugins.so"
-    library.write_bytes(cpu_library.read_bytes())
-    assert kernel_of(library) is None, "nothing says that it is whole"
-    library.with_name(library.name + ".sha256").write_text(sha256_of(library))
+    library.write_bytes(cpu_library.read_bytes() + b"another")
+    assert kernel_of(library) is None, "nothing says that it was built here"
+    record_built(sha256_of(library))
     assert kernel_of(library) is not None
     other = tmp_path / "no_library.so"
     other.write_bytes(b"not a library")
-    other.with_name(other.name + ".sha256").write_text(sha256_of(other))
+    record_built(sha256_of(other))
     assert kernel_of(other) is None

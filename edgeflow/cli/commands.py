@@ -66,7 +66,7 @@ app.command("compress")(compress.compress)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit, see `edgeflow.cli.main`."""
+    """Run the command line and exit, see `edgeflow.cli`."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:
