@@ -22,6 +22,7 @@ import kept_bundles
 _cache = tempfile.TemporaryDirectory(prefix="edgeflow-tests-")  # never the user's own
 os.environ["EDGEFLOW_CACHE"] = _cache.name
 # Models of tests are so small that torch's threads wait for one another longer than they work.
+os.environ["COLUMNS"] = "160"  # tables are as wide wherever tests run
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # in processes that tests start
 torch.set_num_threads(1)
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from edgeflow.training.compression.learning import Batch
 
 RUNS = 15
-"""Of which the median is the time on a target."""
+"""Runs, of which the median is the time on a target."""
 
 
 def compress(

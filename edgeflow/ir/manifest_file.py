@@ -14,7 +14,7 @@ LARGEST = 16 << 20
 """Bytes of a JSON file; a manifest of 600 engines has three million."""
 
 _DIGITS = 24
-"""Of a whole number; Python takes time in proportion to the square of them."""
+"""Digits of a whole number; Python takes time in proportion to the square of them."""
 
 
 def read_json(path: Path, advice: str = "export it again") -> Any:

@@ -44,7 +44,7 @@ def over_exits(pictures: Sequence[torch.Tensor], target: torch.Tensor) -> torch.
 
 
 LEVELS = 5
-"""Of Laplacian pyramids."""
+"""Levels of a Laplacian pyramid."""
 BINOMIAL = (1.0, 4.0, 6.0, 4.0, 1.0)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 MEAN = (0.4631, 0.4352, 0.3990)
-"""Of the frames that the published network was trained on; subtracted, nothing is divided."""
+"""Means of the frames that the published network was trained on; subtracted, nothing is divided."""
 BASE_WIDTH = 4
 """Channels of a group at 64 output channels, as in ResNeXt 32x4d."""
 SQUEEZE = 16

@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 COLUMNS = 4
-"""Of the grid: the first half passes downwards, the second half upwards."""
+"""Columns of the grid: the first half passes downwards, the second half upwards."""
 MIDDLE = 1
 """The row that is read out."""
 

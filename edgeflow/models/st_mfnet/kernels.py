@@ -7,7 +7,7 @@ from torch import Tensor, nn
 SCALES = ("half", "full", "double")
 """Sizes of the pictures that kernels are for, coarse to fine."""
 PARTS = ("weight", "alpha", "beta")
-"""Of a kernel: the taps' weights, and their vertical and horizontal offsets."""
+"""What a kernel is made of: the taps' weights, and their vertical and horizontal offsets."""
 FRAMES = ("first", "second")
 """The frame before the one that is made, and the one after."""
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 SLICES = 5
-"""Of its input in time: two frames, the picture between, two frames."""
+"""What its input holds, in time: two frames, the picture between, two frames."""
 SLOPE = 0.2
-"""Of leaky ReLUs."""
+"""Slope of leaky ReLUs below zero."""
 
 
 class Gate(nn.Module):
