@@ -35,7 +35,14 @@ def inverting():
         return SimpleNamespace(outputs=outputs, trace=trace)
 
     def patch(top, left, bottom, right, route):
-        return SimpleNamespace(top=top, left=left, bottom=bottom, right=right, route=route, flops=1)
+        return SimpleNamespace(
+            top=top,
+            left=left,
+            bottom=bottom,
+            right=right,
+            route=route,
+            flops=2 if route.get("mode") == "key" else 1,
+        )
 
     return Inverting(patch, result, lambda regions: SimpleNamespace(regions=regions))
 
