@@ -87,6 +87,7 @@ def drive(release: Release, bundle: Path, folder: Path) -> Iterator[Step]:
         str(clip),
         "--frames",
         "4",
+        "--overwrite",
         "--trace",
         str(folder / "trace.json"),
         "--json",
