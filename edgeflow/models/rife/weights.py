@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.errors import FlowError
+from edgeflow.ir.files import sha256_of
 from edgeflow.models.rife.model import PUBLISHED, RIFE, build
 from edgeflow.models.weights import check_fit, write_weights
 
@@ -36,7 +37,7 @@ def pretrained(preset: str, variant: str) -> Path | None:
         return None
     router = ROUTERS / f"router-{variant}.safetensors"
     published = published_file()
-    key = sha256(published.read_bytes()[:1024] + router.read_bytes()).hexdigest()[:16]
+    key = sha256((sha256_of(published) + sha256_of(router)).encode()).hexdigest()[:16]
     folder = cache_folder("weights") or Path(tempfile.gettempdir()) / f"edgeflow-{os.getuid()}"
     path = folder / f"rife-{preset}-{variant}-{key}.safetensors"
     if not path.exists():
