@@ -1,0 +1,179 @@
+"""`edgeflow wrap`: a static network as a routed bundle, without training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from io import BytesIO
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgeflow.cli.clips import first_frames
+from edgeflow.cli.console import err, out, print_json
+from edgeflow.cli.reference import find_function
+from edgeflow.cli.reports import check_reports
+from edgeflow.ir.errors import BundleError, FlowError
+from edgeflow.ir.files import write_atomically
+from edgeflow.ir.replacing import check_replaceable
+from edgeflow.targets import load
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from edgeflow.wrap.judge import Report
+    from edgeflow.wrap.wrapping import Wrapping
+
+
+def wrap(
+    model: Annotated[
+        str, typer.Argument(help="What builds the network: path/to/file.py:build or package.module:build.")
+    ],
+    clip: Annotated[
+        Path, typer.Option(help="A video of the kind that the network will see: routes are tuned on it.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The bundle to write (a folder). A report lies beside it, as .json and .png.",
+        ),
+    ],
+    max_drop: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            help="dB of PSNR that routing may cost on the clip, against the truth. Where that is not known, the static network is "
+            "taken to be 35 dB from it: 0.1 is a PSNR of 51 dB of the routed pictures against the static ones.",
+        ),
+    ] = 0.1,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="A video of what the network should make of every frame of the clip, if that is known."
+        ),
+    ] = None,
+    target: Annotated[
+        str, typer.Option(help="What to compile for, on this machine: a name from `edgeflow targets`.")
+    ] = "cpu",
+    frames: Annotated[
+        int, typer.Option(min=2, help="Frames of the clip to tune on and to measure with.")
+    ] = 24,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Make a static network a routed bundle: tiles of a frame that are what they were are copied, the rest is computed.
+
+    The network takes one or more frames and makes a picture or a map: it denoises, enlarges, segments, interpolates. It is not
+    trained. How much may be copied is tuned on the clip.
+
+    Example: edgeflow wrap denoiser.py:build --clip sample.mp4 -o denoiser.edgeflow
+    """
+    if not output.absolute().parent.is_dir():
+        raise BundleError(
+            f"cannot write {output}: there is no folder {output.absolute().parent}; make it first"
+        )
+    check_replaceable(output, overwrite)
+    report_file, picture_file = (output.with_name(f"{output.stem}.{end}") for end in ("json", "png"))
+    check_reports(overwrite, report_file, picture_file)
+    from edgeflow.export.compile import compile_model
+    from edgeflow.wrap import wrap as make
+    from edgeflow.wrap.judge import judge
+    from edgeflow.wrap.picture import draw
+
+    wanted = load(target)
+    network = _network(model)
+    shown = first_frames(clip, frames)
+    true = first_frames(truth, frames) if truth else []
+    with err.status("wrap") as status:
+
+        def say(what: str) -> None:
+            status.update(f"wrap: {what}")
+
+        wrapping = make(network, shown, wanted, max_drop=max_drop, truth=true, progress=say)
+        say("export")
+        compile_model(
+            wrapping.model,
+            wanted,
+            output,
+            reference={"reference": model, "wrapped": True},
+            strategy="routes",
+            overwrite=overwrite,
+        )
+        say("measure")
+        report, worst = judge(wrapping, output, wanted, max_drop)
+    told = _told(wrapping, report)
+    write_atomically(report_file, (dumps(told, indent=1) + "\n").encode())
+    drawn = BytesIO()
+    draw(worst).save(drawn, "PNG")
+    write_atomically(picture_file, drawn.getvalue())
+    print_json(told) if json else _print(wrapping, report, output)
+
+
+def _network(reference: str) -> nn.Module:
+    """The network to wrap.
+
+    Raises:
+        FlowError: there is none of that name, or it is no static module.
+    """
+    from torch import nn
+
+    from edgeflow.flow import RoutedModule
+
+    if ":" not in reference:
+        raise FlowError(f"{reference} is no function: give path/to/file.py:build")
+    built: Any = find_function(reference)()
+    if isinstance(built, RoutedModule):
+        raise FlowError(f"{reference} returns a routed model already: `edgeflow export` compiles it")
+    if not isinstance(built, nn.Module):
+        raise FlowError(f"{reference} returns a {type(built).__name__}: it must return a torch.nn.Module")
+    return built
+
+
+def _told(wrapping: Wrapping, report: Report) -> dict[str, Any]:
+    """All that was found, as plain data."""
+    return {
+        "network": asdict(wrapping.form)
+        | {"reach": wrapping.reach.pixels, "whole_frame_operators": list(wrapping.reach.everywhere)},
+        "tiling": asdict(wrapping.tuned.tiling),
+        "routing": asdict(wrapping.tuned.routing),
+        "expected": asdict(wrapping.tuned.outcome),
+        "measured": report.to_json(),
+    }
+
+
+def _print(wrapping: Wrapping, report: Report, output: Path) -> None:
+    """Say in words what was found and measured."""
+    form, tiling = wrapping.form, wrapping.tuned.tiling
+    what = "a frame" if form.images == 1 else f"{form.images} frames"
+    out.print(
+        f"the network: {what} in, {form.channels} channels out at {form.scale}x its size; it sees {wrapping.reach.pixels} pixels around",
+        soft_wrap=True,
+    )
+    out.print(
+        f"tiles of {tiling.size} pixels with a halo of {tiling.halo}; all of them computed differ by {report.exact:.2g} levels of 255 from the static network",
+        soft_wrap=True,
+    )
+    out.print(
+        f"time: {report.routed_ms:.1f} ms a call, {report.static_ms:.1f} as the plain network on whole frames: "
+        f"{report.speed_up:.2f}x as fast (slowest call {report.slowest:.2f}x; {report.calls} calls, in turn, medians)",
+        soft_wrap=True,
+    )
+    out.print("tiles: " + ", ".join(f"{way} {share:.0%}" for way, share in report.shares.items()))
+    out.print(
+        f"quality: {report.psnr:.1f} dB of PSNR against the static network, worst call {report.worst_call} at {report.worst_psnr:.1f}; "
+        f"a drop of {report.drop:.3f} dB against {report.against} (at most {report.max_drop:g} asked for)",
+        soft_wrap=True,
+    )
+    if report.truth_psnr:
+        out.print("against the truth: {:.2f} dB routed, {:.2f} static".format(*report.truth_psnr))
+    if report.agreement is not None:
+        out.print(f"largest channel as the static network's: {report.agreement:.2%} of pixels")
+    out.print(
+        f"error's mean step across borders of tiles {report.seams:.3f} levels, elsewhere {report.elsewhere:.3f}; "
+        f"from picture to picture {report.flicker:.3f}",
+        soft_wrap=True,
+    )
+    out.print(f"{output}; report {output.stem}.json, worst picture {output.stem}.png", soft_wrap=True)
