@@ -146,34 +146,76 @@ def _told(wrapping: Wrapping, report: Report) -> dict[str, Any]:
 
 def _print(wrapping: Wrapping, report: Report, output: Path) -> None:
     """Say in words what was found and measured."""
-    form, tiling = wrapping.form, wrapping.tuned.tiling
-    what = "a frame" if form.images == 1 else f"{form.images} frames"
+    out.print(_network_line(wrapping), soft_wrap=True)
+    out.print(_tiles_line(wrapping, report), soft_wrap=True)
     out.print(
-        f"the network: {what} in, {form.channels} channels out at {form.scale}x its size; it sees {wrapping.reach.pixels} pixels around",
+        f"time: {report.routed_ms:.1f} ms a call, {report.static_ms:.1f} as the plain network on whole frames (medians of {report.calls} "
+        f"calls, in turn); {report.speed_up:.2f}x as fast over the clip, {report.median_speed_up:.2f}x in the median, "
+        f"{report.slowest:.2f}x at the slowest call",
         soft_wrap=True,
     )
-    out.print(
-        f"tiles of {tiling.size} pixels with a halo of {tiling.halo}; all of them computed differ by {report.exact:.2g} levels of 255 from the static network",
-        soft_wrap=True,
-    )
-    out.print(
-        f"time: {report.routed_ms:.1f} ms a call, {report.static_ms:.1f} as the plain network on whole frames: "
-        f"{report.speed_up:.2f}x as fast (slowest call {report.slowest:.2f}x; {report.calls} calls, in turn, medians)",
-        soft_wrap=True,
-    )
-    out.print("tiles: " + ", ".join(f"{way} {share:.0%}" for way, share in report.shares.items()))
+    shares = ", ".join(f"{way} {share:.0%}" for way, share in report.shares.items())
+    out.print(f"{'tiles' if wrapping.tuned.tiling.size else 'frames'}: {shares}")
     out.print(
         f"quality: {report.psnr:.1f} dB of PSNR against the static network, worst call {report.worst_call} at {report.worst_psnr:.1f}; "
-        f"a drop of {report.drop:.3f} dB against {report.against} (at most {report.max_drop:g} asked for)",
+        f"a drop of {report.drop:.3f} dB against {report.against} (at most {report.max_drop:g} was asked for)",
         soft_wrap=True,
     )
     if report.truth_psnr:
         out.print("against the truth: {:.2f} dB routed, {:.2f} static".format(*report.truth_psnr))
     if report.agreement is not None:
         out.print(f"largest channel as the static network's: {report.agreement:.2%} of pixels")
-    out.print(
-        f"error's mean step across borders of tiles {report.seams:.3f} levels, elsewhere {report.elsewhere:.3f}; "
-        f"from picture to picture {report.flicker:.3f}",
-        soft_wrap=True,
-    )
+    if wrapping.tuned.tiling.size:
+        out.print(
+            f"error's mean step across borders of tiles {report.seams:.3f} levels, elsewhere {report.elsewhere:.3f}"
+        )
+    out.print(f"error's mean change from picture to picture: {report.flicker:.3f} levels")
+    for line in advice(report):
+        out.print(line, soft_wrap=True)
     out.print(f"{output}; report {output.stem}.json, worst picture {output.stem}.png", soft_wrap=True)
+
+
+def _network_line(wrapping: Wrapping) -> str:
+    """What the network is."""
+    form, reach = wrapping.form, wrapping.reach
+    frames = "a frame" if form.images == 1 else f"{form.images} frames"
+    size = f"{form.scale}x its size" if form.scale else "another size"
+    if reach.everywhere:
+        sees = f"sees the whole frame ({', '.join(reach.everywhere)})"
+    elif reach.pixels is None:
+        sees = "sees farther than 256 pixels"
+    else:
+        sees = f"sees {reach.pixels} pixels around"
+    return f"the network: {frames} in, {form.channels} channels at {size} out; it {sees}"
+
+
+def _tiles_line(wrapping: Wrapping, report: Report) -> str:
+    """How frames are cut, and how near that is to the static network."""
+    tiling = wrapping.tuned.tiling
+    if not tiling.size:
+        return f"frames are reused or computed whole; computed, they differ by {report.exact:.2g} levels of 255 from the static network"
+    return (
+        f"tiles of {tiling.size} pixels with a halo of {tiling.halo}; all of them computed differ by at most {report.exact:.2g} levels of "
+        "255 from the static network"
+    )
+
+
+def advice(report: Report) -> list[str]:
+    """What is to be said of a bundle that misses what it is for, and what would help."""
+    lines = []
+    if report.speed_up < 1:
+        copied = 1 - report.shares.get("full", 0.0) - report.shares.get("whole", 0.0)
+        why = (
+            "most of the clip changes from frame to frame, so there is little to copy: a larger --max-drop copies more"
+            if copied < 0.5
+            else "looking at the tiles takes about as long as the network: larger frames or another --target may help"
+        )
+        lines.append(
+            f"this bundle is slower than the plain network on this clip: {why}; or export the static network"
+        )
+    if report.drop > report.max_drop:
+        lines.append(
+            f"the drop is {report.drop:.3f} dB, more than the {report.max_drop:g} asked for: `edgeflow run --quality 0.7` copies less, or wrap "
+            "again with a smaller --max-drop"
+        )
+    return lines

@@ -67,7 +67,7 @@ def with_detail(
     Returns:
         From 0 to 1, by least squares, and what is made at half the size then.
     """
-    if network.form.channels != 3:
+    if not network.form.picture:
         return 0.0, tuple(plain)
     lost = [network.lost_of_any_size(to_tensor(call[-1]))[0].numpy() for call in calls]
     above = sum(float(((a - b) * c).sum()) for a, b, c in zip(static, plain, lost, strict=True))

@@ -40,6 +40,11 @@ class Form:
     grid: int
 
     @property
+    def picture(self) -> bool:
+        """Whether it makes pictures, and not maps of something else."""
+        return self.channels == 3 and self.scale > 0
+
+    @property
     def unit(self) -> int:
         """Sides and beginnings of tiles are multiples of so many pixels."""
         return lcm(self.multiple, self.grid)

@@ -11,9 +11,9 @@ from torch import Tensor
 from edgeflow.wrap.network import Network
 from edgeflow.wrap.reach import Reach
 
-EXACT = 32
+EXACT = 8
 """Pixels up to which the halo is the whole receptive field."""
-HALOS = (8, 16, 24, 32, 48, 64)
+HALOS = (8, 12, 16, 24, 32, 48, 64)
 SEEN = 1 / 1020
 """A difference of pictures in [0, 1], a quarter of a level, that the rest of a receptive field may make."""
 SQUARE = 64
@@ -47,7 +47,7 @@ def halo_of(
         peak: range of what it makes.
     """
     unit = network.form.unit
-    if reach.pixels is None:
+    if reach.pixels is None or not network.form.scale:
         return None
     field = -(-reach.pixels // unit) * unit
     halos = (

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeflow.ir.tiles import TileGrid
 from edgeflow.runtime import Fixed, Session, Trace
 from edgeflow.targets import Target
 from edgeflow.wrap.film import LEVELS
 from edgeflow.wrap.model import Tiling
+from edgeflow.wrap.simulate import ASSUMED_DB, drop_of
 from edgeflow.wrap.timing import compiled
-from edgeflow.wrap.tune import ASSUMED_DB
 from edgeflow.wrap.wrapping import Wrapping
 
 Made = NDArray[Any]
@@ -55,7 +56,8 @@ class Report:
         calls: that were run.
         routed_ms: median time of a call.
         static_ms: the same of the static network.
-        speed_up: median of the ratios, call by call.
+        speed_up: time of all static calls over that of all routed ones.
+        median_speed_up: median of the ratios, call by call.
         slowest: the least of them.
         shares: of tiles, by the way they took; of a frame that was computed whole, all are `whole`.
         whole: share of frames computed whole.
@@ -77,6 +79,7 @@ class Report:
     routed_ms: float
     static_ms: float
     speed_up: float
+    median_speed_up: float
     slowest: float
     shares: dict[str, float]
     whole: float
@@ -133,7 +136,8 @@ def judge(wrapping: Wrapping, bundle: Path, target: Target, max_drop: float) -> 
         calls=len(errors),
         routed_ms=median(run.routed_ms[WARM:]),
         static_ms=median(run.static_ms[WARM:]),
-        speed_up=median(ratios),
+        speed_up=sum(run.static_ms[WARM:]) / sum(run.routed_ms[WARM:]),
+        median_speed_up=median(ratios),
         slowest=min(ratios),
         shares=shares,
         whole=whole,
@@ -141,7 +145,7 @@ def judge(wrapping: Wrapping, bundle: Path, target: Target, max_drop: float) -> 
         worst_psnr=_psnr(squares[worst]),
         worst_call=worst,
         max_drop=max_drop,
-        drop=truth[1] - truth[0] if truth else 10 * log10(1 + float(np.mean(squares)) / _assumed()),
+        drop=truth[1] - truth[0] if truth else drop_of(float(np.mean(squares))),
         against="the truth" if truth else f"a network {ASSUMED_DB:g} dB from the truth",
         truth_psnr=truth,
         agreement=_agreement(run),
@@ -174,14 +178,14 @@ def _run(routed: Session, static: Session, wrapping: Wrapping) -> _Run:
 
 def _exactness(wrapping: Wrapping, bundle: Path, target: Target) -> float:
     """Largest difference of a frame whose every tile is computed in full from the static network's, in levels."""
-    policy = Fixed(extent="tiles", way="full")
+    policy = Fixed(extent="tiles", way="full") if wrapping.tuned.tiling.size else Fixed(way="full")
     with (
         compiled(wrapping.static, target, exact=True) as static,
         Session(bundle, policy=policy, exact=True) as full,
     ):
         call = wrapping.calls[len(wrapping.calls) // 2]
         made, wanted = full(*call), static(*call)
-    peak = 1.0 if wrapping.form.channels == 3 else float(np.ptp(wanted))
+    peak = 1.0 if wrapping.form.picture else float(np.ptp(wanted))
     return float(np.abs(made - wanted).max()) * LEVELS / peak
 
 
@@ -194,10 +198,6 @@ def _levels(made: Made, wanted: Made, peak: float) -> NDArray[np.float32]:
 def _psnr(squared: float) -> float:
     """In dB, of a mean squared error in squared levels; 99 of none."""
     return min(10 * log10(LEVELS**2 / squared), 99.0) if squared > 0 else 99.0
-
-
-def _assumed() -> float:
-    return float(LEVELS**2 * 10 ** (-ASSUMED_DB / 10))
 
 
 def _truth(wrapping: Wrapping, run: _Run) -> tuple[float, float] | None:
@@ -217,10 +217,15 @@ def _shares(traces: Sequence[Trace]) -> tuple[dict[str, float], float]:
     whole = 0
     for trace in traces:
         ways = [str(way) for way in trace.choices["way"]]
-        if trace.choices["extent"][0] == "whole":
+        if _is_whole(trace):
             ways, whole = ["whole"] * len(ways), whole + 1
         taken.update(ways)
     return {way: count / sum(taken.values()) for way, count in taken.most_common()}, whole / len(traces)
+
+
+def _is_whole(trace: Trace) -> bool:
+    """Whether a tiled network's frame was computed whole."""
+    return list(trace.choices.get("extent", ())) == ["whole"]
 
 
 def _agreement(run: _Run) -> float | None:
@@ -237,10 +242,12 @@ def _seams(
 ) -> tuple[float, float]:
     """Mean steps of the error across the borders of patches, and between all other neighbours, of frames that were tiled."""
     tiling: Tiling = wrapping.tuned.tiling
+    if not tiling.size:
+        return 0.0, 0.0
     rows, columns = borders(wrapping.calls[0][0].shape[:2], tiling, wrapping.form.unit, wrapping.form.scale)
     at, rest = [], []
     for error, trace in zip(errors, traces, strict=True):
-        if trace.choices["extent"][0] == "whole":
+        if _is_whole(trace):
             continue
         for axis, lines in ((0, rows), (1, columns)):
             steps = np.abs(np.diff(error, axis=axis)).mean(axis=(1 - axis, 2))
@@ -253,8 +260,6 @@ def _seams(
 
 def borders(size: tuple[int, ...], tiling: Tiling, unit: int, scale: int) -> tuple[list[int], list[int]]:
     """Rows and columns of a picture at which patches begin, but for its edges."""
-    from edgeflow.ir.tiles import TileGrid
-
     grid = TileGrid(size[0], size[1], tiling.size, tiling.halo, unit)
     rows, columns = ({getattr(region, side) for region in grid.regions} - {0} for side in ("top", "left"))
     return sorted(scale * row for row in rows), sorted(scale * column for column in columns)

@@ -23,7 +23,7 @@ class Tiling:
     """How a frame is cut, and what its tiles cost.
 
     Attributes:
-        size: side of a tile, in pixels.
+        size: side of a tile, in pixels; 0 if the frame is not cut.
         halo: pixels of it beyond its patch, at every seam.
         full: time of all tiles of a frame over that of the frame whole.
         half: the same at half the size.
@@ -139,6 +139,47 @@ class Wrapped(RoutedModule):
         return F.pixel_shuffle(tiles, self.network.form.scale) if self.network.form.scale > 1 else tiles * 1
 
 
+class WrappedWhole(RoutedModule):
+    """A static network that sees the whole frame, which is computed again when it is not what it was.
+
+    Args:
+        network: to run.
+        size: (height, width) of the frames.
+        made: (height, width) of what it makes.
+        half: time at half the size over that at full size.
+        routing: what decides.
+    """
+
+    def __init__(
+        self, network: Network, size: tuple[int, int], made: tuple[int, int], half: float, routing: Routing
+    ) -> None:
+        super().__init__()
+        self.network, self.made, self.routing = network, made, routing
+        _declare(self, network.form, size)
+        self.way = Axis(*routing.ways)
+        self.costs = routing.costs(whole_frame(half))
+        self.scores = TileScores(routing.copy, routing.half, network.form.images)
+
+    def flow(self, f: Flow, *frames: Any) -> Any:
+        """Look, decide, and make the picture."""
+        assert self.size is not None
+        seen = {f"seen{number}": (3, *self.size) for number in range(self.network.form.images)}
+        state = f.state(made=(self.network.form.channels, *self.made), known=(1,), **seen)
+        scores, known = f.call(self.scores, *frames, *(getattr(state, name) for name in seen), state.known)
+        way = f.route(frames[0], way=Scored(Priced(self.routing.price, self.costs), scores)).way
+        made = state.made
+        if self.routing.half:
+            made = f.call(self.network.at_half_of_any_size, *frames, when=way == "half", otherwise=made)
+        made = f.call(self.network.of_any_size, *frames, when=way == "full", otherwise=made)
+        f.keep(made=made, known=known, when=way != "copy", **dict(zip(seen, frames, strict=True)))
+        return made
+
+
+def whole_frame(half: float) -> Tiling:
+    """A frame that is not cut, and what it costs at half the size."""
+    return Tiling(0, 0, 1.0, half)
+
+
 def task_of_form(form: Form) -> Task:
     """What a call of the network is made of, and what comes of it."""
     inputs, (made,) = _interface(form)
@@ -154,9 +195,7 @@ def _interface(
 ) -> tuple[tuple[Interface, ...], tuple[Interface]]:
     """Inputs and output of a network, for frames of a size (height, width)."""
     names = ("frame",) if form.images == 1 else tuple(f"frame{number}" for number in range(form.images))
-    made: Interface = (
-        Image("picture") if form.channels == 3 and form.scale else Declared("made", (form.channels,))
-    )
+    made: Interface = Image("picture") if form.picture else Declared("made", (form.channels,))
     return tuple(Image(name, *(size or ())) for name in names), (made,)
 
 

@@ -33,17 +33,17 @@ class Network(nn.Module):
 
     def of_any_size(self, *frames: Tensor) -> Tensor:
         """The same for sides of any length: borders are repeated to the next multiple of what the network takes."""
-        made = self(*(_completed(frame, self.form.multiple) for frame in frames))
+        made = self(*(completed(frame, self.form.multiple) for frame in frames))
         return self._cropped(made, frames[0])
 
     def at_half(self, *frames: Tensor) -> Tensor:
         """By frames of half the size, enlarged, with the detail that they lost put back: for a quarter of the work."""
         made = _enlarged(self(*(F.avg_pool2d(frame, 2) for frame in frames)), 2)
-        return made + self.detail * self.lost(frames[-1]) if self.form.channels == 3 else made
+        return made + self.detail * self.lost(frames[-1]) if self.form.picture else made
 
     def at_half_of_any_size(self, *frames: Tensor) -> Tensor:
         """`at_half`, for sides of any length."""
-        made = self.at_half(*(_completed(frame, 2 * self.form.multiple) for frame in frames))
+        made = self.at_half(*(completed(frame, 2 * self.form.multiple) for frame in frames))
         return self._cropped(made, frames[0])
 
     def lost(self, frame: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Network(nn.Module):
 
     def lost_of_any_size(self, frame: Tensor) -> Tensor:
         """`lost`, for sides of any length."""
-        return self._cropped(self.lost(_completed(frame, 2)), frame)
+        return self._cropped(self.lost(completed(frame, 2)), frame)
 
     def _cropped(self, made: Tensor, frame: Tensor) -> Tensor:
         """What is made of a frame, without what completed it."""
@@ -60,7 +60,7 @@ class Network(nn.Module):
         return made[..., :height, :width] if self.form.scale else made
 
 
-def _completed(frame: Tensor, multiple: int) -> Tensor:
+def completed(frame: Tensor, multiple: int) -> Tensor:
     """A frame whose sides are multiples of so many pixels, by repeated borders."""
     height, width = frame.shape[-2:]
     reach = (0, -width % multiple, 0, -height % multiple)

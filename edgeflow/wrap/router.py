@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeflow.flow.measures import LargestChange, sampled
-from edgeflow.wrap.network import stacked
+from edgeflow.wrap.network import completed, stacked
 
 CANVAS = (320, 320)
 """Rows and columns of a frame that are looked at, evenly picked, to decide between tiles and the whole frame."""
@@ -65,6 +65,7 @@ class TileScores(nn.Module):
 
     def lost(self, frame: Tensor) -> Tensor:
         """What half the size loses of a frame: (n, 1), in squared levels."""
+        frame = completed(frame, LargestChange.SQUARE)
         small = F.avg_pool2d(frame, 2)
         lost: Tensor = self.change(frame, F.interpolate(small, scale_factor=2.0, mode="bilinear")) * LEVELS
         return lost
@@ -104,6 +105,7 @@ class FrameScores(nn.Module):
 
 def changed(measure: LargestChange, now: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
     """The largest change of any frame, (n, 1) in squared levels."""
+    now, before = ([completed(frame, measure.SQUARE) for frame in frames] for frames in (now, before))
     changes = torch.cat([measure(a, b) for a, b in zip(now, before, strict=True)], 1)
     return changes.amax(1, keepdim=True) * LEVELS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 from typing import Any
@@ -14,18 +14,20 @@ from torch import nn
 
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.tensors import to_tensor
-from edgeflow.ir.errors import FlowError, InputError
+from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.tiles import TileGrid
+from edgeflow.runtime import Session
 from edgeflow.targets import Target
-from edgeflow.wrap.film import Film, Frames, with_detail
+from edgeflow.wrap.film import Film, Frames, Picture, with_detail
 from edgeflow.wrap.form import Form, form_of
 from edgeflow.wrap.halo import Halo, halo_of
-from edgeflow.wrap.model import Static, Tiling, Wrapped, task_of_form
+from edgeflow.wrap.model import Static, Tiling, Wrapped, WrappedWhole, task_of_form, whole_frame
 from edgeflow.wrap.network import Network
 from edgeflow.wrap.reach import Reach, reach_of
+from edgeflow.wrap.simulate import Outcome
 from edgeflow.wrap.timing import compiled, cropped, in_turn, one_thread
-from edgeflow.wrap.tune import Outcome, Tuned, Tuner
+from edgeflow.wrap.tune import Tuned, Tuner
 
 TILES = (96, 128, 192, 256, 384)
 """Sides of tiles that are tried, in pixels."""
@@ -48,7 +50,7 @@ class Wrapping:
         static: the network on whole frames, as a flow.
         form: what the network takes and makes.
         reach: how far it sees.
-        halo: what its tiles hold beyond their patches.
+        halo: what its tiles need beyond their patches; None if it cannot be tiled.
         tuned: what decides, and what that makes of the clip.
         calls: of the clip, that it was tuned on.
         truth: what it should make of them; empty if that is not known.
@@ -58,7 +60,7 @@ class Wrapping:
     static: Static
     form: Form
     reach: Reach
-    halo: Halo
+    halo: Halo | None
     tuned: Tuned
     calls: tuple[tuple[NDArray[np.uint8], ...], ...]
     truth: tuple[NDArray[np.uint8], ...]
@@ -99,34 +101,31 @@ def wrap(
     progress("run the network on the clip")
     with compiled(Static(plain, size), target, exact=True) as session:
         static = tuple(session(*call) for call in calls)
-        peak = 1.0 if form.channels == 3 else float(np.ptp(static[0]))
+        peak = 1.0 if form.picture else float(np.ptp(static[0]))
         halo = halo_of(
             plain, reach, [to_tensor(each) for each in calls[0]], torch.from_numpy(static[0])[None], peak
         )
-        if halo is None:
-            raise FlowError("whole-frame routes are not there yet")
-        progress("run it at half the size")
-        with compiled(Static(plain, size, half=True), target, exact=True) as at_half:
-            made = tuple(at_half(*call) for call in calls)
-            ms = in_turn({"static": lambda: session(*calls[0]), "half": lambda: at_half(*calls[0])})
-        detail, half = with_detail(plain, calls, made, static)
+        detail, half, ratio = 0.0, tuple[Picture, ...](), 1.0
+        if form.scale:
+            progress("run it at half the size")
+            with compiled(Static(plain, size, half=True), target, exact=True) as at_half:
+                made = tuple(at_half(*call) for call in calls)
+                ms = in_turn({"static": lambda: session(*calls[0]), "half": lambda: at_half(*calls[0])})
+            detail, half = with_detail(plain, calls, made, static)
+            ratio = ms["half"] / ms["static"]
         film = Film(calls, static, half, _pictures(truths), peak)
-        tried = []
-        for tiling in _tilings(plain, halo, size):
-            progress(f"try tiles of {tiling.size}")
-            with compiled(Static(plain, (tiling.size, tiling.size)), target) as tile:
-                part = cropped(calls[0], tiling.size)
-                taken = in_turn({"static": lambda: session(*calls[0]), "tile": lambda: tile(*part)})  # noqa: B023
-            count = len(TileGrid(*size, tiling.size, halo.pixels, form.unit))
-            full = taken["tile"] * count / taken["static"]
-            tried.append(
-                _tuned(
-                    film, form, replace(tiling, full=full, half=full * ms["half"] / ms["static"]), max_drop
-                )
-            )
+        tried = [
+            _tuned(film, form, tiling, max_drop, progress)
+            for tiling in _timed_tilings(plain, halo, calls, session, target, ratio)
+        ]
     best = min(tried, key=lambda each: each.outcome.time)
     _check_gain(best, film, form, max_drop)
-    routed = Wrapped(Network(network, form, detail), size, best.tiling, best.routing)
+    routed: RoutedModule
+    if best.tiling.size:
+        routed = Wrapped(Network(network, form, detail), size, best.tiling, best.routing)
+    else:
+        rows, columns = static[0].shape[1:]
+        routed = WrappedWhole(Network(network, form, detail), size, (rows, columns), ratio, best.routing)
     return Wrapping(routed, Static(plain, size), form, reach, halo, best, calls, truths)
 
 
@@ -154,20 +153,49 @@ def _pictures(frames: Frames) -> tuple[NDArray[np.float32], ...]:
     return tuple(to_tensor(frame)[0].numpy() for frame in frames)
 
 
-def _tilings(network: Network, halo: Halo, size: tuple[int, int]) -> list[Tiling]:
-    """The tilings that are worth a try: no tile is mostly halo, or as large as the frame."""
-    unit = lcm(2 * network.form.unit, 8)
-    sides = [
-        side for side in TILES if side % unit == 0 and 2 * halo.pixels <= side // 2 and side <= min(size)
-    ]
-    return [Tiling(side, halo.pixels, 0.0, 0.0) for side in sides]
+def _timed_tilings(
+    network: Network,
+    halo: Halo | None,
+    calls: Sequence[Sequence[NDArray[np.uint8]]],
+    static: Session,
+    target: Target,
+    ratio: float,
+) -> Iterator[Tiling]:
+    """The ways to cut a frame that are worth a try, with what their tiles take here.
+
+    Args:
+        network: to run on the tiles.
+        halo: that they need; None if they cannot be what they are in the whole frame.
+        calls: of the clip.
+        static: a session of the network on whole frames, which is timed in turn with that on tiles.
+        target: for whose library.
+        ratio: time at half the size over that at full size.
+    """
+    height, width = calls[0][0].shape[:2]
+    sides = _sides(network.form, halo, min(height, width)) if halo else []
+    for side in sides:
+        assert halo is not None
+        with compiled(Static(network, (side, side)), target) as tile:
+            part = cropped(calls[0], side)
+            ms = in_turn({"static": lambda: static(*calls[0]), "tile": lambda: tile(*part)})  # noqa: B023
+        full = ms["tile"] / ms["static"] * len(TileGrid(height, width, side, halo.pixels, network.form.unit))
+        yield Tiling(side, halo.pixels, full, full * ratio)
+    if not sides:
+        yield whole_frame(ratio)
 
 
-def _tuned(film: Film, form: Form, tiling: Tiling, max_drop: float) -> Tuned:
+def _sides(form: Form, halo: Halo, longest: int) -> list[int]:
+    """Sides of tiles that can be halved, are not mostly halo, and no larger than the frame."""
+    unit = lcm(2 * form.unit, 8)
+    return [side for side in TILES if side % unit == 0 and 4 * halo.pixels <= side <= longest]
+
+
+def _tuned(film: Film, form: Form, tiling: Tiling, max_drop: float, progress: Said) -> Tuned:
     """The best price for a tiling, with halves where they pay."""
+    progress(f"try tiles of {tiling.size} pixels" if tiling.size else "try whole frames")
     tuner = Tuner(film, form, tiling)
     with one_thread():
-        routing = tuner.fitted(halves=True)
+        routing = tuner.fitted()
         without = tuner.best(replace(routing, half=None), max_drop)
         halves = tuner.best(routing, max_drop) if routing.half else without
     return halves if halves.outcome.time < without.outcome.time - GAIN else without
