@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgeflow.cli.clips import first_frames
+from edgeflow.cli.clips import first_frames, parse_size
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.reference import find_function
 from edgeflow.cli.reports import check_reports
@@ -58,8 +58,16 @@ def wrap(
     target: Annotated[
         str, typer.Option(help="What to compile for, on this machine: a name from `edgeflow targets`.")
     ] = "cpu",
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="WIDTHxHEIGHT", help="Size of the frames; the clip's own if not given."),
+    ] = None,
     frames: Annotated[
-        int, typer.Option(min=2, help="Frames of the clip to tune on and to measure with.")
+        int,
+        typer.Option(
+            min=2,
+            help="Frames of the clip to tune on. As many after them are measured with, where there are any.",
+        ),
     ] = 24,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
@@ -82,11 +90,11 @@ def wrap(
     from edgeflow.wrap import wrap as make
     from edgeflow.wrap.judge import judge
     from edgeflow.wrap.picture import draw
+    from edgeflow.wrap.wrapping import shown_of
 
-    wanted = load(target)
-    network = _network(model)
-    shown = first_frames(clip, frames)
-    true = first_frames(truth, frames) if truth else []
+    wanted, network = load(target), _network(model)
+    shown, later = _read(clip, frames, size)
+    true, true_later = _read(truth, frames, size) if truth else ([], [])
     with err.status("wrap") as status:
 
         def say(what: str) -> None:
@@ -94,22 +102,26 @@ def wrap(
 
         wrapping = make(network, shown, wanted, max_drop=max_drop, truth=true, progress=say)
         say("export")
+        reference = {"reference": model, "wrapped": True}
         compile_model(
-            wrapping.model,
-            wanted,
-            output,
-            reference={"reference": model, "wrapped": True},
-            strategy="routes",
-            overwrite=overwrite,
+            wrapping.model, wanted, output, reference=reference, strategy="routes", overwrite=overwrite
         )
         say("measure")
-        report, worst = judge(wrapping, output, wanted, max_drop)
+        measured = shown_of(wrapping.form, later, true_later) if later else wrapping.shown
+        report, worst = judge(wrapping, output, wanted, max_drop, measured)
     told = _told(wrapping, report)
     write_atomically(report_file, (dumps(told, indent=1) + "\n").encode())
     drawn = BytesIO()
     draw(worst).save(drawn, "PNG")
     write_atomically(picture_file, drawn.getvalue())
     print_json(told) if json else _print(wrapping, report, output)
+
+
+def _read(path: Path, count: int, size: str | None) -> tuple[list[Any], list[Any]]:
+    """The first frames of a clip, and as many after them; none where there are fewer than half of these."""
+    wanted = parse_size(size) if size else None
+    found = first_frames(path, 2 * count, (lambda height, width: wanted) if wanted else None)
+    return found[:count], found[count:] if len(found) >= count * 3 // 2 else []
 
 
 def _network(reference: str) -> nn.Module:
@@ -150,7 +162,7 @@ def _print(wrapping: Wrapping, report: Report, output: Path) -> None:
     out.print(_tiles_line(wrapping, report), soft_wrap=True)
     out.print(
         f"time: {report.routed_ms:.1f} ms a call, {report.static_ms:.1f} as the plain network on whole frames (medians of {report.calls} "
-        f"calls, in turn); {report.speed_up:.2f}x as fast over the clip, {report.median_speed_up:.2f}x in the median, "
+        f"calls{' that were not tuned on' if report.unseen else ''}, in turn); {report.speed_up:.2f}x as fast over the clip, {report.median_speed_up:.2f}x in the median, "
         f"{report.slowest:.2f}x at the slowest call",
         soft_wrap=True,
     )

@@ -22,7 +22,7 @@ from edgeflow.wrap.film import LEVELS
 from edgeflow.wrap.model import Tiling
 from edgeflow.wrap.simulate import ASSUMED_DB, drop_of
 from edgeflow.wrap.timing import compiled
-from edgeflow.wrap.wrapping import Wrapping
+from edgeflow.wrap.wrapping import Shown, Wrapping
 
 Made = NDArray[Any]
 WARM = 2
@@ -54,6 +54,7 @@ class Report:
 
     Attributes:
         calls: that were run.
+        unseen: they are of frames that were not tuned on.
         routed_ms: median time of a call.
         static_ms: the same of the static network.
         speed_up: time of all static calls over that of all routed ones.
@@ -76,6 +77,7 @@ class Report:
     """
 
     calls: int
+    unseen: bool
     routed_ms: float
     static_ms: float
     speed_up: float
@@ -112,28 +114,32 @@ class _Run:
     static_ms: list[float]
 
 
-def judge(wrapping: Wrapping, bundle: Path, target: Target, max_drop: float) -> tuple[Report, Worst]:
-    """Run a wrapped network's bundle and the static network in turn on the clip that it was tuned on.
+def judge(
+    wrapping: Wrapping, bundle: Path, target: Target, max_drop: float, shown: Shown
+) -> tuple[Report, Worst]:
+    """Run a wrapped network's bundle and the static network in turn on a clip.
 
     Args:
         wrapping: what the bundle was compiled from.
         bundle: its bundle.
         target: what it was compiled for.
         max_drop: that was asked for, for the report.
+        shown: the clip.
     """
     with compiled(wrapping.static, target) as static, Session(bundle) as routed:
-        run = _run(routed, static, wrapping)
-    exact = _exactness(wrapping, bundle, target)
+        run = _run(routed, static, shown)
+    exact = _exactness(wrapping, bundle, target, shown)
     peak = LEVELS if run.static[0].dtype == np.uint8 else float(np.ptp(run.static[0]))
     errors = [_levels(a, b, peak) for a, b in zip(run.routed, run.static, strict=True)]
     squares = [float(np.square(error).mean()) for error in errors]
     worst = int(np.argmax(squares))
-    truth = _truth(wrapping, run)
+    truth = _truth(shown, run)
     shares, whole = _shares(run.traces)
     ratios = [b / a for a, b in zip(run.routed_ms[WARM:], run.static_ms[WARM:], strict=True)]
     seams, elsewhere = _seams(errors, run.traces, wrapping)
     report = Report(
         calls=len(errors),
+        unseen=shown is not wrapping.shown,
         routed_ms=median(run.routed_ms[WARM:]),
         static_ms=median(run.static_ms[WARM:]),
         speed_up=sum(run.static_ms[WARM:]) / sum(run.routed_ms[WARM:]),
@@ -157,13 +163,13 @@ def judge(wrapping: Wrapping, bundle: Path, target: Target, max_drop: float) -> 
     return report, Worst(worst, report.worst_psnr, run.routed[worst], run.static[worst], run.traces[worst])
 
 
-def _run(routed: Session, static: Session, wrapping: Wrapping) -> _Run:
+def _run(routed: Session, static: Session, shown: Shown) -> _Run:
     for session in (routed, static):  # engines are loaded, and pages of memory found
         for _ in range(WARM):
-            session.run(*wrapping.calls[0])
+            session.run(*shown.calls[0])
     routed.reset()
     found = _Run([], [], [], [], [])
-    for call in wrapping.calls:
+    for call in shown.calls:
         start = perf_counter()
         made = routed.run(*call)
         found.routed_ms.append((perf_counter() - start) * 1e3)
@@ -176,14 +182,14 @@ def _run(routed: Session, static: Session, wrapping: Wrapping) -> _Run:
     return found
 
 
-def _exactness(wrapping: Wrapping, bundle: Path, target: Target) -> float:
+def _exactness(wrapping: Wrapping, bundle: Path, target: Target, shown: Shown) -> float:
     """Largest difference of a frame whose every tile is computed in full from the static network's, in levels."""
     policy = Fixed(extent="tiles", way="full") if wrapping.tuned.tiling.size else Fixed(way="full")
     with (
         compiled(wrapping.static, target, exact=True) as static,
         Session(bundle, policy=policy, exact=True) as full,
     ):
-        call = wrapping.calls[len(wrapping.calls) // 2]
+        call = shown.calls[len(shown.calls) // 2]
         made, wanted = full(*call), static(*call)
     peak = 1.0 if wrapping.form.picture else float(np.ptp(wanted))
     return float(np.abs(made - wanted).max()) * LEVELS / peak
@@ -200,13 +206,13 @@ def _psnr(squared: float) -> float:
     return min(10 * log10(LEVELS**2 / squared), 99.0) if squared > 0 else 99.0
 
 
-def _truth(wrapping: Wrapping, run: _Run) -> tuple[float, float] | None:
+def _truth(shown: Shown, run: _Run) -> tuple[float, float] | None:
     """PSNR of the routed and of the static pictures against the truth."""
-    if not wrapping.truth:
+    if not shown.truth:
         return None
     found = []
     for made in (run.routed, run.static):
-        pairs = zip(made, wrapping.truth, strict=True)
+        pairs = zip(made, shown.truth, strict=True)
         found.append(_psnr(float(np.mean([np.square(_levels(a, b, LEVELS)).mean() for a, b in pairs]))))
     return found[0], found[1]
 
@@ -244,7 +250,9 @@ def _seams(
     tiling: Tiling = wrapping.tuned.tiling
     if not tiling.size:
         return 0.0, 0.0
-    rows, columns = borders(wrapping.calls[0][0].shape[:2], tiling, wrapping.form.unit, wrapping.form.scale)
+    rows, columns = borders(
+        wrapping.shown.calls[0][0].shape[:2], tiling, wrapping.form.unit, wrapping.form.scale
+    )
     at, rest = [], []
     for error, trace in zip(errors, traces, strict=True):
         if _is_whole(trace):

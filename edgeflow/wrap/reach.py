@@ -43,7 +43,7 @@ def reach_of(network: nn.Module, form: Form) -> Reach:
         network: in eval mode.
         form: what it takes and makes.
     """
-    unit, found = form.unit, Reach(None)
+    unit = form.unit
     for probe in PROBES:
         side = -(-probe // (2 * unit)) * 2 * unit + unit
         inputs = pictures(form.images, side, side)
@@ -53,10 +53,13 @@ def reach_of(network: nn.Module, form: Form) -> Reach:
         with torch.no_grad(), _Spread() as spread:
             made = run(network, inputs)
         spoilt = made.isnan().any(1)[0]
-        found = Reach(_beyond(spoilt, first, last, side), tuple(spread.everywhere))
-        if found.pixels is not None or found.everywhere:
-            break
-    return found
+        beyond = _beyond(spoilt, first, last, side)
+        if beyond is not None or spread.everywhere:
+            # A pixel may see farther to one side than its group does: to the group's other end.
+            return Reach(
+                None if spread.everywhere or beyond is None else beyond + unit - 1, tuple(spread.everywhere)
+            )
+    return Reach(None)
 
 
 def _beyond(spoilt: Tensor, first: int, last: int, side: int) -> int | None:

@@ -68,7 +68,7 @@ class Tuner:
         copies, halves = list(self._copies()), list(self._halves())
         if not copies:
             raise FlowError(
-                "nothing moves in the clip, so that what a change costs cannot be measured: give one in which something does"
+                "the network makes the same of all frames of the clip, so that what a change costs cannot be measured: give another clip"
             )
         return Routing(0.0, power_law(copies), power_law(halves) if halves else None)
 

@@ -42,6 +42,19 @@ Said = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A clip as a network reads it.
+
+    Attributes:
+        calls: the frames of every call, (h, w, 3) uint8 each.
+        truth: what should be made of them; empty if that is not known.
+    """
+
+    calls: tuple[tuple[NDArray[np.uint8], ...], ...]
+    truth: tuple[NDArray[np.uint8], ...]
+
+
+@dataclass(frozen=True)
 class Wrapping:
     """A wrapped network.
 
@@ -52,8 +65,7 @@ class Wrapping:
         reach: how far it sees.
         halo: what its tiles need beyond their patches; None if it cannot be tiled.
         tuned: what decides, and what that makes of the clip.
-        calls: of the clip, that it was tuned on.
-        truth: what it should make of them; empty if that is not known.
+        shown: the clip that it was tuned on.
     """
 
     model: RoutedModule
@@ -62,8 +74,7 @@ class Wrapping:
     reach: Reach
     halo: Halo | None
     tuned: Tuned
-    calls: tuple[tuple[NDArray[np.uint8], ...], ...]
-    truth: tuple[NDArray[np.uint8], ...]
+    shown: Shown
 
 
 def wrap(
@@ -94,7 +105,9 @@ def wrap(
     progress("look at the network")
     form = form_of(network)
     reach = reach_of(network, form)
-    calls, truths = _calls(form, frames, truth)
+    shown = shown_of(form, frames, truth)
+    calls = shown.calls
+    _check_motion(calls)
     height, width = calls[0][0].shape[:2]
     size = height, width
     plain = Network(network, form)
@@ -113,7 +126,7 @@ def wrap(
                 ms = in_turn({"static": lambda: session(*calls[0]), "half": lambda: at_half(*calls[0])})
             detail, half = with_detail(plain, calls, made, static)
             ratio = ms["half"] / ms["static"]
-        film = Film(calls, static, half, _pictures(truths), peak)
+        film = Film(calls, static, half, _pictures(shown.truth), peak)
         tried = [
             _tuned(film, form, tiling, max_drop, progress)
             for tiling in _timed_tilings(plain, halo, calls, session, target, ratio)
@@ -126,11 +139,11 @@ def wrap(
     else:
         rows, columns = static[0].shape[1:]
         routed = WrappedWhole(Network(network, form, detail), size, (rows, columns), ratio, best.routing)
-    return Wrapping(routed, Static(plain, size), form, reach, halo, best, calls, truths)
+    return Wrapping(routed, Static(plain, size), form, reach, halo, best, shown)
 
 
-def _calls(form: Form, frames: Frames, truth: Frames) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The calls of a clip, and what they should make.
+def shown_of(form: Form, frames: Frames, truth: Frames = ()) -> Shown:
+    """The calls of a clip, and what they should make: see `wrap`.
 
     Raises:
         InputError: there are too few, or the truth has other frames than the clip.
@@ -138,14 +151,27 @@ def _calls(form: Form, frames: Frames, truth: Frames) -> tuple[tuple[Any, ...], 
     task = task_of_form(form)
     if truth and len(truth) != len(frames):
         raise InputError(f"the truth has {len(truth)} frames and the clip {len(frames)}: give one for each")
-    shown, wanted = (frames[::2], frames[1::2]) if task.between else (frames, truth)
-    calls = tuple(calls_of(task, shown))
+    read, wanted = (frames[::2], frames[1::2]) if task.between else (frames, truth)
+    calls = tuple(calls_of(task, read))
     if len(calls) < FEWEST:
         raise InputError(
             f"the clip has {len(frames)} frames, of which {len(calls)} calls of the network can be made: give one of at least "
             f"{task.frames_of(FEWEST) * (2 if task.between else 1)}, in which something moves and something does not"
         )
-    return calls, tuple(wanted[: len(calls)])
+    return Shown(calls, tuple(wanted[: len(calls)]))
+
+
+def _check_motion(calls: Sequence[Sequence[NDArray[np.uint8]]]) -> None:
+    """Refuse a clip whose frames are all alike.
+
+    Raises:
+        InputError: they are.
+    """
+    first = calls[0]
+    if all(np.array_equal(a, b) for call in calls for a, b in zip(call, first, strict=True)):
+        raise InputError(
+            "nothing moves in the clip, so that routes cannot be tuned on it: give one in which something does"
+        )
 
 
 def _pictures(frames: Frames) -> tuple[NDArray[np.float32], ...]:
