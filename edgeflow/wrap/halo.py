@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ EXACT = 8
 HALOS = (8, 12, 16, 24, 32, 48, 64)
 SEEN = 1 / 1020
 """A difference of pictures in [0, 1], a quarter of a level, that the rest of a receptive field may make."""
+PLACES = (0.15, 0.5, 0.85)
+"""Where patches are compared, of what is left of a side."""
 SQUARE = 64
 """Side of the patch that is compared, at the least."""
 
@@ -35,45 +38,55 @@ class Halo:
 
 @torch.no_grad()
 def halo_of(
-    network: Network, reach: Reach, frames: Sequence[Tensor], whole: Tensor, peak: float
+    network: Network, reach: Reach, calls: Sequence[Sequence[Tensor]], whole: Sequence[Tensor], peak: float
 ) -> Halo | None:
     """The halo with which patches of real frames are those of the whole frame; None if none is large enough.
 
     Args:
         network: that is tiled.
         reach: how far it sees.
-        frames: of a call, (1, 3, h, w) each.
+        calls: frames (1, 3, h, w) of some calls.
         whole: what it makes of them.
         peak: range of what it makes.
     """
-    unit = network.form.unit
-    if reach.pixels is None or not network.form.scale:
+    if reach.everywhere or not network.form.scale:
         return None
-    field = -(-reach.pixels // unit) * unit
-    halos = (
-        [field]
-        if field <= EXACT
-        else sorted({-(-pixels // unit) * unit for pixels in HALOS if pixels <= field})
-    )
-    for pixels in halos:
-        error = _error(network, pixels, frames, whole) / peak
+    for pixels in _halos(reach, network.form.unit):
+        errors = (_error(network, pixels, frames, made) for frames, made in zip(calls, whole, strict=True))
+        error = max(errors) / peak
         if error <= SEEN:
             return Halo(pixels, error)
     return None
 
 
+def _halos(reach: Reach, unit: int) -> list[int]:
+    """Halos that are worth a try, smallest first: none is larger than the receptive field."""
+    if reach.pixels is None:
+        return sorted({_ceiled(pixels, unit) for pixels in HALOS})
+    field = _ceiled(reach.pixels, unit)
+    if field <= EXACT:
+        return [field]
+    return sorted({min(_ceiled(pixels, unit), field) for pixels in (*HALOS, field)})
+
+
+def _ceiled(pixels: int, unit: int) -> int:
+    return -(-pixels // unit) * unit
+
+
 def _error(network: Network, pixels: int, frames: Sequence[Tensor], whole: Tensor) -> float:
-    """Largest difference of patches, one in the middle of the frame and one off it, from the whole frame's."""
+    """Largest difference of patches, all over the frame, from the whole frame's."""
     unit, scale = network.form.unit, network.form.scale
-    side = -(-(SQUARE + 2 * pixels) // unit) * unit
+    side = _ceiled(SQUARE + 2 * pixels, unit)
     height, width = frames[0].shape[-2:]
     if side > min(height, width):
         return float("inf")
     worst = 0.0
-    for share in (0.5, 0.85):
-        top, left = (int((length - side) * share) // unit * unit for length in (height, width))
+    inner = slice(scale * pixels, scale * (side - pixels))
+    for down, across in product(PLACES, PLACES):
+        top, left = (
+            int((length - side) * at) // unit * unit for length, at in ((height, down), (width, across))
+        )
         made = network(*(frame[..., top : top + side, left : left + side] for frame in frames))
-        inner = slice(scale * pixels, scale * (side - pixels))
         there = whole[..., scale * top :, scale * left :][..., inner, inner]
         worst = max(worst, float((made[..., inner, inner] - there).abs().max()))
     return worst

@@ -115,9 +115,7 @@ def wrap(
     with compiled(Static(plain, size), target, exact=True) as session:
         static = tuple(session(*call) for call in calls)
         peak = 1.0 if form.picture else float(np.ptp(static[0]))
-        halo = halo_of(
-            plain, reach, [to_tensor(each) for each in calls[0]], torch.from_numpy(static[0])[None], peak
-        )
+        halo = _halo(plain, reach, calls, static, peak)
         detail, half, ratio = 0.0, tuple[Picture, ...](), 1.0
         if form.scale:
             progress("run it at half the size")
@@ -208,6 +206,18 @@ def _timed_tilings(
         yield Tiling(side, halo.pixels, full, full * ratio)
     if not sides:
         yield whole_frame(ratio)
+
+
+def _halo(
+    network: Network,
+    reach: Reach,
+    calls: Sequence[Sequence[NDArray[np.uint8]]],
+    static: Sequence[Picture],
+    peak: float,
+) -> Halo | None:
+    """The halo that tiles need on the clip's first and last call."""
+    ends = [[to_tensor(frame) for frame in calls[place]] for place in (0, -1)]
+    return halo_of(network, reach, ends, [torch.from_numpy(static[place])[None] for place in (0, -1)], peak)
 
 
 def _sides(form: Form, halo: Halo, longest: int) -> list[int]:
