@@ -30,7 +30,7 @@ from edgeflow.wrap.timing import compiled, cropped, in_turn, one_thread
 from edgeflow.wrap.tune import Tuned, Tuner
 
 TILES = (96, 128, 192, 256, 384)
-"""Sides of tiles that are tried, in pixels."""
+"""Sides of tiles that are tried, about, in pixels."""
 FEWEST = 4
 """Calls of a clip that can be tuned on."""
 GAIN = 0.03
@@ -213,7 +213,7 @@ def _timed_tilings(
         ratio: time at half the size over that at full size.
     """
     height, width = calls[0][0].shape[:2]
-    sides = _sides(network.form, halo, min(height, width)) if halo else []
+    sides = _sides(network.form, halo, (height, width)) if halo else []
     for side in sides:
         assert halo is not None
         with compiled(Static(network, (side, side)), target) as tile:
@@ -233,10 +233,18 @@ def _halo(network: Network, reach: Reach, film: Film) -> Halo | None:
     )
 
 
-def _sides(form: Form, halo: Halo, longest: int) -> list[int]:
-    """Sides of tiles that can be halved, are not mostly halo, and no larger than the frame."""
-    unit = lcm(2 * form.unit, 8)
-    return [side for side in TILES if side % unit == 0 and 4 * halo.pixels <= side <= longest]
+def _sides(form: Form, halo: Halo, size: tuple[int, int]) -> list[int]:
+    """Sides of tiles that can be halved, are not mostly halo and no larger than the frame: about each of `TILES` the one that covers it best."""
+    unit, found = lcm(2 * form.unit, 8), []
+
+    def covering(side: int) -> int:
+        return side**2 * len(TileGrid(*size, side, halo.pixels, form.unit))
+
+    for about in TILES:
+        near = range(-(-about * 4 // 5 // unit) * unit, about * 5 // 4 + 1, unit)
+        if fitting := [side for side in near if 4 * halo.pixels <= side <= min(size)]:
+            found.append(min(fitting, key=covering))
+    return sorted(set(found))
 
 
 def _tuned(film: Film, form: Form, tiling: Tiling, max_drop: float, progress: Said) -> Tuned:
