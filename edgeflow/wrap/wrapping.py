@@ -220,7 +220,9 @@ def _timed_tilings(
             part = cropped(calls[0], side)
             ms = in_turn({"static": lambda: static(*calls[0]), "tile": lambda: tile(*part)})  # noqa: B023
         full = ms["tile"] / ms["static"] * len(TileGrid(height, width, side, halo.pixels, network.form.unit))
-        full = max(full, 1.0)  # less is a slow minute of the machine's, or of a network that takes no longer than looking at its tiles
+        full = max(
+            full, 1.0
+        )  # less is a slow minute of the machine's, or of a network that takes no longer than looking at its tiles
         yield Tiling(side, halo.pixels, full, full * ratio)
     if not sides:
         yield whole_frame(ratio)
