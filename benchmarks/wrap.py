@@ -1,7 +1,7 @@
 """Static networks wrapped, beside the same networks plain on whole frames: milliseconds a call, and how near the pictures are.
 
     python benchmarks/wrap.py examples/denoise_ffdnet.py:build cups.mp4 juggle.mp4 --size 640x360
-    python benchmarks/wrap.py examples/denoise_ffdnet.py:build juggle.mp4 --size 640x360 --noise 15
+    python benchmarks/wrap.py examples/denoise_ffdnet.py:strong juggle.mp4 --size 640x360 --noise 15
     python benchmarks/wrap.py examples/segment_sky.py:build juggle.mp4 --library openvino
 
 Routes are tuned on a clip's first frames and measured on those that follow, which tuning did not see. Both networks run in one

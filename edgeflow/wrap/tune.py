@@ -27,8 +27,8 @@ SAMPLES = 6
 """Calls of a clip that are measured at every lag, about."""
 STEPS = 7
 """Halvings of the range of prices."""
-MARGIN = 0.75
-"""Of the gate, that is tuned for: pictures in bytes and halves of tiles are a little worse than what is looked up."""
+MARGIN = 0.6
+"""Of the gate, that is tuned for: frames that follow differ from those that were tuned on."""
 
 
 @dataclass(frozen=True)
