@@ -136,6 +136,11 @@ def test_the_truth_has_as_many_frames():
         wrap(denoiser(), film(6), load("cpu"), truth=film(5))
 
 
+def test_the_truth_is_as_large_as_what_is_made():
+    with pytest.raises(InputError, match="the truth is 64x64, and the network makes 3 channels of 192x128"):
+        wrap(denoiser(), film(6), load("cpu"), truth=[frame[:64, :64] for frame in film(6)])
+
+
 def filmed(frames, truth=()):
     network = denoiser()
     with torch.no_grad():
