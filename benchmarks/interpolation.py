@@ -119,16 +119,24 @@ def main(
 
 def _session(session: Session) -> Callable[..., Predicted]:
     def predict(frame0: NDArray[np.uint8], frame1: NDArray[np.uint8]) -> Predicted:
-        result: Result = session.run(frame0, frame1)
+        result: Result = session.run(frame0, frame1, *_halfway(session))
         return result.outputs[0], result.trace
 
     return predict
 
 
+def _halfway(session: Session) -> list[NDArray[np.float32]]:
+    """The time, for a model that takes one."""
+    return [np.float32([0.5])] * session.bundle.manifest.task.timed
+
+
 def _eager(model: Any) -> Callable[..., Predicted]:
+    timed = model.task is not None and model.task.timed
+
     def predict(frame0: NDArray[np.uint8], frame1: NDArray[np.uint8]) -> Predicted:
+        given = [to_tensor(frame0), to_tensor(frame1), *[torch.full((1, 1), 0.5)] * timed]
         with torch.no_grad():
-            made = Eager(model)(to_tensor(frame0), to_tensor(frame1)).outputs[0][0]
+            made = Eager(model)(*given).outputs[0][0]
         return (made.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy(), None
 
     return predict

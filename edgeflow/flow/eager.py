@@ -159,14 +159,17 @@ class EagerFlow(Flow):
 
     def tile(self, *frames: EagerValue, size: int, halo: int, multiple: int | None = None) -> Any:
         tensors = [frame.known()[0] for frame in frames]
-        if len({t.shape[-2:] for t in tensors}) != 1:
+        if len({t.shape[-2:] for t in tensors if t.ndim != 2}) != 1:
             raise FlowError(f"frames tiled together have one size, got {[tuple(t.shape) for t in tensors]}")
         height, width = tensors[0].shape[-2:]
         regions = f"tiles.{len(self.grids)}" if self.grids else "tiles"
         multiple = tile_multiple(self.model, regions, (height, width)) if multiple is None else multiple
         grid = TileGrid(height, width, size, halo, multiple)
         self.grids[regions] = grid
-        cut = [EagerValue(regions, [cut_tile(t, grid, i) for i in range(len(grid))]) for t in tensors]
+        cut = [
+            EagerValue(regions, [t if t.ndim == 2 else cut_tile(t, grid, i) for i in range(len(grid))])
+            for t in tensors
+        ]
         return cut[0] if len(cut) == 1 else tuple(cut)
 
     def _stitch(self, tiles: EagerValue, blend: bool) -> EagerValue:

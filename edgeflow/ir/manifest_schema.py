@@ -262,6 +262,7 @@ _TASK = record(
         "stride": whole(1, 100_000),
         "clip": truth,
         "shorter": truth,
+        "timed": truth,
     }
 )
 _FILE = record({"bytes": _OFFSET, "sha256": text(64, "[0-9a-f]{64}", "a SHA-256 in hexadecimal")})

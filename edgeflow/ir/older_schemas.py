@@ -25,6 +25,8 @@ def to_newest(data: dict[str, Any], version: Version) -> None:
         _to_1_4(data)
     if version < (1, 7):
         _to_1_7(data)
+    if version < (1, 8) and "task" in data:
+        data["task"]["timed"] = False  # calls of a 1.7 bundle take frames alone
 
 
 def _to_1_1(data: dict[str, Any]) -> None:

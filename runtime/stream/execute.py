@@ -189,7 +189,10 @@ class Executor:
         start = self._memory.mark()
         regions, source = frame.tiles[name]
         grid, order = self._grids[regions], self._order(regions, frame)
-        whole = self._value(source, frame).row(0)
+        value = self._value(source, frame)
+        whole = value.row(0)
+        if len(whole.shape) == 1:  # such as a time: every tile's as it is
+            return value.repeated(len(grid))
         tiles = self._tiles.get(name)
         if tiles is None:
             sides = (grid.size, grid.size)
