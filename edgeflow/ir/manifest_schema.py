@@ -122,6 +122,7 @@ _GRAPH = record(
         "kept": each(row(_NAME, _NAME), 1024),
         "expected": nullable(number(0, 1e12)),
         "means": each(_PORT, 1024),
+        "flops_per_pixel": number(0, 1e12),
     }
 )
 _DECISION = record(

@@ -51,13 +51,15 @@ def dearest_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
     counts = region_counts(plan.steps, size)
     route = {variable.name: variable.axis.values[0] for variable in plan.variables}
     for variables, stages in _together(plan):
-        route |= _dearest(variables, lambda chosen, own=stages: _flops(own, counts, chosen))  # type: ignore[misc]
+        route |= _dearest(variables, lambda chosen, own=stages: _flops(own, counts, size, chosen))  # type: ignore[misc]
     return route
 
 
-def _flops(stages: Sequence[Stage], counts: Mapping[str, int], route: Mapping[str, Choice]) -> int:
+def _flops(
+    stages: Sequence[Stage], counts: Mapping[str, int], size: tuple[int, int], route: Mapping[str, Choice]
+) -> int:
     """FLOPs of some stages, of as many regions as counted, on a route that names the variables that they read."""
-    return sum(counts[s.regions] * graph.flops for s in stages for graph in selected(s, route))
+    return sum(counts[s.regions] * graph.flops_at(size) for s in stages for graph in selected(s, route))
 
 
 MOST_ROUTES = 4096
@@ -95,7 +97,7 @@ def _together(plan: Plan) -> list[tuple[list[Variable], list[Stage]]]:
 
 def route_flops(plan: Plan, size: tuple[int, int], route: Mapping[str, Choice]) -> int:
     """FLOPs of a frame (height, width) whose every region takes this route."""
-    return _flops(plan.stages, region_counts(plan.steps, size), route)
+    return _flops(plan.stages, region_counts(plan.steps, size), size, route)
 
 
 def selected(stage: Stage, route: Mapping[str, Choice]) -> tuple[StageGraph, ...]:
