@@ -22,6 +22,7 @@ from edgeflow.cli import (
     sys_info,
     targets,
     train,
+    wrap,
 )
 from edgeflow.cli.console import err
 from edgeflow.ir.errors import EdgeflowError
@@ -63,6 +64,7 @@ app.add_typer(targets.app, name="targets")
 app.command("sys")(sys_info.sys_info)
 app.add_typer(train.app, name="train")
 app.command("compress")(compress.compress)
+app.command("wrap")(wrap.wrap)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

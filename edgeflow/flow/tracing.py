@@ -269,8 +269,9 @@ class TraceFlow(Flow):
             keywords = {**chosen, **constants}
             with TensorSizes() as on_the_way:
                 like = self.run_segment(name, segment, tensors, keywords, assignment(values), when)
-            self.sizes[regions] += on_the_way.found
             made = leaves(like)
+            if any(tensor.ndim >= 4 for tensor in made):  # a measure of a tile is no part of a picture
+                self.sizes[regions] += on_the_way.found
             shapes = shapes or [{} for _ in made]
             for slot, tensor in zip(shapes, made, strict=True):
                 slot[assignment(values)] = tuple(tensor.shape[1:])

@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeflow.flow import Eager
+from edgeflow.flow.measures import sampled
 from edgeflow.ir.route import Choice
 from edgeflow.models.rife import RIFE, build
 from edgeflow.models.rife.model import PUBLISHED
-from edgeflow.models.rife.router import CELL, STILL, sampled
+from edgeflow.models.rife.router import CELL, STILL
 from edgeflow.models.rife.weights import load_published, published_file
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.order import Order, Trainee
