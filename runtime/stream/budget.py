@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from math import inf, prod, sqrt
@@ -76,11 +76,11 @@ class Budget(Policy):
                 "a budget weighs scores against time, and no decision of this model has scores: fix its routes, or decide its "
                 "axes by other rules"
             )
-        least = costs.frame({})
-        if all(graph.measured for graph in loaded.values()) and least > self.milliseconds:
+        least = FrameCosts(plan, _certain(loaded), counts, read).frame({})
+        if least > self.milliseconds:
             route = " ".join(f"{name}={value}" for name, value in costs.cheapest.items())
             raise InputError(
-                f"no route holds {self.milliseconds:g} ms on this machine: the cheapest ({route}) takes about {least:.1f} ms; allow "
+                f"no route holds {self.milliseconds:g} ms on this machine: the cheapest ({route}) takes {least:.1f} ms at least; allow "
                 "more, or use smaller frames or a smaller preset"
             )
         return BudgetSteering(costs, Deadline(self.milliseconds, self.percentile))
@@ -96,16 +96,19 @@ class BudgetSteering(Steering):
     Args:
         costs: of the plan's frames.
         deadline: to be held.
+
+    Attributes:
+        routes: of the last frame, (regions,) per variable.
     """
 
     def __init__(self, costs: FrameCosts, deadline: Deadline) -> None:
-        self._costs, self._deadline = costs, deadline
+        self.costs, self.deadline = costs, deadline
         self._groups = {
             number: _groups([d for d in step.decisions if compares(d.rule)])
             for number, step in costs.routing.items()
         }
         self._last = max(number for number, groups in self._groups.items() if groups)
-        self._routes: dict[str, Chosen] = {}
+        self.routes: dict[str, Chosen] = {}
         self._seen: dict[str, _Choices] = {}
         self._price = self._lasting = 0.0
         self._elapsed: dict[int, float] = {}
@@ -114,34 +117,34 @@ class BudgetSteering(Steering):
 
     def begin(self) -> None:
         """See `Steering.begin`."""
-        self._routes, self._seen = {}, {}
+        self.routes, self._seen = {}, {}
 
     def decide(
         self, step: Route, scores: Mapping[str, Scores], own: Mapping[str, Chosen], elapsed: float
     ) -> dict[str, Chosen]:
         """See `Steering.decide`."""
-        number = next(number for number, known in self._costs.routing.items() if known is step)
+        number = next(number for number, known in self.costs.routing.items() if known is step)
         steered = {d.variable.name for group in self._groups[number] for d in group}
-        self._routes.update((name, chosen) for name, chosen in own.items() if name not in steered)
+        self.routes.update((name, chosen) for name, chosen in own.items() if name not in steered)
         self._elapsed[number] = elapsed
-        left = self._deadline.left(elapsed, elapsed / self._before.get(number, inf))
+        left = self.deadline.left(elapsed, elapsed / self._before.get(number, inf))
         for group in self._groups[number]:
             names = [d.variable.name for d in group]
             charged = self._charged(group, step, number)
             choices = _Choices(group, [scores[n] for n in names], [own[n] for n in names], charged)
             self._price = self._fitting(choices, number, left)
             last = number == self._last and group is self._groups[number][-1]
-            self._routes.update(choices.at(self._price if last else max(self._price, self._lasting)))
+            self.routes.update(choices.at(self._price if last else max(self._price, self._lasting)))
             self._seen[names[0]] = choices
-        return {name: self._routes[name] for name in own}
+        return {name: self.routes[name] for name in own}
 
     def ended(self, trace: Trace) -> None:
         """See `Steering.ended`. A frame whose engines ran at some batch size for the first time says nothing of the next."""
         runs = {(engine.key, batch) for engine in trace.engines for batch in engine.batches}
         if runs <= self._run:
-            self._costs.settle(trace)
-            factor = self._deadline.observe(self._costs.frame(self._routes), trace.total_ms)
-            self._costs.observe(trace, factor)
+            self.costs.settle(trace)
+            factor = self.deadline.observe(self.costs.frame(self.routes), trace.total_ms)
+            self.costs.observe(trace, factor)
             for number, elapsed in self._elapsed.items():
                 known = self._before.get(number, elapsed / factor)
                 self._before[number] = known + LEARNING * (elapsed / factor - known)
@@ -151,16 +154,16 @@ class BudgetSteering(Steering):
 
     def _would_have_fitted(self, price: float) -> bool:
         """Whether the last frame is expected to fit with all decisions made at one price."""
-        routes = dict(self._routes)
+        routes = dict(self.routes)
         for choices in self._seen.values():
             routes |= choices.at(price)
-        return self._costs.frame(routes) <= self._deadline.left()
+        return self.costs.frame(routes) <= self.deadline.left()
 
     def _fitting(self, choices: _Choices, number: int, left: float) -> float:
         """The least price at which a frame fits from a step on, if what follows goes the cheapest way."""
 
         def fits(price: float) -> bool:
-            return self._costs.frame({**self._routes, **choices.at(price)}, number) <= left
+            return self.costs.frame({**self.routes, **choices.at(price)}, number) <= left
 
         return least_price(fits, self._price)
 
@@ -170,18 +173,18 @@ class BudgetSteering(Steering):
         The larger of two: after what was decided already, and after what is cheapest, since a decision about tiles costs
         nothing on a frame that is computed whole, which must not stay so.
         """
-        count = self._costs.counts[step.regions]
+        count = self.costs.counts[step.regions]
         routes = _routes(group)
         names = [d.variable.name for d in group]
 
         def added(known: Mapping[str, int]) -> Costs:
             ms = [
-                self._costs.region(step.regions, {**known, **dict(zip(names, route, strict=True))}, number)
+                self.costs.region(step.regions, {**known, **dict(zip(names, route, strict=True))}, number)
                 for route in routes.tolist()
             ]
             return count * (np.array(ms) - min(ms))
 
-        known = {name: chosen for name, chosen in self._routes.items() if name not in names}
+        known = {name: chosen for name, chosen in self.routes.items() if name not in names}
         tuples = list(
             zip(*(c.tolist() if len(c) == count else c.tolist() * count for c in known.values()), strict=True)
         )
@@ -226,6 +229,16 @@ class _Choices:
         routes = _routes(self.group)
         total: Worth = sum((w[:, routes[:, i]] for i, w in enumerate(worths)), -charges)
         return total
+
+
+def _certain(loaded: Mapping[str, LoadedGraph]) -> dict[str, LoadedGraph]:
+    """Graphs at no cost but where it was measured, and at one shape: what follows the frame's size may have been measured at another."""
+    return {
+        key: graph
+        if graph.measured and all(isinstance(d, int) for port in graph.graph.inputs for d in port.shape)
+        else replace(graph, costs=dict.fromkeys(graph.costs, 0.0))
+        for key, graph in loaded.items()
+    }
 
 
 def least_price(fits: Callable[[float], bool], near: float) -> float:

@@ -100,5 +100,5 @@ def test_time_that_is_gone_is_not_given_twice():
     "milliseconds, percentile", [(0, 95), (-1, 95), (float("inf"), 95), (33, 100), (33, 10)]
 )
 def test_no_time_and_no_percentile_are_refused(milliseconds, percentile):
-    with pytest.raises(InputError, match="budget is more than 0|for 50 to less than 100 percent"):
+    with pytest.raises(InputError, match=r"budget is more than 0|for 50 to less than 100 percent"):
         Deadline(milliseconds, percentile)
