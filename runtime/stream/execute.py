@@ -65,7 +65,7 @@ class Executor:
         self.size, self._dims = size, dims_of(size)
         self._memory = memory
         self._grids = {s.regions: s.grid(*size) for s in plan.steps if isinstance(s, Tile)}
-        self._decisions = Decisions(plan, policy, self._grids, memory)
+        self._decisions = Decisions(plan, policy, self._grids, memory, loaded)
         self._regions = RegionRoutes(plan, self._grids, self._decisions.axes, self._decisions.owners, size)
         self._working = working_stages(plan, self._decisions.read)
         self._guesses = Guesses(plan, self._decisions.axes)
@@ -86,6 +86,7 @@ class Executor:
     def run(self, inputs: Sequence[Array]) -> Result:
         """Run one frame whose inputs were checked."""
         start = perf_counter()
+        self._decisions.begin(start)
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
         self._memory.begin_frame()
         frame = Frame(named, self._memory, self._memory.mark())
@@ -108,8 +109,9 @@ class Executor:
         self._decisions.advance(self._in_place(frame))
         self._memory.wait()
         total = (perf_counter() - start) * 1e3
-        self._decisions.time(total)
-        return Result(outputs, self._trace(frame, total))
+        trace = self._trace(frame, total)
+        self._decisions.ended(trace)
+        return Result(outputs, trace)
 
     def _run_step(self, step: Step, frame: Frame) -> None:
         match step:
@@ -263,7 +265,7 @@ class Executor:
             first += batch
         patches = self._patch_share(owner, regions, frame)
         flops = graph.flops_at(self.size)
-        engine = EngineTrace(name, graph.graph, len(regions), batches, 0.0, flops, patches)
+        engine = EngineTrace(name, graph.graph, graph.key, len(regions), batches, 0.0, flops, patches)
         frame.engines.append((engine, runs))
         frame.flops += flops * sum(batches)
         return outputs

@@ -28,7 +28,7 @@ PUBLIC = {
         "Argmax Axis Clip ConfidenceBelow Cost DriftAbove Eager FirstNonZero Flow Image KeyFrameInterval Made Nearest Priced "
         "RoutedModule Scored Spread Table Task Tensor Training cost trace"
     ),
-    edgeflow.runtime: "Fixed Mix Own Quality Result Rules Session Trace open_bundle",
+    edgeflow.runtime: "Budget Fixed Mix Own Quality Result Rules Session Trace open_bundle",
     edgeflow.targets: "OPERATOR_FORMS Target load names numbers",
 }
 """What may be relied on: a name that goes, or comes, is a line in the changelog."""

@@ -151,7 +151,7 @@ def test_what_cannot_be_the_full_static_model(small_bundle, painted):
 
 
 def frame(graph, ms, rows=1):
-    engine = EngineTrace("stage", graph, rows, (rows,), ms, 10, 1.0)
+    engine = EngineTrace("stage", graph, graph, rows, (rows,), ms, 10, 1.0)
     return Trace((), {}, (engine,), 10 * rows, ms + 1, 0, ())
 
 
