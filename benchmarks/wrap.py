@@ -44,7 +44,9 @@ def main(
     size: Annotated[str, typer.Option(help="Resize the clips, as 640x360.")] = "",
     frames: Annotated[int, typer.Option(help="Tuned on, of every clip; as many are measured.")] = 16,
     skip: Annotated[int, typer.Option(help="Frames of every clip that are left out first.")] = 0,
-    noise: Annotated[float, typer.Option(help="Standard deviation, in levels of 255, of noise to add.")] = 0.0,
+    noise: Annotated[
+        float, typer.Option(help="Standard deviation, in levels of 255, of noise to add.")
+    ] = 0.0,
     max_drop: Annotated[float, typer.Option(help="dB that routing may cost.")] = 0.1,
     eager: Annotated[int, typer.Option(help="Frames that PyTorch runs, too.")] = 3,
 ) -> None:
@@ -68,7 +70,9 @@ def main(
                     **found,
                 )
             )
-            print({k: v for k, v in records[-1].items() if k not in ("machine", "versions", "date")}, flush=True)
+            print(
+                {k: v for k, v in records[-1].items() if k not in ("machine", "versions", "date")}, flush=True
+            )
             save("wrap", records, KEY)
 
 

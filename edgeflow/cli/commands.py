@@ -15,6 +15,7 @@ from edgeflow.cli import (
     check,
     compress,
     endings,
+    evaluate,
     export,
     inspect,
     profile,
@@ -59,6 +60,7 @@ app.command("build")(build.build)
 app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("profile")(profile.profile)
+app.command("eval")(evaluate.evaluate)
 app.command("inspect")(inspect.inspect)
 app.add_typer(targets.app, name="targets")
 app.command("sys")(sys_info.sys_info)
