@@ -14,6 +14,7 @@ from edgeflow.cli import (
     build,
     check,
     compress,
+    diff,
     endings,
     export,
     inspect,
@@ -58,6 +59,7 @@ app.command("build")(build.build)
 app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("profile")(profile.profile)
+app.command("diff")(diff.diff)
 app.command("inspect")(inspect.inspect)
 app.add_typer(targets.app, name="targets")
 app.command("sys")(sys_info.sys_info)
