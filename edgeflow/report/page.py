@@ -21,12 +21,12 @@ CAPTIONS = {
         "Frame times",
         "How many calls took how long; the marks are the routed model's percentiles.",
     ),
+    "engines": ("Where a call's time goes", "Mean milliseconds by stage, and between engines."),
     "waterfall": (
         "From FLOPs to time",
         "Blue: what the routed frame's FLOPs would take at the full model's rate. Orange: what parts of it take beyond that; green: "
         "where they do better. All steps add up to the measured time.",
     ),
-    "engines": ("Where a call's time goes", "Mean milliseconds by stage, and between engines."),
 }
 """Title and caption of the pictures, in the order of the page."""
 
@@ -74,17 +74,17 @@ def _headline(report: ProfileReport) -> list[tuple[str, str, str]]:
         (_figures(t.median_ms), "ms", f"median call; {1e3 / t.mean_ms:.1f} a second"),
         (_figures(t.p95_ms), "ms", f"95th percentile; 99th {_figures(t.p99_ms)} ms"),
         (_figures(full.median_ms), "ms", "median call of the full static model"),
-        (f"{full.median_ms / t.median_ms:.2f}", "x", "time saved"),
-        (f"{clip.dearest_flops / clip.flops:.2f}", "x", "FLOPs saved"),
+        (_figures(full.median_ms / t.median_ms), "x", "time saved"),
+        (_figures(clip.dearest_flops / clip.flops), "x", "FLOPs saved"),
     ]
     if fall:
         cards.append((f"{fall.realisation:.2f}", "", "realisation: time saved over FLOPs saved"))
     return cards
 
 
-def _figures(ms: float) -> str:
-    """Milliseconds to three figures or so."""
-    return f"{ms:.2f}" if ms < 10 else f"{ms:.1f}" if ms < 100 else f"{ms:.0f}"
+def _figures(number: float) -> str:
+    """A number to three figures or so."""
+    return f"{number:.2f}" if number < 10 else f"{number:.1f}" if number < 100 else f"{number:.0f}"
 
 
 def _about(report: ProfileReport, bundle: Bundle) -> list[tuple[str, str]]:

@@ -51,6 +51,7 @@ class Snapshot:
         flops: mean FLOPs of a call.
         routes: share of the regions by route.
         between_ms: mean milliseconds of a call outside engines.
+        size: (width, height) of the frames.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Snapshot:
     flops: float = 0.0
     routes: Mapping[str, float] | None = None
     between_ms: float = 0.0
+    size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,8 +127,13 @@ def changes(before: Snapshot, after: Snapshot) -> Changes:
     Introduction to the Bootstrap, 1993). Engines are paired by name and batch size.
 
     Raises:
-        InputError: they have nothing in common.
+        InputError: they have nothing in common, or are of frames of two sizes.
     """
+    if before.size and after.size and before.size != after.size:
+        sizes = " and ".join("x".join(map(str, size)) for size in (before.size, after.size))
+        raise InputError(
+            f"{before.name} and {after.name} are of frames of {sizes}: profile both with one --clip"
+        )
     shared = [name for name in before.engines if name in after.engines]
     frames = before.frame is not None and after.frame is not None
     if not shared and not frames:
@@ -209,7 +216,8 @@ def of_json(name: str, data: Mapping[str, Any]) -> Snapshot:
         return Snapshot(name, machine, engines)
     routes = {str(route): float(share) for route, share in clip["routes"].items()}
     frame, flops, between = _of(clip["latency"]), float(clip["flops"]), float(clip["host_ms"])
-    return Snapshot(name, machine, engines, frame, flops, routes, between)
+    width, height = map(int, clip["size"])
+    return Snapshot(name, machine, engines, frame, flops, routes, between, (width, height))
 
 
 def _of(latency: Mapping[str, Any]) -> Measured:

@@ -94,6 +94,13 @@ def test_engines_that_came_and_went_are_named():
         changes(snapshot(random, {"a": 1.0}, "old"), snapshot(random, {"b": 1.0}, "new"))
 
 
+def test_frames_of_two_sizes_are_not_compared():
+    random = np.random.default_rng(4)
+    clips = [{"frame": drawn(random, 10.0), "size": size} for size in ((64, 48), (128, 96))]
+    with pytest.raises(InputError, match="are of frames of 64x48 and 128x96: profile both with one --clip"):
+        changes(*(snapshot(random, ENGINES, **clip) for clip in clips))
+
+
 @pytest.mark.parametrize(
     "text, says",
     [
