@@ -35,7 +35,7 @@ class Measured:
 
     @property
     def median(self) -> float:
-        """Of the runs."""
+        """The median of the runs."""
         return float(np.median(self.samples))
 
 
