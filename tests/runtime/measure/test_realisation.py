@@ -99,8 +99,9 @@ def test_spans_lie_in_order_within_the_call(patchwork):
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_waterfall_of_a_routed_bundle(library, small_bundle, patchwork):
     model, _ = small_bundle("Patchwork", "chained")
-    traces, made = compare(patchwork, frames(WARMUP + 3), library=library)
-    assert len(traces) == 3
+    compared = compare(patchwork, frames(WARMUP + 3), library=library)
+    traces, made = compared.routed, compared.waterfall
+    assert len(traces) == len(compared.full) == 3
     assert made.full == "the dearest route level=3 sharp=True"
     routed, full = made.routed_cost, made.full_cost
     assert sum(step.ms for step in made.steps) == pytest.approx(routed.spent.total)
@@ -125,8 +126,8 @@ def test_a_waterfall_of_a_routed_bundle(library, small_bundle, patchwork):
 def test_the_faster_full_static_model_is_taken(small_bundle, painted):
     _, compiled = small_bundle("Levels", "chained")
     bundle = open_bundle(compiled.path)
-    _, own = compare(bundle, frames(WARMUP + 15), library="onnxruntime")
-    _, other = compare(bundle, frames(WARMUP + 15), library="onnxruntime", static=painted["one"])
+    own = compare(bundle, frames(WARMUP + 15), library="onnxruntime").waterfall
+    other = compare(bundle, frames(WARMUP + 15), library="onnxruntime", static=painted["one"]).waterfall
     assert own.full.startswith("the dearest route level=") and other.full == "one.edgeflow"
     assert other.full_cost.work.useful == 2 * 27 * 3 * SIZE[0] * SIZE[1]
     assert other.full_cost.work.halo == other.full_cost.spent.tiles == 0
