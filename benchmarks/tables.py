@@ -383,6 +383,34 @@ SECTIONS: list[Section] = [
         ],
     ),
     (
+        "deadline",
+        "Deadlines",
+        "`python benchmarks/deadline.py BUNDLE CLIP`. The model's own routes, a budget, and fixed shares of two routes with the budget's mean "
+        "FLOPs; in the second half two other processes compute. The budget is the median of the model's own calls before that; `within` is the "
+        "share of calls that hold it, of all, and in brackets of those that the cheapest route could have held; `held again` counts calls after the load "
+        "came until 20 in succession are in time; `changes` is how much FLOPs differ from call to call, over their mean. PSNR is against the "
+        "pictures of the model's own routes. The machine's two cores served other work as well.",
+        [
+            ("model", lambda r: r["family"]),
+            ("clip", lambda r: f"{r['clip']} {r['size']}"),
+            ("library", lambda r: r["library"]),
+            ("calls", lambda r: str(r["calls"])),
+            ("own ms, without and with load", lambda r: f"{r['own_ms']:.0f} / {r['own_loaded_ms']:.0f}"),
+            ("budget", lambda r: f"{r['budget_ms']:.0f} ms, p{r['percentile']:g}"),
+            ("within: own", lambda r: f"{r['own_within']:.1%}"),
+            (
+                "within: budget",
+                lambda r: f"**{r['within']:.1%}** ({r['within_possible']:.1%} of {r['possible']:.1%})",
+            ),
+            ("within: fixed", lambda r: f"{r['mix_within']:.1%}"),
+            ("held again", lambda r: str(r["until_held"])),
+            ("FLOPs over own", lambda r: f"{r['flops_share']:.2f}"),
+            ("dB: budget", lambda r: f"**{r['psnr']:.1f}**"),
+            ("dB: fixed", lambda r: f"{r['mix_psnr']:.1f}"),
+            ("changes: budget / own", lambda r: f"{r['swing']:.2f} / {r['own_swing']:.2f}"),
+        ],
+    ),
+    (
         "fan_policy",
         "FAN: how many frames to look at, right against cost",
         "`python benchmarks/fan_policy.py --data DIR --hold-out CLIP`. Motions of clips that training did not see. `frames there are` "

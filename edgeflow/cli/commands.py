@@ -14,7 +14,9 @@ from edgeflow.cli import (
     build,
     check,
     compress,
+    diff,
     endings,
+    evaluate,
     export,
     inspect,
     profile,
@@ -59,6 +61,8 @@ app.command("build")(build.build)
 app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("profile")(profile.profile)
+app.command("eval")(evaluate.evaluate)
+app.command("diff")(diff.diff)
 app.command("inspect")(inspect.inspect)
 app.add_typer(targets.app, name="targets")
 app.command("sys")(sys_info.sys_info)

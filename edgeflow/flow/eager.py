@@ -128,8 +128,10 @@ class Eager:
 
 
 def _cut(frame: torch.Tensor | None, grid: TileGrid) -> list[torch.Tensor | None]:
-    """A frame's tiles; none of a frame that no call made."""
-    return [None if frame is None else cut_tile(frame, grid, number) for number in range(len(grid))]
+    """A frame's tiles; none of a frame that no call made, and what has no height and width as it is."""
+    if frame is None or frame.ndim == 2:
+        return [frame] * len(grid)
+    return [cut_tile(frame, grid, number) for number in range(len(grid))]
 
 
 def tile_multiple(model: RoutedModule, regions: str, size: tuple[int, int]) -> int:
@@ -165,7 +167,7 @@ class EagerFlow(Flow):
     def tile(self, *frames: EagerValue, size: int, halo: int, multiple: int | None = None) -> Any:
         tensors = [frame.tensors[0] for frame in frames]
         shapes = [tuple(tensor.shape) for tensor in tensors if tensor is not None]
-        if len({shape[-2:] for shape in shapes}) != 1:
+        if len({shape[-2:] for shape in shapes if len(shape) != 2}) != 1:
             raise FlowError(f"frames tiled together have one size, got {shapes}")
         height, width = shapes[0][-2:]
         regions = f"tiles.{len(self.grids)}" if self.grids else "tiles"

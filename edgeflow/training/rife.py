@@ -82,7 +82,8 @@ def measured(model: RIFE, first: Tensor, middle: Tensor, last: Tensor) -> Measur
     """How wrong each of a model's ways is on a triplet, (1, 3, h, w) each."""
     routes: list[dict[str, Choice]] = [{"extent": "tiles", "way": way} for way in model.way.values]
     routes.append({"extent": "whole"})
-    made = [Eager(model, route)(first, last).outputs[0] for route in routes]
+    time = torch.full((1, 1), 0.5)
+    made = [Eager(model, route)(first, last, time).outputs[0] for route in routes]
     squared = [((picture.clamp(0, 1) - middle) * 255).square().mean(1, keepdim=True) for picture in made]
     return Measured(torch.cat((first, last)), F.avg_pool2d(torch.cat(squared, 1), THINNED * CELL)[0])
 
