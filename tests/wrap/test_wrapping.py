@@ -148,6 +148,15 @@ def filmed(frames, truth=()):
     return Film(tuple((frame,) for frame in frames), made, (), truth, 1.0), form_of(network)
 
 
+def test_what_a_change_comes_to_is_measured_of_patches_alone():
+    """A network that changes nothing: errors are the changes themselves, whatever moves in the halos."""
+    frames = film(8)
+    pictures = tuple(frame.transpose(2, 0, 1).astype(np.float32) / 255 for frame in frames)
+    clip = Film(tuple((frame,) for frame in frames), pictures, (), (), 1.0)
+    fit = Tuner(clip, form_of(denoiser()), Tiling(64, 8, 1.5, 0.4)).fitted().copy
+    assert (fit.factor, fit.power) == (pytest.approx(1, abs=1e-3), pytest.approx(1, abs=1e-3))
+
+
 def test_a_clip_in_which_all_moves_leaves_nothing_to_copy():
     random = np.random.default_rng(0)
     clip, form = filmed([random.integers(0, 255, (128, 192, 3)).astype(np.uint8) for _ in range(5)])
