@@ -21,6 +21,7 @@ ABOUT = {
     "cli": "one file per command",
     "training": "data, losses, curricula",
     "report": "the page of a profile",
+    "wrap": "one's own network, routed",
     "models": "families, one folder each",
     "export": "the compiler",
     "flow": "primitives and four interpreters",

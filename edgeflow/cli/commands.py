@@ -16,6 +16,7 @@ from edgeflow.cli import (
     compress,
     diff,
     endings,
+    evaluate,
     export,
     inspect,
     profile,
@@ -23,6 +24,7 @@ from edgeflow.cli import (
     sys_info,
     targets,
     train,
+    wrap,
 )
 from edgeflow.cli.console import err
 from edgeflow.ir.errors import EdgeflowError
@@ -60,11 +62,13 @@ app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("profile")(profile.profile)
 app.command("diff")(diff.diff)
+app.command("eval")(evaluate.evaluate)
 app.command("inspect")(inspect.inspect)
 app.add_typer(targets.app, name="targets")
 app.command("sys")(sys_info.sys_info)
 app.add_typer(train.app, name="train")
 app.command("compress")(compress.compress)
+app.command("wrap")(wrap.wrap)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

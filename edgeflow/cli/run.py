@@ -28,6 +28,7 @@ from edgeflow.runtime import Fixed, Quality, Rules, Session
 from edgeflow.runtime.session import declared_size, fitting_size
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.destination import check_destination, is_film
+from edgeflow.runtime.video.rate import parse_fps
 
 if TYPE_CHECKING:
     from edgeflow.runtime.video.convert import VideoReport
@@ -52,8 +53,23 @@ def run(
     ],
     times: Annotated[
         int | None,
-        typer.Option(help="Multiply the frame rate by 2 (the default) or 4, if the model interpolates."),
+        typer.Option(
+            help="Multiply the frame rate, if the model interpolates: by 2 (the default), 4 or 8, or by any number if it takes a time."
+        ),
     ] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(
+            help="Frames per second of the result instead, such as 60 or 59.94, whatever the video has, if the model takes a time."
+        ),
+    ] = None,
+    spread: Annotated[
+        bool,
+        typer.Option(
+            "--spread",
+            help="Leave out frames that repeat the one before, as animation on twos does, and spread motion over their time.",
+        ),
+    ] = False,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Draw the routes, or the labels, over the frames.")
     ] = False,
@@ -146,7 +162,7 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON (not with -o -).")] = False,
 ) -> None:
-    """Interpolate a video to two or four times its frame rate, translate it, or label what it shows. The sound is kept.
+    """Interpolate a video to a higher frame rate, translate it, or label what it shows. The sound is kept.
 
     Example: edgeflow run cain.edgeflow in.mp4 -o out.mp4 --overlay
 
@@ -168,7 +184,8 @@ def run(
     encoding = parse_encoding(codec, crf, bitrate, bits)
     begin = parse_time(start)
     opened = open_bundle(bundle)
-    _check_task(opened, times, overlay, output)
+    _check_task(opened, times or fps or spread, overlay, output)
+    rate = None if fps is None else parse_fps(fps)
     task = _windows(opened.manifest.task, window, stride)
     budget = asked_budget(policy or [], budget_ms, percentile)
     if budget and (fix or quality is not None):
@@ -196,8 +213,9 @@ def run(
                 *([f"{budget.milliseconds:g} ms at {budget.percentile:g}%"] if budget else []),
             ]
         )
-        what = {"bundle": _digest(opened), "policy": steering}
-        written |= {"times": times, "overlay": overlay, "picture": _picture_size(opened), "resize": resize}
+        what = {"bundle": _digest(opened), "policy": steering, "spread": spread}
+        written |= {"times": times, "fps": rate, "spread": spread, "overlay": overlay}
+        written |= {"picture": _picture_size(opened), "resize": resize}
         written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
         with _told() as progress:
             film = convert_film(session, task, source, output, **written, on_progress=progress)
@@ -254,7 +272,7 @@ def _windows(task: Task, window: int | None, stride: int | None) -> Task:
         raise InputError(f"--window, --stride: {error}") from error
 
 
-def _check_task(bundle: Bundle, times: int | None, overlay: bool, output: str) -> None:
+def _check_task(bundle: Bundle, faster: object, overlay: bool, output: str) -> None:
     """Refuse a bundle whose calls are not those of a film, or what its task does not make."""
     task, plan = bundle.manifest.task, next(iter(bundle.manifest.plans.values()))
     kinds = {made.kind for made in task.outputs}
@@ -270,8 +288,10 @@ def _check_task(bundle: Bundle, times: int | None, overlay: bool, output: str) -
         raise InputError(
             f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: write to a film, such as out.mp4"
         )
-    if times and not task.between:
-        raise InputError(f"--times {times}: {bundle.path} translates frames and leaves their rate as it is")
+    if faster and not task.between:
+        raise InputError(
+            f"--times, --fps and --spread are for models that interpolate; {bundle.path} leaves the frames' rate as it is"
+        )
 
 
 def _picture_size(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:

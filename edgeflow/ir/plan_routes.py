@@ -49,7 +49,7 @@ def dearest_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
         size: (height, width) of the frames.
     """
     counts = region_counts(plan.steps, size)
-    return _best_route(plan, lambda stages, chosen: _flops(stages, counts, chosen))
+    return _best_route(plan, lambda stages, chosen: _flops(stages, counts, size, chosen))
 
 
 def cheapest_route(
@@ -74,9 +74,11 @@ def _best_route(
     return route
 
 
-def _flops(stages: Sequence[Stage], counts: Mapping[str, int], route: Mapping[str, Choice]) -> int:
+def _flops(
+    stages: Sequence[Stage], counts: Mapping[str, int], size: tuple[int, int], route: Mapping[str, Choice]
+) -> int:
     """FLOPs of some stages, of as many regions as counted, on a route that names the variables that they read."""
-    return sum(counts[s.regions] * graph.flops for s in stages for graph in selected(s, route))
+    return sum(counts[s.regions] * graph.flops_at(size) for s in stages for graph in selected(s, route))
 
 
 MOST_ROUTES = 4096
@@ -112,7 +114,7 @@ def _together(plan: Plan) -> list[tuple[list[Variable], list[Stage]]]:
 
 def route_flops(plan: Plan, size: tuple[int, int], route: Mapping[str, Choice]) -> int:
     """FLOPs of a frame (height, width) whose every region takes this route."""
-    return _flops(plan.stages, region_counts(plan.steps, size), route)
+    return _flops(plan.stages, region_counts(plan.steps, size), size, route)
 
 
 def selected(stage: Stage, route: Mapping[str, Choice]) -> tuple[StageGraph, ...]:

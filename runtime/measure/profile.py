@@ -278,7 +278,7 @@ def _profile_engines(
         )
         for batch, times in timed(loaded.engine, memory, inputs, outputs, graph.batches).items():
             latency = Latency.of(times)
-            rate = graph.flops * batch / latency.median_ms / 1e6
+            rate = graph.flops_at(executor.size) * batch / latency.median_ms / 1e6
             segments = bundle.manifest.graphs[graph.graph].segments
             rows, name = 1e3 * batch / latency.mean_ms, engine_name(segments, graph.variant)
             yield EngineProfile(name, graph.key, graph.graph, segments, batch, latency, rows, rate)

@@ -217,7 +217,7 @@ def _static(static: Bundle, call: Call, size: tuple[int, int]) -> Plan:
     """The plan of a bundle that can be the full static model.
 
     Raises:
-        InputError: it has decisions, other inputs, or FLOPs that are not known for this size.
+        InputError: it has decisions, or other inputs.
     """
     plan = select_plan(static.manifest.plans, *size)
     check_inputs(plan.inputs, tuple(call))
@@ -225,12 +225,6 @@ def _static(static: Bundle, call: Call, size: tuple[int, int]) -> Plan:
         names = ", ".join(variable.name for variable in plan.variables)
         raise InputError(
             f"{static.path} decides {names}: give the bundle of a model without decisions as the static one"
-        )
-    ports = (port for stage in plan.stages for graph in stage.graphs for port in graph.inputs)
-    if any(isinstance(dimension, str) for port in ports for dimension in port.shape):
-        raise InputError(
-            f"{static.path} is for frames of any size, so its FLOPs for {size[1]}x{size[0]} are not known: "
-            f"export it with --size {size[1]}x{size[0]}"
         )
     return plan
 

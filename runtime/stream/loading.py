@@ -273,7 +273,8 @@ def roofline_ms(
 ) -> dict[int, float]:
     """Milliseconds of a graph's runs per batch size by the target's roofline, until engines were timed."""
     row = sum(row_bytes(port.shape, port.dtype, dims) for port in (*graph.inputs, *graph.outputs))
-    return {batch: roofline.ms(graph.flops * batch, row * batch + weight_bytes) for batch in graph.batches}
+    flops = graph.flops_at((dims["height"], dims["width"]))
+    return {batch: roofline.ms(flops * batch, row * batch + weight_bytes) for batch in graph.batches}
 
 
 def row_bytes(shape: Shape, dtype: str, dims: Mapping[str, int]) -> int:

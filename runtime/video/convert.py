@@ -21,6 +21,7 @@ from edgeflow.runtime.video.destination import JOINED, check_destination, contai
 from edgeflow.runtime.video.encoder import Encoding
 from edgeflow.runtime.video.film_writer import Filming, FilmWriter
 from edgeflow.runtime.video.overlay import Region, route_name
+from edgeflow.runtime.video.rate import Rate
 from edgeflow.runtime.video.reader import Reading, VideoInfo, VideoReader
 from edgeflow.runtime.video.source import Source, is_kept
 from edgeflow.runtime.video.stages import Decoded, Finished, Stages
@@ -191,7 +192,7 @@ def convert(
     source: Source,
     destination: str | Path,
     *,
-    times: int,
+    rate: Rate,
     overlay: bool,
     overwrite: bool,
     options: Options,
@@ -202,10 +203,10 @@ def convert(
     """Write what a conversion makes of a video; the sound is kept.
 
     Args:
-        conversion: Writes `times` frames for every frame.
+        conversion: Makes the pictures.
         source: A path, "-" for y4m on stdin, or a binary file object.
         destination: A path, or "-" for y4m on stdout.
-        times: The result's frame rate over the source's.
+        rate: When the result's pictures are shown.
         overlay: Whether to draw routes.
         overwrite: Whether a file that is there may be replaced.
         options: How to read and write it.
@@ -243,7 +244,7 @@ def convert(
                 Path(str(source)),
                 Path(destination),
                 (width, height),
-                times,
+                rate,
                 options.encoding,
                 options.start,
                 options.frames,
@@ -258,10 +259,10 @@ def convert(
                 destination,
                 width=width,
                 height=height,
-                fps=info.fps * times,
+                fps=rate.of(info.fps),
                 like=reader,
                 asked=options.encoding,
-                times=times,
+                times=rate.of(info.fps) / info.fps,
             )
     except BaseException:
         reader.close()
@@ -288,7 +289,7 @@ def convert(
         infer_seconds=conversion.seconds,
         encode_seconds=stages.encode_seconds,
         total_seconds=time.perf_counter() - started,
-        fps=float(info.fps * times),
+        fps=float(rate.of(info.fps)),
         routes=dict(sorted(conversion.routes.items())),
         truncated=reader.truncated,
         warnings=warnings,

@@ -133,14 +133,18 @@ def test_the_faster_full_static_model_is_taken(small_bundle, painted):
     assert other.full_cost.work.halo == other.full_cost.spent.tiles == 0
 
 
+def test_a_static_model_for_any_size_is_counted_in_proportion_to_its_frames(painted):
+    bundle = painted["any"]
+    _, found = compare(bundle, frames(WARMUP + 2), library="onnxruntime", static=bundle)
+    assert found.full_cost.work.useful == found.routed_cost.work.total == 2 * 27 * 3 * SIZE[0] * SIZE[1]
+
+
 def test_what_cannot_be_the_full_static_model(small_bundle, painted):
     _, compiled = small_bundle("Levels", "chained")
     bundle = open_bundle(compiled.path)
     calls = frames(WARMUP + 1)
     with pytest.raises(InputError, match="decides level: give the bundle of a model without decisions"):
         compare(bundle, calls, library="onnxruntime", static=bundle)
-    with pytest.raises(InputError, match="FLOPs for 70x50 are not known: export it with --size 70x50"):
-        compare(bundle, calls, library="onnxruntime", static=painted["any"])
     with pytest.raises(InputError, match="this bundle is for 70x50 frames, got 80x60"):
         compare(bundle, frames(3, (60, 80)), library="onnxruntime", static=painted["one"])
     with pytest.raises(InputError, match="the clip has 2 calls, 2 of them warm up"):
