@@ -135,7 +135,7 @@ def test_the_faster_full_static_model_is_taken(small_bundle, painted):
 
 def test_a_static_model_for_any_size_is_counted_in_proportion_to_its_frames(painted):
     bundle = painted["any"]
-    _, found = compare(bundle, frames(WARMUP + 2), library="onnxruntime", static=bundle)
+    found = compare(bundle, frames(WARMUP + 2), library="onnxruntime", static=bundle).waterfall
     assert found.full_cost.work.useful == found.routed_cost.work.total == 2 * 27 * 3 * SIZE[0] * SIZE[1]
 
 
