@@ -426,6 +426,43 @@ SECTIONS: list[Section] = [
             ("routes", lambda r: ", ".join(f"{route}: {n}" for route, n in r["routes"].items())),
         ],
     ),
+    (
+        "wrap",
+        "Wrapped networks",
+        "`python benchmarks/wrap.py MODEL CLIP...`: networks as they are, in `examples/`. Routes are tuned on a clip's first frames and measured on as many that "
+        "follow. Wrapped and plain (whole frames) run in one process on one library, in turn; PyTorch eager after that. Medians of a call in ms; times as fast over "
+        "all calls, in brackets the slowest one; quality in dB against the plain network, over all pictures and of the worst; the drop is against the truth where "
+        "noise was added to it, else what that quality comes to of a network 35 dB from the truth; steps of the error across the borders of tiles and elsewhere in levels of 255.",
+        [
+            ("network", lambda r: r["model"]),
+            (
+                "clip",
+                lambda r: f"{r['clip']} {r['size']}" + (f", noise {r['noise']:g}" if r["noise"] else ""),
+            ),
+            ("library", lambda r: r["backend"]),
+            (
+                "plain",
+                lambda r: (
+                    f"{r['static_ms']:.0f}"
+                    if "static_ms" in r
+                    else f"refused: {r['refused'].partition('(')[0]}"
+                ),
+            ),
+            ("eager", lambda r: f"{r['eager_ms']:.0f}" if "eager_ms" in r else ""),
+            ("wrapped", lambda r: f"{r['routed_ms']:.0f}" if "routed_ms" in r else ""),
+            (
+                "as fast",
+                lambda r: f"**{r['speed_up']:.2f}x** ({r['slowest']:.2f}x)" if "speed_up" in r else "",
+            ),
+            (
+                "tiles",
+                lambda r: ", ".join(f"{way} {share:.0%}" for way, share in r.get("shares", {}).items()),
+            ),
+            ("PSNR (worst)", lambda r: f"{r['psnr']:.1f} ({r['worst_psnr']:.1f})" if "psnr" in r else ""),
+            ("drop", lambda r: f"{r['drop']:.3f} of {r['max_drop']:g}" if "drop" in r else ""),
+            ("steps", lambda r: f"{r['seams']:.2f} / {r['elsewhere']:.2f}" if "seams" in r else ""),
+        ],
+    ),
 ]
 
 

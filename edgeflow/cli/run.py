@@ -28,6 +28,7 @@ from edgeflow.runtime import Fixed, Quality, Rules, Session
 from edgeflow.runtime.session import declared_size, fitting_size
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.destination import check_destination, is_film
+from edgeflow.runtime.video.pictures import are_pictures, check_pictures
 from edgeflow.runtime.video.rate import parse_fps
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ def run(
         typer.Option(
             "-o",
             "--output",
-            help="The video to write, or the labels (.jsonl, .csv, or .mp4 with them in the picture); - for y4m, or lines of JSON, on stdout.",
+            help="The video to write, the picture, or numbered ones (frames/%05d.png), or the labels (.jsonl, .csv, or .mp4 with them in the "
+            "picture); - for y4m, or lines of JSON, on stdout.",
         ),
     ],
     times: Annotated[
@@ -179,7 +181,9 @@ def run(
     """
     if json and output == "-":
         raise InputError("--json and -o - both want stdout: write the video to a file")
-    if not resume:
+    if are_pictures(output):
+        check_pictures(source, output, overwrite)
+    elif not resume:
         check_destination(source, output, overwrite)
     encoding = parse_encoding(codec, crf, bitrate, bits)
     begin = parse_time(start)

@@ -15,8 +15,8 @@ from edgeflow.wrap.reach import Reach
 EXACT = 8
 """Pixels up to which the halo is the whole receptive field."""
 HALOS = (8, 12, 16, 24, 32, 48, 64)
-SEEN = 1 / 1020
-"""A difference of pictures in [0, 1], a quarter of a level, that the rest of a receptive field may make."""
+SEEN = 1 / 510
+"""A difference of pictures in [0, 1], half a level, that the rest of a receptive field may make."""
 PLACES = (0.15, 0.5, 0.85)
 """Where patches are compared, of what is left of a side."""
 SQUARE = 64

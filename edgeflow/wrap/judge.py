@@ -26,7 +26,7 @@ from edgeflow.wrap.wrapping import Shown, Wrapping
 
 Made = NDArray[Any]
 WARM = 2
-"""Calls that are run first and do not count in times."""
+"""Calls that are run first, before the stream begins anew, and do not count."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +135,14 @@ def judge(
     worst = int(np.argmax(squares))
     truth = _truth(shown, run)
     shares, whole = _shares(run.traces)
-    ratios = [b / a for a, b in zip(run.routed_ms[WARM:], run.static_ms[WARM:], strict=True)]
+    ratios = [b / a for a, b in zip(run.routed_ms, run.static_ms, strict=True)]
     seams, elsewhere = _seams(errors, run.traces, wrapping)
     report = Report(
         calls=len(errors),
         unseen=shown is not wrapping.shown,
-        routed_ms=median(run.routed_ms[WARM:]),
-        static_ms=median(run.static_ms[WARM:]),
-        speed_up=sum(run.static_ms[WARM:]) / sum(run.routed_ms[WARM:]),
+        routed_ms=median(run.routed_ms),
+        static_ms=median(run.static_ms),
+        speed_up=sum(run.static_ms) / sum(run.routed_ms),
         median_speed_up=median(ratios),
         slowest=min(ratios),
         shares=shares,

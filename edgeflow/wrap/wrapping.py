@@ -19,7 +19,7 @@ from edgeflow.ir.film import calls_of
 from edgeflow.ir.tiles import TileGrid
 from edgeflow.runtime import Session
 from edgeflow.targets import Target
-from edgeflow.wrap.film import Film, Frames, Picture, with_detail
+from edgeflow.wrap.film import Film, Frames, with_detail
 from edgeflow.wrap.form import Form, form_of
 from edgeflow.wrap.halo import Halo, halo_of
 from edgeflow.wrap.model import Static, Tiling, Wrapped, WrappedWhole, task_of_form, whole_frame
@@ -30,7 +30,7 @@ from edgeflow.wrap.timing import compiled, cropped, in_turn, one_thread
 from edgeflow.wrap.tune import Tuned, Tuner
 
 TILES = (96, 128, 192, 256, 384)
-"""Sides of tiles that are tried, in pixels."""
+"""Sides of tiles that are tried, about, in pixels."""
 FEWEST = 4
 """Calls of a clip that can be tuned on."""
 GAIN = 0.03
@@ -106,38 +106,60 @@ def wrap(
     form = form_of(network)
     reach = reach_of(network, form)
     shown = shown_of(form, frames, truth)
-    calls = shown.calls
-    _check_motion(calls)
-    height, width = calls[0][0].shape[:2]
-    size = height, width
+    _check_motion(shown.calls)
+    height, width = shown.calls[0][0].shape[:2]
     plain = Network(network, form)
+    static = Static(plain, (height, width))
     progress("run the network on the clip")
-    with compiled(Static(plain, size), target, exact=True) as session:
-        static = tuple(session(*call) for call in calls)
-        peak = 1.0 if form.picture else float(np.ptp(static[0]))
-        halo = _halo(plain, reach, calls, static, peak)
-        detail, half, ratio = 0.0, tuple[Picture, ...](), 1.0
-        if form.scale:
-            progress("run it at half the size")
-            with compiled(Static(plain, size, half=True), target, exact=True) as at_half:
-                made = tuple(at_half(*call) for call in calls)
-                ms = in_turn({"static": lambda: session(*calls[0]), "half": lambda: at_half(*calls[0])})
-            detail, half = with_detail(plain, calls, made, static)
-            ratio = ms["half"] / ms["static"]
-        film = Film(calls, static, half, _pictures(shown.truth), peak)
-        tried = [
-            _tuned(film, form, tiling, max_drop, progress)
-            for tiling in _timed_tilings(plain, halo, calls, session, target, ratio)
-        ]
+    with compiled(static, target, exact=True) as session:
+        filmed = _filmed(plain, shown, session, target)
+        halo = _halo(plain, reach, filmed.film)
+        tilings = _timed_tilings(plain, halo, shown.calls, session, target, filmed.half_ms)
+        tried = [_tuned(filmed.film, form, tiling, max_drop, progress) for tiling in tilings]
     best = min(tried, key=lambda each: each.outcome.time)
-    _check_gain(best, film, form, max_drop)
-    routed: RoutedModule
-    if best.tiling.size:
-        routed = Wrapped(Network(network, form, detail), size, best.tiling, best.routing)
-    else:
-        rows, columns = static[0].shape[1:]
-        routed = WrappedWhole(Network(network, form, detail), size, (rows, columns), ratio, best.routing)
-    return Wrapping(routed, Static(plain, size), form, reach, halo, best, shown)
+    _check_gain(best, filmed.film, form, max_drop)
+    routed = _routed(Network(network, form, filmed.detail), filmed, best)
+    return Wrapping(routed, static, form, reach, halo, best, shown)
+
+
+@dataclass(frozen=True)
+class _Filmed:
+    """What a network makes of a clip.
+
+    Attributes:
+        film: its pictures.
+        detail: of what half the size loses of a frame, how much belongs into the picture.
+        half_ms: time at half the size over that at full size.
+    """
+
+    film: Film
+    detail: float
+    half_ms: float
+
+
+def _filmed(network: Network, shown: Shown, session: Session, target: Target) -> _Filmed:
+    """Run a network on a clip, at full and at half the size."""
+    calls = shown.calls
+    static = tuple(session(*call) for call in calls)
+    peak = 1.0 if network.form.picture else float(np.ptp(static[0]))
+    truth = tuple(to_tensor(frame)[0].numpy() for frame in shown.truth)
+    if not network.form.scale:
+        return _Filmed(Film(calls, static, (), truth, peak), 0.0, 1.0)
+    height, width = calls[0][0].shape[:2]
+    with compiled(Static(network, (height, width), half=True), target, exact=True) as at_half:
+        made = tuple(at_half(*call) for call in calls)
+        ms = in_turn({"full": lambda: session(*calls[0]), "half": lambda: at_half(*calls[0])})
+    detail, half = with_detail(network, calls, made, static)
+    return _Filmed(Film(calls, static, half, truth, peak), detail, ms["half"] / ms["full"])
+
+
+def _routed(network: Network, filmed: _Filmed, tuned: Tuned) -> RoutedModule:
+    """The flow."""
+    film = filmed.film
+    if tuned.tiling.size:
+        return Wrapped(network, film.size, tuned.tiling, tuned.routing)
+    height, width = film.static[0].shape[1:]
+    return WrappedWhole(network, film.size, (height, width), filmed.half_ms, tuned.routing)
 
 
 def shown_of(form: Form, frames: Frames, truth: Frames = ()) -> Shown:
@@ -172,11 +194,6 @@ def _check_motion(calls: Sequence[Sequence[NDArray[np.uint8]]]) -> None:
         )
 
 
-def _pictures(frames: Frames) -> tuple[NDArray[np.float32], ...]:
-    """Frames as pictures (3, h, w) in [0, 1]."""
-    return tuple(to_tensor(frame)[0].numpy() for frame in frames)
-
-
 def _timed_tilings(
     network: Network,
     halo: Halo | None,
@@ -196,34 +213,41 @@ def _timed_tilings(
         ratio: time at half the size over that at full size.
     """
     height, width = calls[0][0].shape[:2]
-    sides = _sides(network.form, halo, min(height, width)) if halo else []
+    sides = _sides(network.form, halo, (height, width)) if halo else []
     for side in sides:
         assert halo is not None
         with compiled(Static(network, (side, side)), target) as tile:
             part = cropped(calls[0], side)
             ms = in_turn({"static": lambda: static(*calls[0]), "tile": lambda: tile(*part)})  # noqa: B023
         full = ms["tile"] / ms["static"] * len(TileGrid(height, width, side, halo.pixels, network.form.unit))
+        full = max(
+            full, 1.0
+        )  # less is a slow minute of the machine's, or of a network that takes no longer than looking at its tiles
         yield Tiling(side, halo.pixels, full, full * ratio)
     if not sides:
         yield whole_frame(ratio)
 
 
-def _halo(
-    network: Network,
-    reach: Reach,
-    calls: Sequence[Sequence[NDArray[np.uint8]]],
-    static: Sequence[Picture],
-    peak: float,
-) -> Halo | None:
+def _halo(network: Network, reach: Reach, film: Film) -> Halo | None:
     """The halo that tiles need on the clip's first and last call."""
-    ends = [[to_tensor(frame) for frame in calls[place]] for place in (0, -1)]
-    return halo_of(network, reach, ends, [torch.from_numpy(static[place])[None] for place in (0, -1)], peak)
+    ends = [[to_tensor(frame) for frame in film.calls[place]] for place in (0, -1)]
+    return halo_of(
+        network, reach, ends, [torch.from_numpy(film.static[place])[None] for place in (0, -1)], film.peak
+    )
 
 
-def _sides(form: Form, halo: Halo, longest: int) -> list[int]:
-    """Sides of tiles that can be halved, are not mostly halo, and no larger than the frame."""
-    unit = lcm(2 * form.unit, 8)
-    return [side for side in TILES if side % unit == 0 and 4 * halo.pixels <= side <= longest]
+def _sides(form: Form, halo: Halo, size: tuple[int, int]) -> list[int]:
+    """Sides of tiles that can be halved, are not mostly halo and no larger than the frame: about each of `TILES` the one that covers it best."""
+    unit, found = lcm(2 * form.unit, 8), []
+
+    def covering(side: int) -> int:
+        return side**2 * len(TileGrid(*size, side, halo.pixels, form.unit))
+
+    for about in TILES:
+        near = range(-(-about * 4 // 5 // unit) * unit, about * 5 // 4 + 1, unit)
+        if fitting := [side for side in near if 4 * halo.pixels <= side <= min(size)]:
+            found.append(min(fitting, key=covering))
+    return sorted(set(found))
 
 
 def _tuned(film: Film, form: Form, tiling: Tiling, max_drop: float, progress: Said) -> Tuned:
@@ -256,7 +280,12 @@ def _check_gain(best: Tuned, film: Film, form: Form, max_drop: float) -> None:
                 f"within --max-drop {max_drop:g} no route saves time on this clip (frames take {found.time:.2f} of the static network's "
                 f"time at a drop of {found.drop:.2f} dB): --max-drop {drop:g} would take {other.time:.2f} of it"
             )
+    whole = (
+        ""
+        if best.tiling.size
+        else "tiles are not what they are in the whole frame, so that only frames can be reused, and "
+    )
     raise InputError(
-        f"no route saves time on this clip, at whatever drop (frames take {found.time:.2f} of the static network's time): nearly all of "
-        "it changes from frame to frame. Give a clip of the kind that stands still in parts, or export the static network"
+        f"no route saves time on this clip, at whatever drop (frames take {found.time:.2f} of the static network's time): {whole}nearly "
+        "all of it changes from frame to frame. Give a clip of the kind that stands still in parts, or export the static network"
     )

@@ -9,6 +9,7 @@ from kept_bundles import compile_kept
 from wrap_networks import Attentive, Enlarger, Middle, Segmenter, denoiser, film
 
 from edgeflow.flow import Eager
+from edgeflow.flow.grids import found_grids
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.film import calls_of
 from edgeflow.runtime import Session
@@ -143,3 +144,9 @@ def test_bundles_are_as_the_flow(tmp_path, library):
         assert found.trace.choices == wanted.routes
         assert found.outputs[0].shape == (256, 384, 3)
         np.testing.assert_allclose(exact.run(frame).outputs[0], wanted.outputs[0][0].numpy(), atol=2e-6)
+
+
+def test_measures_of_tiles_are_on_no_grid():
+    """What looks at squares of 8x8 pixels makes a number: tiles may begin where the network lets them."""
+    model = wrapped(denoiser())
+    assert found_grids(model, {}) == {"tiles": 1}
