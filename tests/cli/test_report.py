@@ -89,6 +89,11 @@ def test_a_profile_compares_with_an_earlier_one(edgeflow, profiled, tmp_path):
     assert said.code == 1 and "none.json cannot be read" in said.err
 
 
+def test_a_profile_on_stdout_is_json_alone(edgeflow, profiled):
+    said = edgeflow("profile", profiled, "--json", "-")
+    assert said.code == 0 and json.loads(said.out)["engines"]
+
+
 def test_two_bundles_are_compared_by_what_they_keep(edgeflow, profiled, tiny_bundles, tmp_path):
     other = tmp_path / "other.edgeflow"
     edgeflow("profile", profiled)
