@@ -20,6 +20,8 @@ LEARNING = 0.1
 """How far a frame moves what an engine is expected to take, relative to others, towards what it took."""
 
 
+FADES = 0.999
+"""What a frame leaves of the expected cost of an engine that it did not run: one that was measured in a slow moment is tried again."""
 MOST = 2.0
 """A run that took more than so many times what was expected, relative to others, was interrupted, and counts as no more."""
 
@@ -112,6 +114,8 @@ class FrameCosts:
             trace: of a frame that was run.
             ratio: what it took, over what it was expected to.
         """
+        ran = {engine.key for engine in trace.engines}
+        self._scale.update((key, FADES * scale) for key, scale in self._scale.items() if key not in ran)
         for engine in trace.engines:
             if engine.key in self._scale:
                 wanted = engine.ms / ratio / max(self._expected(engine), 1e-6)
