@@ -20,6 +20,7 @@ INSIDE = {"edgeflow.flow": "the flow", "edgeflow.export": "the compiler", "edgef
 ABOUT = {
     "cli": "one file per command",
     "training": "data, losses, curricula",
+    "wrap": "static networks, routed",
     "report": "the page of a profile",
     "wrap": "one's own network, routed",
     "models": "families, one folder each",
