@@ -22,7 +22,6 @@ ABOUT = {
     "training": "data, losses, curricula",
     "wrap": "static networks, routed",
     "report": "the page of a profile",
-    "wrap": "one's own network, routed",
     "models": "families, one folder each",
     "export": "the compiler",
     "flow": "primitives and four interpreters",
