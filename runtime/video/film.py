@@ -178,7 +178,7 @@ class _Film(Conversion):
         return [self._session.run(*call_inputs(self._task, frames, place)) for place in places]
 
     def _halved(self, frames: tuple[Frame, ...], halvings: int) -> list[Result]:
-        """Of two frames the middle, and with more halvings the middles of the halves."""
+        """The middle of two frames, and with more halvings the middles of the halves."""
         result = self._session.run(*call_inputs(self._task, frames))
         if halvings == 1:
             return [result]

@@ -16,7 +16,7 @@ from edgeflow.runtime.video.convert import Session, Trace
 STYLES = ("numbers", "colours", "over")
 """Grey levels that are the classes' numbers; their colours; their colours over the frame."""
 _SHARE = 0.55
-"""Of the colour, where it lies over a frame."""
+"""How opaque the colour is where it lies over a frame."""
 
 
 @dataclass(frozen=True)
