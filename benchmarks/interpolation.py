@@ -28,7 +28,7 @@ from subject import TARGETS, Pictures, bundle_folder, exported, parsed_size, pic
 from edgeflow.flow import Eager
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.models import family as family_of
-from edgeflow.runtime import Quality, Result, Session, Trace
+from edgeflow.runtime import Quality, Result, Session
 from edgeflow.targets import load
 
 WARM = 2
@@ -88,7 +88,7 @@ def main(
                         for n, each in timed.items()
                         for key, value in _scores(each, frames).items()
                     }
-                    found |= _saving(timed, frames[0].shape[:2])
+                    found |= _saving(timed)
                     if eager:
                         short = frames[: 2 * (eager + WARM) + 1]
                         found["eager_static_ms"] = _timed({"eager": _eager(models["static"])}, short)[
@@ -119,16 +119,24 @@ def main(
 
 def _session(session: Session) -> Callable[..., Predicted]:
     def predict(frame0: NDArray[np.uint8], frame1: NDArray[np.uint8]) -> Predicted:
-        result: Result = session.run(frame0, frame1)
+        result: Result = session.run(frame0, frame1, *_halfway(session))
         return result.outputs[0], result.trace
 
     return predict
 
 
+def _halfway(session: Session) -> list[NDArray[np.float32]]:
+    """The time, for a model that takes one."""
+    return [np.float32([0.5])] * session.bundle.manifest.task.timed
+
+
 def _eager(model: Any) -> Callable[..., Predicted]:
+    timed = model.task is not None and model.task.timed
+
     def predict(frame0: NDArray[np.uint8], frame1: NDArray[np.uint8]) -> Predicted:
+        given = [to_tensor(frame0), to_tensor(frame1), *[torch.full((1, 1), 0.5)] * timed]
         with torch.no_grad():
-            made = Eager(model)(to_tensor(frame0), to_tensor(frame1)).outputs[0][0]
+            made = Eager(model)(*given).outputs[0][0]
         return (made.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy(), None
 
     return predict
@@ -158,9 +166,9 @@ def _scores(timed: Timed[Predicted], frames: Pictures) -> dict[str, float]:
     }
 
 
-def _saving(timed: Mapping[str, Timed[Predicted]], size: tuple[int, int]) -> dict[str, Any]:
-    """What the routes saved, in FLOPs and in time; size is (height, width) of the frames."""
-    each = {name: [_flops(trace, size) for _, trace in own.kept] for name, own in timed.items()}
+def _saving(timed: Mapping[str, Timed[Predicted]]) -> dict[str, Any]:
+    """What the routes saved, in FLOPs and in time."""
+    each = {name: [trace.flops for _, trace in own.kept] for name, own in timed.items()}
     flops = {name: float(np.mean(own)) for name, own in each.items()}
     ratios = np.divide(timed["static"].ms, timed["routed"].ms)
     own = np.divide(each["static"], each["routed"])
@@ -171,12 +179,6 @@ def _saving(timed: Mapping[str, Timed[Predicted]], size: tuple[int, int]) -> dic
         "realisation": float(np.median(ratios / own)),
         "routes": _routes([trace.choices for _, trace in timed["routed"].kept]),
     }
-
-
-def _flops(trace: Trace, size: tuple[int, int]) -> float:
-    """Of a call. Engines of whole frames are counted in the bundle at 1280x720, and grow with the frame."""
-    frame = size[0] * size[1] / (720 * 1280)
-    return sum(e.flops * sum(e.batches) * (frame if e.patches == 1 else 1) for e in trace.engines)
 
 
 def _routes(choices: Sequence[Mapping[str, Sequence[Any]]]) -> dict[str, dict[str, float]]:

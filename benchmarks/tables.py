@@ -383,6 +383,34 @@ SECTIONS: list[Section] = [
         ],
     ),
     (
+        "deadline",
+        "Deadlines",
+        "`python benchmarks/deadline.py BUNDLE CLIP`. The model's own routes, a budget, and fixed shares of two routes with the budget's mean "
+        "FLOPs; in the second half two other processes compute. The budget is the median of the model's own calls before that; `within` is the "
+        "share of calls that hold it, of all, and in brackets of those that the cheapest route could have held; `held again` counts calls after the load "
+        "came until 20 in succession are in time; `changes` is how much FLOPs differ from call to call, over their mean. PSNR is against the "
+        "pictures of the model's own routes. The machine's two cores served other work as well.",
+        [
+            ("model", lambda r: r["family"]),
+            ("clip", lambda r: f"{r['clip']} {r['size']}"),
+            ("library", lambda r: r["library"]),
+            ("calls", lambda r: str(r["calls"])),
+            ("own ms, without and with load", lambda r: f"{r['own_ms']:.0f} / {r['own_loaded_ms']:.0f}"),
+            ("budget", lambda r: f"{r['budget_ms']:.0f} ms, p{r['percentile']:g}"),
+            ("within: own", lambda r: f"{r['own_within']:.1%}"),
+            (
+                "within: budget",
+                lambda r: f"**{r['within']:.1%}** ({r['within_possible']:.1%} of {r['possible']:.1%})",
+            ),
+            ("within: fixed", lambda r: f"{r['mix_within']:.1%}"),
+            ("held again", lambda r: str(r["until_held"])),
+            ("FLOPs over own", lambda r: f"{r['flops_share']:.2f}"),
+            ("dB: budget", lambda r: f"**{r['psnr']:.1f}**"),
+            ("dB: fixed", lambda r: f"{r['mix_psnr']:.1f}"),
+            ("changes: budget / own", lambda r: f"{r['swing']:.2f} / {r['own_swing']:.2f}"),
+        ],
+    ),
+    (
         "fan_policy",
         "FAN: how many frames to look at, right against cost",
         "`python benchmarks/fan_policy.py --data DIR --hold-out CLIP`. Motions of clips that training did not see. `frames there are` "
@@ -396,6 +424,43 @@ SECTIONS: list[Section] = [
             ("MFLOP", lambda r: f"{r['flops'] / 1e6:.0f}"),
             ("ms, median / mean", lambda r: f"{r['ms']:.2f} / {r['mean_ms']:.2f}"),
             ("routes", lambda r: ", ".join(f"{route}: {n}" for route, n in r["routes"].items())),
+        ],
+    ),
+    (
+        "wrap",
+        "Wrapped networks",
+        "`python benchmarks/wrap.py MODEL CLIP...`: networks as they are, in `examples/`. Routes are tuned on a clip's first frames and measured on as many that "
+        "follow. Wrapped and plain (whole frames) run in one process on one library, in turn; PyTorch eager after that. Medians of a call in ms; times as fast over "
+        "all calls, in brackets the slowest one; quality in dB against the plain network, over all pictures and of the worst; the drop is against the truth where "
+        "noise was added to it, else what that quality comes to of a network 35 dB from the truth; steps of the error across the borders of tiles and elsewhere in levels of 255.",
+        [
+            ("network", lambda r: r["model"]),
+            (
+                "clip",
+                lambda r: f"{r['clip']} {r['size']}" + (f", noise {r['noise']:g}" if r["noise"] else ""),
+            ),
+            ("library", lambda r: r["backend"]),
+            (
+                "plain",
+                lambda r: (
+                    f"{r['static_ms']:.0f}"
+                    if "static_ms" in r
+                    else f"refused: {r['refused'].partition('(')[0]}"
+                ),
+            ),
+            ("eager", lambda r: f"{r['eager_ms']:.0f}" if "eager_ms" in r else ""),
+            ("wrapped", lambda r: f"{r['routed_ms']:.0f}" if "routed_ms" in r else ""),
+            (
+                "as fast",
+                lambda r: f"**{r['speed_up']:.2f}x** ({r['slowest']:.2f}x)" if "speed_up" in r else "",
+            ),
+            (
+                "tiles",
+                lambda r: ", ".join(f"{way} {share:.0%}" for way, share in r.get("shares", {}).items()),
+            ),
+            ("PSNR (worst)", lambda r: f"{r['psnr']:.1f} ({r['worst_psnr']:.1f})" if "psnr" in r else ""),
+            ("drop", lambda r: f"{r['drop']:.3f} of {r['max_drop']:g}" if "drop" in r else ""),
+            ("steps", lambda r: f"{r['seams']:.2f} / {r['elsewhere']:.2f}" if "seams" in r else ""),
         ],
     ),
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeflow.ir.film import call_inputs, calls_of
+from edgeflow.ir.film import calls_of
 from edgeflow.ir.interface import Interface
 from edgeflow.ir.task import Task, default_task
 
@@ -49,13 +49,16 @@ def sample_calls(
     for time in range(count):
         call: list[NDArray[Any]] = []
         for i, spec in enumerate(inputs):
+            if task.timed and i == len(inputs) - 1:
+                call.append(np.array([task.outputs[0].time], np.float32))
+                continue
             if not spec.image:
                 shape = [d if isinstance(d, int) else UNKNOWN for d in spec.shape]
                 call.append(random.random(shape, dtype=np.float32))
                 continue
             times = _times(task, spec, i)
             pictures = tuple(_picture(frames, time + t, *_size(spec, size)) for t in times)
-            call += call_inputs(task, pictures)
+            call += [np.stack(pictures)] if task.clip else pictures
         calls.append(call)
     return calls
 

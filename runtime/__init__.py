@@ -2,6 +2,7 @@
 
 from edgeflow.ir.bundle import open_bundle as open_bundle
 from edgeflow.runtime.session import Session as Session
+from edgeflow.runtime.stream.budget import Budget as Budget
 from edgeflow.runtime.stream.policy import Fixed as Fixed
 from edgeflow.runtime.stream.policy import Mix as Mix
 from edgeflow.runtime.stream.policy import Own as Own

@@ -1,7 +1,8 @@
-"""This machine's processor: its name, and the instruction sets that decide how fast, and how exactly, engines compute."""
+"""This machine: its processor's name, the instruction sets that decide how fast, and how exactly, engines compute, and this process's memory."""
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -44,6 +45,24 @@ def instruction_sets() -> tuple[str, ...]:
     if any(asked and name in listed and not found.get(asked, True) for name, asked in _ASKED.items()):
         listed = frozenset()  # an emulator shows the files of the machine it runs on: what the processor itself denies is not there
     return tuple(name for name, asked in _ASKED.items() if found.get(asked, name in listed))
+
+
+def resident_bytes() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak_bytes() -> int | None:
+    """The most that it ever held; None where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration, ValueError):
+        return None
 
 
 def in_words(sets: Sequence[str]) -> str:

@@ -106,10 +106,14 @@ def _rules() -> Table:
 
 
 def _policies() -> Table:
-    from edgeflow.runtime.stream import policy
+    from edgeflow.runtime.stream import budget, policy
 
     about = "What a session makes of the model's decisions, `Session(bundle, policy=...)`."
-    rows = [(f"`{own.__name__}`", _first(own)) for own in _classes(policy, policy.Policy)]
+    rows = [
+        (f"`{own.__name__}`", _first(own))
+        for module in (policy, budget)
+        for own in _classes(module, policy.Policy)
+    ]
     return Table("Policies", about, ("policy", "what"), rows)
 
 

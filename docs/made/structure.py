@@ -20,6 +20,8 @@ INSIDE = {"edgeflow.flow": "the flow", "edgeflow.export": "the compiler", "edgef
 ABOUT = {
     "cli": "one file per command",
     "training": "data, losses, curricula",
+    "wrap": "static networks, routed",
+    "report": "the page of a profile",
     "models": "families, one folder each",
     "export": "the compiler",
     "flow": "primitives and four interpreters",

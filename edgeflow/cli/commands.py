@@ -14,7 +14,9 @@ from edgeflow.cli import (
     build,
     check,
     compress,
+    diff,
     endings,
+    evaluate,
     export,
     inspect,
     profile,
@@ -22,6 +24,7 @@ from edgeflow.cli import (
     sys_info,
     targets,
     train,
+    wrap,
 )
 from edgeflow.cli.console import err
 from edgeflow.ir.errors import EdgeflowError
@@ -58,11 +61,14 @@ app.command("build")(build.build)
 app.command("check")(check.check)
 app.command("run")(run.run)
 app.command("profile")(profile.profile)
+app.command("eval")(evaluate.evaluate)
+app.command("diff")(diff.diff)
 app.command("inspect")(inspect.inspect)
 app.add_typer(targets.app, name="targets")
 app.command("sys")(sys_info.sys_info)
 app.add_typer(train.app, name="train")
 app.command("compress")(compress.compress)
+app.command("wrap")(wrap.wrap)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -113,7 +113,14 @@ def _engine(
     inputs = tuple("x".join(map(str, port.shape)) for port in graph.inputs)
     ms = roofline_ms(graph, entry.weight_bytes, dims_of(size), target.roofline)[1]
     return ExpectedEngine(
-        stage, graph.graph, inputs, graph.batches, entry.precision, graph.flops, entry.weight_bytes, ms
+        stage,
+        graph.graph,
+        inputs,
+        graph.batches,
+        entry.precision,
+        graph.flops_at(size),
+        entry.weight_bytes,
+        ms,
     )
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out
+from edgeflow.cli.diff import end
 from edgeflow.cli.reports import check_reports
-from edgeflow.ir.bundle import open_bundle
+from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, InputError
 from edgeflow.ir.files import write_atomically
+from edgeflow.ir.film import calls_of
+from edgeflow.report.pictures import check_drawing
 from edgeflow.runtime.machine import in_words
+from edgeflow.runtime.measure.changes import changes, of_json, of_profile
 from edgeflow.runtime.measure.profile import PAUSE_S, ClipProfile, ProfileReport
 from edgeflow.runtime.measure.profile import profile as profile_bundle
+from edgeflow.runtime.measure.realisation import WARMUP
 from edgeflow.runtime.measure.timeline import timeline
 from edgeflow.runtime.measure.waterfall import Waterfall
 from edgeflow.runtime.session import fitting_size
@@ -47,9 +53,27 @@ def profile(
         ),
     ] = None,
     json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this file.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a page (HTML) with routes over frames, times, waterfall, engines and memory.",
+        ),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the report's pictures there, as PNG and SVG each."),
+    ] = None,
     trace: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write one frame's timeline to this file; Perfetto opens it."),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="An earlier --json of this model: say what moved since, and exit with 3 if something got slower.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
@@ -61,34 +85,63 @@ def profile(
     routed frame that keeps saved FLOPs from becoming saved time is shown in milliseconds.
 
     Example: edgeflow profile cain.edgeflow --clip in.mp4 --json profile.json
+
+    Example: edgeflow profile cain.edgeflow --clip in.mp4 --report report.html
     """
-    for option, given in (("--static", static), ("--trace", trace)):
+    needing = (("--static", static), ("--trace", trace), ("--report", report), ("--pictures", pictures))
+    for option, given in needing:
         if given and not clip:
             raise InputError(f"{option} {given} needs frames to run: give --clip as well")
-    check_reports(overwrite, json, trace)
+    check_reports(overwrite, json, trace, report)
+    if report or pictures:
+        check_drawing()
+    earlier = of_profile(compare) if compare else None
     opened = open_bundle(bundle)
     full = open_bundle(static) if static else None
     plans = opened.manifest.plans
     wanted = max(frames, opened.manifest.task.frames_of(LEAST_CALLS))
-    pictures = first_frames(clip, wanted, partial(fitting_size, plans)) if clip else []
+    shown = first_frames(clip, wanted, partial(fitting_size, plans)) if clip else []
     with err.status("profile") as status:
-        report = profile_bundle(
+        measured = profile_bundle(
             opened,
-            pictures,
+            shown,
             library=library,
             threads=threads,
             static=full,
             progress=lambda what: status.update(f"profile {what}"),
         )
     if json:
-        write_atomically(json, (dumps(report.to_json(), indent=1) + "\n").encode())
+        write_atomically(json, (dumps(measured.to_json(), indent=1) + "\n").encode())
     try:
-        save_costs(bundle, report.costs)
+        save_costs(bundle, measured.costs)
     except BundleError as error:
         err.print(f"edgeflow: {error}", soft_wrap=True)
-    if trace and report.frame:
-        write_atomically(trace, dumps(timeline(report.frame)).encode())
-    _print(report)
+    if trace and measured.frame:
+        write_atomically(trace, dumps(timeline(measured.frame)).encode())
+    if clip and (report or pictures):
+        _draw(measured, opened, clip, shown, report, pictures)
+    _print(measured)
+    if earlier:
+        end(changes(earlier, of_json("now", measured.to_json())))
+
+
+def _draw(
+    measured: ProfileReport,
+    bundle: Bundle,
+    clip: Path,
+    frames: Sequence[Any],
+    report: Path | None,
+    folder: Path | None,
+) -> None:
+    """Write the page, and its pictures by themselves."""
+    from edgeflow.report.page import page
+    from edgeflow.report.pictures import drawn, write
+
+    if report:
+        calls = list(calls_of(bundle.manifest.task, frames))[WARMUP:]
+        write_atomically(report, page(measured, bundle, clip.name, calls).encode())
+    if folder:
+        write(drawn(measured), folder)
 
 
 def _print(report: ProfileReport) -> None:
@@ -97,12 +150,24 @@ def _print(report: ProfileReport) -> None:
     here = cpu if report.device.name == machine["cpu"] else report.device.name
     out.print(f"{report.library} {report.version}, {here}, {machine['threads']} threads", soft_wrap=True)
     table = Table(
-        "engine", "batch", "mean", "median", "p90", "p99", "min", "max", "GFLOP/s", title="ms per run"
+        "engine",
+        "batch",
+        "mean",
+        "median",
+        "p90",
+        "p95",
+        "p99",
+        "min",
+        "max",
+        "rows/s",
+        "GFLOP/s",
+        title="ms per run",
     )
     for engine in report.engines:
         t = engine.latency
-        times = (t.mean_ms, t.median_ms, t.p90_ms, t.p99_ms, t.min_ms, t.max_ms)
-        table.add_row(engine.graph, str(engine.batch), *(f"{ms:.2f}" for ms in times), f"{engine.gflops:.0f}")
+        times = (t.mean_ms, t.median_ms, t.p90_ms, t.p95_ms, t.p99_ms, t.min_ms, t.max_ms)
+        rates = (f"{engine.throughput:.0f}", f"{engine.gflops:.0f}")
+        table.add_row(engine.name, str(engine.batch), *(f"{ms:.2f}" for ms in times), *rates)
     out.print(table)
     if report.clip:
         _print_clip(report.clip)

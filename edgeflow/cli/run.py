@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
+from edgeflow.cli.deadline import Timed, asked_budget
 from edgeflow.cli.film_options import parse_encoding, parse_time
 from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
+from edgeflow.ir.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.files import sha256_of
 from edgeflow.ir.plan import Plan
@@ -26,6 +28,8 @@ from edgeflow.runtime import Fixed, Quality, Rules, Session
 from edgeflow.runtime.session import declared_size, fitting_size
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.destination import check_destination, is_film
+from edgeflow.runtime.video.pictures import are_pictures, check_pictures
+from edgeflow.runtime.video.rate import parse_fps
 
 if TYPE_CHECKING:
     from edgeflow.runtime.video.convert import VideoReport
@@ -45,13 +49,29 @@ def run(
         typer.Option(
             "-o",
             "--output",
-            help="The video to write, or the labels (.jsonl, .csv, or .mp4 with them in the picture); - for y4m, or lines of JSON, on stdout.",
+            help="The video to write, the picture, or numbered ones (frames/%05d.png), or the labels (.jsonl, .csv, or .mp4 with them in the "
+            "picture); - for y4m, or lines of JSON, on stdout.",
         ),
     ],
     times: Annotated[
         int | None,
-        typer.Option(help="Multiply the frame rate by 2 (the default) or 4, if the model interpolates."),
+        typer.Option(
+            help="Multiply the frame rate, if the model interpolates: by 2 (the default), 4 or 8, or by any number if it takes a time."
+        ),
     ] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option(
+            help="Frames per second of the result instead, such as 60 or 59.94, whatever the video has, if the model takes a time."
+        ),
+    ] = None,
+    spread: Annotated[
+        bool,
+        typer.Option(
+            "--spread",
+            help="Leave out frames that repeat the one before, as animation on twos does, and spread motion over their time.",
+        ),
+    ] = False,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Draw the routes, or the labels, over the frames.")
     ] = False,
@@ -74,10 +94,21 @@ def run(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="AXIS=RULE",
+            metavar="AXIS=RULE|budget",
             help="Decide an axis by another rule, for example mode=interval:5, its first value every 5 frames, or "
-            "mode=drift:0.3:12, when the model's measure exceeds 0.3 and at least every 12 frames. Repeatable.",
+            "mode=drift:0.3:12, when the model's measure exceeds 0.3 and at least every 12 frames. Repeatable. Or budget: routes "
+            "that hold --budget-ms.",
         ),
+    ] = None,
+    budget_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="With --policy budget: milliseconds that a call may take. Routes stay the model's own as long as that is held."
+        ),
+    ] = None,
+    percentile: Annotated[
+        float | None,
+        typer.Option(help="With --policy budget: percent of the calls that shall hold it; 95 if not given."),
     ] = None,
     quality: Annotated[
         float | None,
@@ -133,7 +164,7 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON (not with -o -).")] = False,
 ) -> None:
-    """Interpolate a video to two or four times its frame rate, translate it, or label what it shows. The sound is kept.
+    """Interpolate a video to a higher frame rate, translate it, or label what it shows. The sound is kept.
 
     Example: edgeflow run cain.edgeflow in.mp4 -o out.mp4 --overlay
 
@@ -145,18 +176,33 @@ def run(
     Example: edgeflow run recognise.edgeflow in.mp4 -o labels.csv --window 32 --stride 8
 
     Example: edgeflow run shortcut.edgeflow in.mp4 -o out.mp4 --policy mode=drift:0.3:12
+
+    Example: edgeflow run cain.edgeflow in.mp4 -o out.mp4 --policy budget --budget-ms 33 --percentile 95
     """
     if json and output == "-":
         raise InputError("--json and -o - both want stdout: write the video to a file")
-    if not resume:
+    if are_pictures(output):
+        check_pictures(source, output, overwrite)
+    elif not resume:
         check_destination(source, output, overwrite)
     encoding = parse_encoding(codec, crf, bitrate, bits)
     begin = parse_time(start)
     opened = open_bundle(bundle)
-    _check_task(opened, times, overlay, output)
+    _check_task(opened, times or fps or spread, overlay, output)
+    rate = None if fps is None else parse_fps(fps)
     task = _windows(opened.manifest.task, window, stride)
-    steered = _steered(opened, fix or [], policy or [], quality)
-    session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
+    budget = asked_budget(policy or [], budget_ms, percentile)
+    if budget and (fix or quality is not None):
+        raise InputError("--policy budget, --fix and --quality all decide routes: give one of them")
+    steered = budget or _steered(opened, fix or [], policy or [], quality)
+    opened_session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
+    session = Timed(opened_session, budget) if budget else opened_session
+    if budget and load_costs(opened.path, opened_session.device) is None:
+        err.print(
+            f"edgeflow: engines were not timed on this machine, so the first frames find out what routes cost: `edgeflow profile "
+            f"{bundle}` once",
+            soft_wrap=True,
+        )
     resize = None if task.between else _resizing(opened.manifest.plans)
     written: dict[str, Any] = {"overwrite": overwrite}
     if any(made.kind == "image" for made in task.outputs):
@@ -164,14 +210,20 @@ def run(
         from edgeflow.runtime.video.film import convert_film
 
         steering = sorted(
-            [*(fix or []), *(policy or []), *([] if quality is None else [f"quality={quality:g}"])]
+            [
+                *(fix or []),
+                *(policy or []),
+                *([] if quality is None else [f"quality={quality:g}"]),
+                *([f"{budget.milliseconds:g} ms at {budget.percentile:g}%"] if budget else []),
+            ]
         )
-        what = {"bundle": _digest(opened), "policy": steering}
-        written |= {"times": times, "overlay": overlay, "picture": _picture_size(opened), "resize": resize}
+        what = {"bundle": _digest(opened), "policy": steering, "spread": spread}
+        written |= {"times": times, "fps": rate, "spread": spread, "overlay": overlay}
+        written |= {"picture": _picture_size(opened), "resize": resize}
         written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
         with _told() as progress:
             film = convert_film(session, task, source, output, **written, on_progress=progress)
-        _print(film, json)
+        _print(film, json, session)
     else:
         from edgeflow.runtime.video.labels import label_video
         from edgeflow.runtime.video.reader import Reading
@@ -181,7 +233,7 @@ def run(
         written["reading"] = Reading(resize, strict, deinterlace, start=begin, frames=frames)
         with _told() as progress:
             labels = label_video(session, task, source, output, **written, on_progress=progress)
-        _print_labels(labels, json)
+        _print_labels(labels, json, session)
 
 
 def _kept(what: str) -> None:
@@ -224,7 +276,7 @@ def _windows(task: Task, window: int | None, stride: int | None) -> Task:
         raise InputError(f"--window, --stride: {error}") from error
 
 
-def _check_task(bundle: Bundle, times: int | None, overlay: bool, output: str) -> None:
+def _check_task(bundle: Bundle, faster: object, overlay: bool, output: str) -> None:
     """Refuse a bundle whose calls are not those of a film, or what its task does not make."""
     task, plan = bundle.manifest.task, next(iter(bundle.manifest.plans.values()))
     kinds = {made.kind for made in task.outputs}
@@ -240,8 +292,10 @@ def _check_task(bundle: Bundle, times: int | None, overlay: bool, output: str) -
         raise InputError(
             f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: write to a film, such as out.mp4"
         )
-    if times and not task.between:
-        raise InputError(f"--times {times}: {bundle.path} translates frames and leaves their rate as it is")
+    if faster and not task.between:
+        raise InputError(
+            f"--times, --fps and --spread are for models that interpolate; {bundle.path} leaves the frames' rate as it is"
+        )
 
 
 def _picture_size(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
@@ -272,24 +326,31 @@ def _resizing(plans: Mapping[str, Plan]) -> Callable[[int, int], tuple[int, int]
     return resize
 
 
-def _print_labels(report: LabelReport, json: bool) -> None:
+def _print_labels(report: LabelReport, json: bool, session: Session | Timed) -> None:
     for warning in report.warnings:
         err.print(f"edgeflow: {warning}", soft_wrap=True)
     if json:
-        print_json(asdict(report))
+        print_json(asdict(report) | _deadline(session))
         return
     err.print(
         f"{report.frames_read} frames in, {report.calls} labels out, {report.cuts} cuts; {report.total_seconds:.1f} s, "
         f"of which inference {report.infer_seconds:.1f} s",
         soft_wrap=True,
     )
+    if isinstance(session, Timed):
+        session.say()
 
 
-def _print(report: VideoReport, json: bool) -> None:
+def _deadline(session: Session | Timed) -> dict[str, Any]:
+    """What the report says of a deadline, if there was one."""
+    return {"deadline": session.report()} if isinstance(session, Timed) else {}
+
+
+def _print(report: VideoReport, json: bool, session: Session | Timed) -> None:
     for warning in report.warnings:
         err.print(f"edgeflow: {warning}", soft_wrap=True)
     if json:
-        print_json(asdict(report))
+        print_json(asdict(report) | _deadline(session))
         return
     err.print(
         f"{report.frames_read} frames in, {report.frames_written} out at {report.fps:g} frames/s, "
@@ -297,6 +358,8 @@ def _print(report: VideoReport, json: bool) -> None:
         f"({report.frames_written / report.total_seconds:.1f} frames written per second)",
         soft_wrap=True,
     )
+    if isinstance(session, Timed):
+        session.say()
     if not any(report.routes):
         return  # nothing is decided
     total = sum(report.routes.values()) or 1

@@ -127,6 +127,13 @@ class Eager:
         return EagerResult(outputs, routes, frame.grids)
 
 
+def _cut(frame: torch.Tensor | None, grid: TileGrid) -> list[torch.Tensor | None]:
+    """A frame's tiles; none of a frame that no call made, and what has no height and width as it is."""
+    if frame is None or frame.ndim == 2:
+        return [frame] * len(grid)
+    return [cut_tile(frame, grid, number) for number in range(len(grid))]
+
+
 def tile_multiple(model: RoutedModule, regions: str, size: tuple[int, int]) -> int:
     """Where tiles may begin if the flow does not say: what tracing the model finds.
 
@@ -158,15 +165,16 @@ class EagerFlow(Flow):
         self.grids: dict[str, TileGrid] = {}
 
     def tile(self, *frames: EagerValue, size: int, halo: int, multiple: int | None = None) -> Any:
-        tensors = [frame.known()[0] for frame in frames]
-        if len({t.shape[-2:] for t in tensors}) != 1:
-            raise FlowError(f"frames tiled together have one size, got {[tuple(t.shape) for t in tensors]}")
-        height, width = tensors[0].shape[-2:]
+        tensors = [frame.tensors[0] for frame in frames]
+        shapes = [tuple(tensor.shape) for tensor in tensors if tensor is not None]
+        if len({shape[-2:] for shape in shapes if len(shape) != 2}) != 1:
+            raise FlowError(f"frames tiled together have one size, got {shapes}")
+        height, width = shapes[0][-2:]
         regions = f"tiles.{len(self.grids)}" if self.grids else "tiles"
         multiple = tile_multiple(self.model, regions, (height, width)) if multiple is None else multiple
         grid = TileGrid(height, width, size, halo, multiple)
         self.grids[regions] = grid
-        cut = [EagerValue(regions, [cut_tile(t, grid, i) for i in range(len(grid))]) for t in tensors]
+        cut = [EagerValue(regions, _cut(tensor, grid)) for tensor in tensors]
         return cut[0] if len(cut) == 1 else tuple(cut)
 
     def _stitch(self, tiles: EagerValue, blend: bool) -> EagerValue:

@@ -239,7 +239,8 @@ class Flow(ABC):
 
         Args:
             frames: input images, or values (1, c, h, w) that segments made of frames: a flow map, features. These may
-                be smaller than the frame by a whole factor.
+                be smaller than the frame by a whole factor. After the first, values (1, c) too, such as a time: what
+                has no height and width is every tile's as it is.
             size: side of a tile, in pixels.
             halo: pixels of a tile beyond its patch, at every seam.
             multiple: tiles begin at multiples of so many pixels. If not given, the grid that the segments of

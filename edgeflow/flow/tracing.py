@@ -152,18 +152,22 @@ class TraceFlow(Flow):
     def tile(self, *frames: TraceValue, size: int, halo: int, multiple: int | None = None) -> Any:
         regions = f"tiles.{len(self._tilings)}" if self._tilings else "tiles"
         sources = [frame.value for frame in frames]
-        if len({source.shapes[0][1][-2:] for source in sources}) != 1:
+        if len({s.shapes[0][1][-2:] for s in sources if len(s.shapes[0][1]) != 1}) != 1:
             raise FlowError(f"frames tiled together have one size, got {[str(s) for s in sources]}")
-        for source in sources:
-            if source.regions != FRAME or len(source.shapes) != 1 or len(source.shapes[0][1]) != 3:
-                raise FlowError(f"tile takes values (1, c, height, width) of the frame, got {source}")
+        for number, source in enumerate(sources):
+            wanted = (3,) if number == 0 else (1, 3)
+            if source.regions != FRAME or len(source.shapes) != 1 or len(source.shapes[0][1]) not in wanted:
+                raise FlowError(
+                    f"tile takes values (1, c, height, width) of the frame, after the first also (1, c), got {source}"
+                )
         smaller = self._smaller(sources[0])
-        side = size * self._enlarged
+        sides = (size * self._enlarged,) * 2
         values = [
             self._make(
-                f"{source.name}.{regions}", regions, {(): (source.shapes[0][1][0], side, side)}, source.image
+                f"{source.name}.{regions}", regions, {(): (channels, *(sides if rest else ()))}, source.image
             )
             for source in sources
+            for (_, (channels, *rest)) in source.shapes
         ]
         names = tuple(source.name for source in sources)
         multiple = self._tile_grids.get(regions, 1) if multiple is None else multiple
@@ -265,8 +269,9 @@ class TraceFlow(Flow):
             keywords = {**chosen, **constants}
             with TensorSizes() as on_the_way:
                 like = self.run_segment(name, segment, tensors, keywords, assignment(values), when)
-            self.sizes[regions] += on_the_way.found
             made = leaves(like)
+            if any(tensor.ndim >= 4 for tensor in made):  # a measure of a tile is no part of a picture
+                self.sizes[regions] += on_the_way.found
             shapes = shapes or [{} for _ in made]
             for slot, tensor in zip(shapes, made, strict=True):
                 slot[assignment(values)] = tuple(tensor.shape[1:])

@@ -61,7 +61,9 @@ class TilesTaken:
     numbers: list[int]
 
     def cut(self, batch: torch.Tensor) -> torch.Tensor:
-        """The same tiles of another batch of frames (n, c, h, w) -> (tiles, c, size, size)."""
+        """The same tiles of another batch of frames (n, c, h, w) -> (tiles, c, size, size); (n, c) -> (tiles, c)."""
+        if batch.ndim == 2:
+            return batch[self.frames]
         pairs = zip(self.frames, self.numbers, strict=True)
         return torch.cat([cut_tile(batch[f : f + 1], self.grid, n) for f, n in pairs])
 

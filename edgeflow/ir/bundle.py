@@ -39,7 +39,7 @@ from edgeflow.ir.schema import short
 from edgeflow.ir.task import Task, default_task, task_from_json, task_to_json
 
 FORMAT = "edgeflow-bundle"
-SCHEMA = (1, 7)
+SCHEMA = (1, 8)
 MANIFEST = "manifest.json"
 
 

@@ -128,6 +128,20 @@ def load_costs(bundle: Path, device: Device) -> Costs | None:
     path = _place(bundle, device)
     if not path.exists():
         return None
+    known = _read(path)
+    return known if known.device == device else None
+
+
+def all_costs(bundle: Path) -> list[Costs]:
+    """The costs measured on any device.
+
+    Raises:
+        BundleError: a file is damaged.
+    """
+    return [_read(path) for path in sorted((bundle / "profile").glob("*.json"))]
+
+
+def _read(path: Path) -> Costs:
     try:
         data = read_json(path, _ADVICE)
     except OSError as error:
@@ -139,8 +153,7 @@ def load_costs(bundle: Path, device: Device) -> Costs | None:
     ms = {
         key: {int(batch): float(took) for batch, took in found.items()} for key, found in data["ms"].items()
     }
-    known = Device(**data["device"])
-    return Costs(known, ms) if known == device else None
+    return Costs(Device(**data["device"]), ms)
 
 
 def _place(bundle: Path, device: Device) -> Path:

@@ -83,9 +83,17 @@ def calls_of(
             yield call_inputs(task, moment.frames)
 
 
-def call_inputs(task: Task, frames: tuple[Frame, ...]) -> tuple[NDArray[Any], ...]:
-    """A call's frames as the model takes them: one by one, or as one clip."""
-    return (np.stack(frames),) if task.clip else frames
+def call_inputs(task: Task, frames: tuple[Frame, ...], time: float | None = None) -> tuple[NDArray[Any], ...]:
+    """What a call takes: its frames, one by one or as one clip, and the time if the task is timed.
+
+    Args:
+        task: says what a call reads.
+        frames: of the call.
+        time: at which its pictures are wanted; where they mostly stand if None.
+    """
+    taken: tuple[NDArray[Any], ...] = (np.stack(frames),) if task.clip else frames
+    when = task.outputs[0].time if time is None else time
+    return (*taken, np.array([when], np.float32)) if task.timed else taken
 
 
 class _Scene(Generic[T]):

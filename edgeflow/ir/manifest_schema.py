@@ -122,6 +122,7 @@ _GRAPH = record(
         "kept": each(row(_NAME, _NAME), 1024),
         "expected": nullable(number(0, 1e12)),
         "means": each(_PORT, 1024),
+        "flops_per_pixel": number(0, 1e12),
     }
 )
 _DECISION = record(
@@ -262,6 +263,7 @@ _TASK = record(
         "stride": whole(1, 100_000),
         "clip": truth,
         "shorter": truth,
+        "timed": truth,
     }
 )
 _FILE = record({"bytes": _OFFSET, "sha256": text(64, "[0-9a-f]{64}", "a SHA-256 in hexadecimal")})

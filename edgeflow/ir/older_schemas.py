@@ -25,6 +25,8 @@ def to_newest(data: dict[str, Any], version: Version) -> None:
         _to_1_4(data)
     if version < (1, 7):
         _to_1_7(data)
+    if version < (1, 8):
+        _to_1_8(data)
 
 
 def _to_1_1(data: dict[str, Any]) -> None:
@@ -66,3 +68,13 @@ def _to_1_7(data: dict[str, Any]) -> None:
         for step in plan["steps"]:
             for graph in step.get("graphs", ()):
                 graph["means"] = []
+
+
+def _to_1_8(data: dict[str, Any]) -> None:
+    """Calls of a 1.7 bundle take frames alone, and work is known at one size of frames."""
+    if "task" in data:
+        data["task"]["timed"] = False
+    for plan in data["plans"].values():
+        chains = (graph for chain in plan.get("chains", ()) for graph in chain["graphs"])
+        for graph in (*chains, *(graph for step in plan["steps"] for graph in step.get("graphs", ()))):
+            graph["flops_per_pixel"] = 0.0

@@ -50,6 +50,9 @@ class Port:
 EXACT = ".exact"
 """Suffix of the tensor of an image output before it is rounded to uint8."""
 
+COUNTED_AT = 720 * 1280
+"""Pixels of the frame at which the FLOPs of a graph for frames of any size are counted."""
+
 MEAN = ".mean"
 """Suffix of the tensor that says whether an image output is finite: the mean of its elements before rounding."""
 
@@ -62,7 +65,7 @@ class StageGraph:
         select: which regions it runs for.
         variant: the variable values its shapes are for.
         graph: id of a graph of the bundle; variants that differ in nothing but shapes share one.
-        flops: of one region, 2 per multiply-accumulate.
+        flops: of one region, 2 per multiply-accumulate; where its frames may have any size, of one of 1280x720.
         batches: static batch sizes it is run at, ascending, from 1.
         golden: path of its golden vectors in the bundle.
         inputs: in the graph's order.
@@ -70,6 +73,7 @@ class StageGraph:
         exact: image outputs once more, as float (3, height, width) before rounding.
         means: of image outputs before rounding, one float each: bytes cannot show NaN and infinity, a mean does.
             Empty in bundles of older schemas.
+        flops_per_pixel: what a pixel of the frame adds to `flops` where frames may have any size.
         kept: (output value, input value): outputs that are an input unchanged.
         expected: regions of a frame that are expected to run it, by the routes that were planned for; None if
             that is not known.
@@ -87,6 +91,7 @@ class StageGraph:
     kept: tuple[tuple[str, str], ...] = ()
     expected: float | None = None
     means: tuple[Port, ...] = ()
+    flops_per_pixel: float = 0.0
 
     def made(self, exact: bool) -> tuple[Port, ...]:
         """Its outputs, images as uint8, or `exact`: as float before rounding."""
@@ -96,6 +101,10 @@ class StageGraph:
     def written(self, exact: bool) -> tuple[Port, ...]:
         """What its engine writes: its outputs, and after images in bytes their means."""
         return self.made(exact) + (() if exact else self.means)
+
+    def flops_at(self, size: tuple[int, int]) -> int:
+        """FLOPs of one region in frames (height, width)."""
+        return max(self.flops + round(self.flops_per_pixel * (size[0] * size[1] - COUNTED_AT)), 0)
 
     @property
     def key(self) -> str:
@@ -330,6 +339,7 @@ def _graph_to_json(graph: StageGraph) -> dict[str, Any]:
         "kept": [list(pair) for pair in graph.kept],
         "expected": graph.expected,
         "means": [_port_to_json(port) for port in graph.means],
+        "flops_per_pixel": graph.flops_per_pixel,
     }
 
 
@@ -347,6 +357,7 @@ def _graph_from_json(data: dict[str, Any]) -> StageGraph:
         tuple((name, source) for name, source in data["kept"]),
         data["expected"],
         tuple(_port_from_json(port) for port in data["means"]),
+        data["flops_per_pixel"],
     )
 
 

@@ -156,8 +156,20 @@ def _tile(step: Tile, known: _Known) -> Iterator[str]:
         yield str(error)
     if len(step.inputs) != len(step.outputs):
         yield f"it cuts {len(step.inputs)} values into {len(step.outputs)}"
+    for source, made in zip(step.inputs, step.outputs, strict=False):
+        if {source, made} <= set(known.values) and not _cut_of(
+            known.values[source], known.values[made], step
+        ):
+            yield f"{made!r} is of another shape than tiles of {source!r}"
     known.tilings[step.regions] = step
     yield from _write(step.outputs, step.regions, known)
+
+
+def _cut_of(source: Value, made: Value, step: Tile) -> bool:
+    """Whether a value may be what a tiling makes of another: tiles, or what has no height and width as it is."""
+    (_, whole), *_ = source.shapes
+    (_, cut), *_ = made.shapes
+    return cut == (whole[0], step.size, step.size) if len(whole) == 3 else len(whole) == 1 and cut == whole
 
 
 def _route(step: Route, plan: Plan, known: _Known) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from math import prod
+from math import inf, prod
 
 from edgeflow.ir.plan import Plan, Stage, StageGraph, Step
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile, region_counts
@@ -49,33 +49,52 @@ def dearest_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
         size: (height, width) of the frames.
     """
     counts = region_counts(plan.steps, size)
+    return _best_route(plan, lambda stages, chosen: _flops(stages, counts, size, chosen))
+
+
+def cheapest_route(
+    plan: Plan, cost: Callable[[Sequence[Stage], Mapping[str, Choice]], float]
+) -> dict[str, Choice]:
+    """The value of every variable at which a frame costs least.
+
+    Args:
+        plan: what to execute.
+        cost: of some stages, for all their regions, on a route that names the variables that they read.
+    """
+    return _best_route(plan, lambda stages, chosen: -cost(stages, chosen))
+
+
+def _best_route(
+    plan: Plan, worth: Callable[[Sequence[Stage], Mapping[str, Choice]], float]
+) -> dict[str, Choice]:
+    """The value of every variable at which a frame is worth most, as the sum of what its stages are worth."""
     route = {variable.name: variable.axis.values[0] for variable in plan.variables}
     for variables, stages in _together(plan):
-        route |= _dearest(variables, lambda chosen, own=stages: _flops(own, counts, chosen))  # type: ignore[misc]
+        route |= _best(variables, lambda chosen, own=stages: worth(own, chosen))  # type: ignore[misc]
     return route
 
 
-def _flops(stages: Sequence[Stage], counts: Mapping[str, int], route: Mapping[str, Choice]) -> int:
+def _flops(
+    stages: Sequence[Stage], counts: Mapping[str, int], size: tuple[int, int], route: Mapping[str, Choice]
+) -> int:
     """FLOPs of some stages, of as many regions as counted, on a route that names the variables that they read."""
-    return sum(counts[s.regions] * graph.flops for s in stages for graph in selected(s, route))
+    return sum(counts[s.regions] * graph.flops_at(size) for s in stages for graph in selected(s, route))
 
 
 MOST_ROUTES = 4096
 """So many routes over variables that stages read together are compared one by one; of more, variable by variable."""
 
 
-def _dearest(
-    variables: Sequence[Variable], flops: Callable[[Mapping[str, Choice]], int]
-) -> dict[str, Choice]:
-    """The dearest of all routes over some variables; where these are too many, one that no single change makes dearer."""
+def _best(variables: Sequence[Variable], worth: Callable[[Mapping[str, Choice]], float]) -> dict[str, Choice]:
+    """The best of all routes over some variables; where these are too many, one that no single change makes better."""
     if prod(len(variable.axis.values) for variable in variables) <= MOST_ROUTES:
-        return max(map(dict, assignments(variables)), key=flops)
+        return max(map(dict, assignments(variables)), key=worth)
     best = {variable.name: variable.axis.values[0] for variable in variables}
-    before = -1
-    while flops(best) > before:
-        before = flops(best)
+    before = -inf
+    while worth(best) > before:
+        before = worth(best)
         for variable in variables:
-            best = max(({**best, variable.name: value} for value in variable.axis.values), key=flops)
+            best = max(({**best, variable.name: value} for value in variable.axis.values), key=worth)
     return best
 
 
@@ -95,7 +114,7 @@ def _together(plan: Plan) -> list[tuple[list[Variable], list[Stage]]]:
 
 def route_flops(plan: Plan, size: tuple[int, int], route: Mapping[str, Choice]) -> int:
     """FLOPs of a frame (height, width) whose every region takes this route."""
-    return _flops(plan.stages, region_counts(plan.steps, size), route)
+    return _flops(plan.stages, region_counts(plan.steps, size), size, route)
 
 
 def selected(stage: Stage, route: Mapping[str, Choice]) -> tuple[StageGraph, ...]:

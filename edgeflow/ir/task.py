@@ -8,7 +8,7 @@ from math import floor
 from typing import Any
 
 from edgeflow.ir.errors import FlowError
-from edgeflow.ir.interface import Clip, Image, Interface
+from edgeflow.ir.interface import Clip, Image, Interface, Tensor
 
 KINDS = ("image", "labels", "mask", "tensor")
 """What an output can be."""
@@ -50,6 +50,8 @@ class Task:
         stride: frames from one call's frame 0 to the next one's.
         clip: whether the frames come as one array.
         shorter: whether a scene's last call may have fewer frames; if not, its last frame is repeated.
+        timed: whether its last input is the time, `Tensor(name, (1,))`, at which its pictures are wanted: 0 is the
+            call's frame 0, 1 the next one. What `outputs` says is only where they mostly stand.
     """
 
     offsets: tuple[int, ...]
@@ -57,6 +59,7 @@ class Task:
     stride: int = 1
     clip: bool = False
     shorter: bool = False
+    timed: bool = False
 
     def __post_init__(self) -> None:
         if self.stride < 1:
@@ -116,6 +119,7 @@ class Task:
             if self.clip
             else f"frames {', '.join(map(str, self.offsets))}"
         )
+        read += " and a time" if self.timed else ""
         return f"{read}{f', every {self.stride}' if self.stride != 1 else ''} -> {made}"
 
     def check(self, model: str, inputs: Sequence[Interface], outputs: Sequence[Interface]) -> None:
@@ -125,11 +129,15 @@ class Task:
             FlowError: another number of frames or outputs, or an output of another kind.
         """
         clips = [spec for spec in inputs if isinstance(spec, Clip)]
-        if self.clip != bool(clips) or len(clips) > 1 or (clips and len(inputs) > 1):
+        if self.clip != bool(clips) or len(clips) > 1 or (clips and len(inputs) > 1 + self.timed):
             raise FlowError(
                 f"{model}: a task takes images, or one clip and nothing else: mend the task or the inputs"
             )
-        wanted = clips[0].frames if clips else len(inputs)
+        if self.timed and not (inputs and isinstance(inputs[-1], Tensor) and inputs[-1].shape == (1,)):
+            raise FlowError(
+                f'{model}: a call at a time has it as its last input, Tensor("time", (1,)): mend the task or the inputs'
+            )
+        wanted = clips[0].frames if clips else len(inputs) - self.timed
         if self.offsets and isinstance(wanted, int) and len(self.offsets) != wanted:
             raise FlowError(
                 f"{model} takes {wanted} frames a call, its task has {len(self.offsets)} offsets: give one for each"
@@ -175,4 +183,4 @@ def task_to_json(task: Task) -> dict[str, Any]:
 def task_from_json(data: dict[str, Any]) -> Task:
     """Inverse of `task_to_json`."""
     made = tuple(Made(**{**each, "names": tuple(each["names"])}) for each in data["outputs"])
-    return Task(tuple(data["offsets"]), made, data["stride"], data["clip"], data["shorter"])
+    return Task(tuple(data["offsets"]), made, data["stride"], data["clip"], data["shorter"], data["timed"])

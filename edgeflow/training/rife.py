@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeflow.flow import Eager
+from edgeflow.flow.measures import sampled
 from edgeflow.ir.route import Choice
 from edgeflow.models.rife import RIFE, build
 from edgeflow.models.rife.model import PUBLISHED
-from edgeflow.models.rife.router import CELL, STILL, sampled
+from edgeflow.models.rife.router import CELL, STILL
 from edgeflow.models.rife.weights import load_published, published_file
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.order import Order, Trainee
@@ -81,7 +82,8 @@ def measured(model: RIFE, first: Tensor, middle: Tensor, last: Tensor) -> Measur
     """How wrong each of a model's ways is on a triplet, (1, 3, h, w) each."""
     routes: list[dict[str, Choice]] = [{"extent": "tiles", "way": way} for way in model.way.values]
     routes.append({"extent": "whole"})
-    made = [Eager(model, route)(first, last).outputs[0] for route in routes]
+    time = torch.full((1, 1), 0.5)
+    made = [Eager(model, route)(first, last, time).outputs[0] for route in routes]
     squared = [((picture.clamp(0, 1) - middle) * 255).square().mean(1, keepdim=True) for picture in made]
     return Measured(torch.cat((first, last)), F.avg_pool2d(torch.cat(squared, 1), THINNED * CELL)[0])
 

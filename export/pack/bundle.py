@@ -238,7 +238,7 @@ class _Packer:
             stage.name, model, tuple(part.call.segment for part in variant.links), engine.kernel
         )
         graph = _stage_graph(program, variant, name, engine.flops, engine.batches)
-        graph = replace(graph, expected=engine.regions)
+        graph = replace(graph, expected=engine.regions, flops_per_pixel=engine.flops_per_pixel)
         if engine.ms:
             self.timed[graph.key] = engine.ms
         self._add_golden(graph, lambda: makers.own.of(variant))

@@ -92,7 +92,8 @@ class Recording(EagerFlow):
             return tile(*frames, **geometry), *list(self.grids.items())[-1]
 
         what = ("tile", len(self.grids), *sorted(geometry.items()))
-        made, regions, grid = self._memory.once(what, [frame.known()[0] for frame in frames], cut)
+        read = [tensor for frame in frames if (tensor := frame.tensors[0]) is not None]
+        made, regions, grid = self._memory.once(what, read, cut)
         self.grids[regions] = grid
         return made
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from math import lcm
 from typing import Any
 
+import torch
+
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow.eager import Eager, EagerFlow, EagerValue
 from edgeflow.flow.grids import found_grids
@@ -70,12 +72,16 @@ def _difference(
     model: RoutedModule, program: Program, tiling: Tile, route: Mapping[str, Choice], grid: int
 ) -> float:
     """Largest difference between tiles and the whole frame, of pictures in [0, 1]; 0 where they cannot be compared."""
-    if not all(isinstance(spec, Image) for spec in (*program.inputs, *program.outputs)):
+    pictures = [spec for spec in program.inputs if isinstance(spec, Image)]
+    if len(pictures) + program.task.timed != len(program.inputs) or not all(
+        isinstance(spec, Image) for spec in program.outputs
+    ):
         return 0.0
     unit = lcm(tiling.multiple, grid)
     step = max((tiling.size - 2 * tiling.halo) // unit, 1) * unit
     shape = (tiling.size, tiling.size + step)  # two tiles that share no more than they must
-    frames = [to_tensor(moving_picture(*shape, time)) for time in range(len(program.inputs))]
+    frames = [to_tensor(moving_picture(*shape, time)) for time in range(len(pictures))]
+    frames += [torch.full((1, 1), program.task.outputs[0].time)] * program.task.timed
     try:
         tiled, whole = (Eager(model, route, kind)(*frames).outputs for kind in (EagerFlow, _Whole))
     except (EdgeflowError, RuntimeError):

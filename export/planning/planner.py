@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from edgeflow.export.plugins.kernels import kernel_of
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.flow import cost
 from edgeflow.flow.module import RoutedModule
+from edgeflow.flow.trace import FREE_SIZES
 from edgeflow.ir.costs import Costs, Device
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.film import calls_of
@@ -121,8 +122,7 @@ class Planner:
             stages = [step for step in draft.steps[chain.first : chain.end] if isinstance(step, StageDraft)]
             paying = tuple(v for v in chain.variants if pricer.exact(v)[1] < _apart(stages, v, pricer))
             for variant in paying:
-                flops = sum(pricer.flops[part.call.outputs[0], part.variant] for part in variant.links)
-                engines[chain.name, variant] = PricedVariant(flops, (1,), {}, None, None)
+                engines[chain.name, variant] = PricedVariant(*_work(variant, pricer), (1,), {}, None, None)
             if paying:
                 chains.append(replace(chain, variants=paying))
         return replace(priced, variants=engines, chains=tuple(chains))
@@ -130,10 +130,9 @@ class Planner:
     def _variant(
         self, stage: StageDraft, variant: Variant, pricer: Pricer, regions: float | None
     ) -> PricedVariant:
-        flops = sum(pricer.flops[part.call.outputs[0], part.variant] for part in variant.links)
         ms = pricer.exact(variant) if self.backend else {}
         batches = tuple(sorted(ms)) or (self.target.batches if stage.regions != FRAME else (1,))
-        return PricedVariant(flops, batches, ms, pricer.kernel(variant), regions)
+        return PricedVariant(*_work(variant, pricer), batches, ms, pricer.kernel(variant), regions)
 
     def _fuses(self, program: Program, made: StageDraft) -> bool:
         """Whether calls may be fused: at int8, not into engines that end in other tensors than images.
@@ -158,7 +157,7 @@ class Planner:
             program,
             self.target,
             lambda part: self.lowered.graph(program, part),
-            call_flops(self.model, program),
+            *call_flops(self.model, program),
             sized_ports(program, planned_size(program, self.frames)),
             self.backend,
             self._kernel_of,
@@ -183,6 +182,12 @@ class Planner:
         sizes = [spec.shape[-2:] for spec in program.inputs]
         fixed = [(h, w) for h, w in sizes if isinstance(h, int) and isinstance(w, int)]
         return turned and all(h <= height and w <= width for h, w in fixed)
+
+
+def _work(variant: Variant, pricer: Pricer) -> tuple[int, float]:
+    """FLOPs of one region, and what a pixel of the frame adds."""
+    keys = [(part.call.outputs[0], part.variant) for part in variant.links]
+    return sum(pricer.flops[key] for key in keys), sum(pricer.flops_per_pixel[key] for key in keys)
 
 
 def _apart(stages: Sequence[StageDraft], chain: Variant, pricer: Pricer) -> float:
@@ -214,14 +219,34 @@ def costs_of(backend: Backend, precision: str, timed: Mapping[str, Mapping[int, 
     return Costs(Device(cpu_name(), backend.threads, backend.name, backend.version, precision), timed)
 
 
-def call_flops(model: RoutedModule, program: Program) -> dict[tuple[str, Assignment], int]:
-    """FLOPs of one region, by a call's first output and the variant."""
-    size = {
+_Work: TypeAlias = dict[tuple[str, Assignment], int]
+
+
+def call_flops(model: RoutedModule, program: Program) -> tuple[_Work, dict[tuple[str, Assignment], float]]:
+    """FLOPs of one region, and what a pixel of the frame adds, by a call's first output and the variant.
+
+    Where frames may have any size, they are counted at two, of which the first is 1280x720: a convolution's grow with the
+    frame, those of what works at a size of its own do not.
+    """
+    fixed = {
         name: dim
         for spec, bound in zip(model.inputs, program.inputs, strict=True)
         for name, dim in zip(spec.shape, bound.shape, strict=True)
         if isinstance(name, str) and isinstance(dim, int)
     }
+    free = any(name in ("height", "width") for bound in program.inputs for name in bound.shape)
+    if not free:
+        counted = _counted(model, program, fixed)
+        return counted, dict.fromkeys(counted, 0.0)
+    one, other = FREE_SIZES
+    large, small = (_counted(model, program, {**fixed, **size}) for size in (one, other))
+    pixels = one["height"] * one["width"] - other["height"] * other["width"]
+    return large, {key: max(flops - small[key], 0) / pixels for key, flops in large.items()}
+
+
+def _counted(model: RoutedModule, program: Program, size: Mapping[str, int]) -> _Work:
     calls = [operation for operation in program.operations if isinstance(operation, Call)]
-    counted = cost(model, size or None).calls
-    return {(calls[entry.call].outputs[0], entry.variant): entry.flops for entry in counted}
+    return {
+        (calls[entry.call].outputs[0], entry.variant): entry.flops
+        for entry in cost(model, size or None).calls
+    }

@@ -17,6 +17,7 @@ class PricedVariant:
 
     Attributes:
         flops: of one region.
+        flops_per_pixel: what a pixel of the frame adds where frames may have any size.
         batches: static batch sizes worth running, ascending.
         ms: of a run per batch size, if it was timed.
         kernel: to run in place of its graph, if one can and was not timed to be slower.
@@ -24,6 +25,7 @@ class PricedVariant:
     """
 
     flops: int
+    flops_per_pixel: float
     batches: tuple[int, ...]
     ms: Mapping[int, float]
     kernel: KernelDraft | None

@@ -40,6 +40,7 @@ class Pricer:
         target: what they are compiled for.
         graph: the lowered graph of a link.
         flops: of one region, by a call's first output and the variant.
+        flops_per_pixel: what a pixel of the frame adds, by the same.
         port: an input or output of an engine, all dimensions known.
         backend: times engines; None to go by the roofline alone.
         kernel_of: the native kernel that could run a stage of these calls in place of its graph.
@@ -52,6 +53,7 @@ class Pricer:
     target: Target
     graph: Callable[[Link], onnx.ModelProto]
     flops: Mapping[tuple[str, Assignment], int]
+    flops_per_pixel: Mapping[tuple[str, Assignment], float]
     port: Callable[[str, Mapping[str, object]], Port]
     backend: Backend | None
     kernel_of: Callable[[tuple[Link, ...]], KernelDraft | None]

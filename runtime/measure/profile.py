@@ -12,17 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from edgeflow.ir.bundle import Bundle
+from edgeflow import __version__
+from edgeflow.ir.bundle import WEIGHTS, Bundle
 from edgeflow.ir.costs import Costs, Device
 from edgeflow.ir.film import calls_of
+from edgeflow.ir.plan import Plan
+from edgeflow.ir.program import region_counts
+from edgeflow.ir.route import Assignment
 from edgeflow.ir.route_shares import shares
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.device import RUNS, SECONDS, timed
-from edgeflow.runtime.machine import cpu_name, instruction_sets
-from edgeflow.runtime.measure.realisation import WARMUP, compare
+from edgeflow.runtime.machine import cpu_name, instruction_sets, peak_bytes, resident_bytes
+from edgeflow.runtime.measure.realisation import WARMUP, Compared, compare
 from edgeflow.runtime.measure.waterfall import Waterfall
 from edgeflow.runtime.session import Session, declared_size
 from edgeflow.runtime.stream.execute import Executor
+from edgeflow.runtime.stream.room import bytes_needed
 from edgeflow.runtime.stream.rows import Array
 from edgeflow.runtime.stream.trace import Trace
 
@@ -32,33 +37,67 @@ PAUSE_S = 10.0
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds over several runs."""
+    """Milliseconds over several runs, each of them in the order in which it was made."""
 
     runs: int
     mean_ms: float
     median_ms: float
     p90_ms: float
+    p95_ms: float
     p99_ms: float
     min_ms: float
     max_ms: float
+    samples_ms: tuple[float, ...]
 
     @staticmethod
-    def of(times_ms: list[float]) -> Latency:
+    def of(times_ms: Sequence[float]) -> Latency:
         """Summarise measured times."""
-        p50, p90, p99 = (float(np.percentile(times_ms, p)) for p in (50, 90, 99))
-        return Latency(len(times_ms), float(np.mean(times_ms)), p50, p90, p99, min(times_ms), max(times_ms))
+        p50, p90, p95, p99 = (float(np.percentile(times_ms, p)) for p in (50, 90, 95, 99))
+        least, most, mean = min(times_ms), max(times_ms), float(np.mean(times_ms))
+        samples = tuple(round(ms, 4) for ms in times_ms)
+        return Latency(len(times_ms), mean, p50, p90, p95, p99, least, most, samples)
 
 
 @dataclass(frozen=True)
 class EngineProfile:
-    """One engine at one batch size; `gflops` is its rate at the median, `key` that of the plan's graph."""
+    """One engine at one batch size.
 
+    Attributes:
+        name: what it computes, and the part of a route that its shapes are for.
+        key: that of the plan's graph.
+        graph: its id.
+        segments: that it computes.
+        batch: rows of a run.
+        latency: of a run.
+        throughput: rows a second, at the mean.
+        gflops: its rate at the median.
+    """
+
+    name: str
     key: str
     graph: str
     segments: tuple[str, ...]
     batch: int
     latency: Latency
+    throughput: float
     gflops: float
+
+
+@dataclass(frozen=True)
+class MemoryProfile:
+    """Bytes.
+
+    Attributes:
+        weights: of the bundle, each once, as they lie on disk.
+        engines: that this process grew by while it loaded them all; other allocations of theirs included.
+        tensors: of one frame between engines, by the plan.
+        peak: that this process ever held; None where the system does not say.
+    """
+
+    weights: int
+    engines: int
+    tensors: int
+    peak: int | None
 
 
 @dataclass(frozen=True)
@@ -78,6 +117,9 @@ class ClipProfile:
         routes: share of the regions that took each route.
         gathered_rows: mean rows copied per call to form batches.
         padding: share of the rows run that were padding.
+        host_ms: mean time outside engines per call: batches, tiles, states and Python.
+        copies_ms: of that, mean time in which tensors were copied: rows gathered, tiles cut and stitched, states written.
+        full_latency: of a call of the full static model, in turn with these.
         after_pause_ms: of a call after `PAUSE_S` seconds without any, on a device whose clocks fall meanwhile; None on
             a processor.
     """
@@ -94,6 +136,9 @@ class ClipProfile:
     routes: dict[str, float]
     gathered_rows: float
     padding: float
+    host_ms: float
+    copies_ms: float
+    full_latency: Latency
     after_pause_ms: float | None = None
 
 
@@ -106,9 +151,10 @@ class ProfileReport:
         library: engine library.
         version: of the library.
         engines: every engine at every batch size.
+        memory: what the bundle takes here.
         clip: whole frames, if there was a clip.
         waterfall: where their time goes; None if no operator counts FLOPs.
-        frame: the call that took the median time, for its timeline; not part of the JSON.
+        calls: what every call of the clip did, in order; not part of the JSON.
         method: how it was measured.
     """
 
@@ -117,9 +163,10 @@ class ProfileReport:
     library: str
     version: str
     engines: tuple[EngineProfile, ...]
+    memory: MemoryProfile
     clip: ClipProfile | None
     waterfall: Waterfall | None
-    frame: Trace | None
+    calls: tuple[Trace, ...]
     method: str = (
         f"wall clock; engines: one run unmeasured, then up to {RUNS} runs or {SECONDS} s for each batch size, "
         "which take turns; "
@@ -136,11 +183,17 @@ class ProfileReport:
             ms.setdefault(engine.key, {})[engine.batch] = engine.latency.median_ms
         return Costs(self.device, ms)
 
+    @property
+    def frame(self) -> Trace | None:
+        """The call that took the median time, for its timeline."""
+        ordered = sorted(self.calls, key=lambda trace: trace.total_ms)
+        return ordered[len(ordered) // 2] if ordered else None
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        data = asdict(replace(self, frame=None))
-        del data["frame"]
-        return data
+        data = asdict(replace(self, calls=()))
+        del data["calls"]
+        return {"edgeflow": __version__, **data}
 
 
 def machine() -> dict[str, Any]:
@@ -179,25 +232,30 @@ def profile(
     """
     session = Session(bundle, library=library, threads=threads)
     calls = list(calls_of(bundle.manifest.task, frames))
-    traces: tuple[Trace, ...] = ()
-    waterfall = None
+    compared = Compared((), (), None)
+    first = next(iter(bundle.manifest.plans.values()))
+    size = calls[0][0].shape[-3:-1] if calls else size or declared_size(first.inputs) or (720, 1280)
+    before = resident_bytes()
+    session.prepare(*size)
+    engine_bytes = resident_bytes() - before
     if calls:
-        size = calls[0][0].shape[-3:-1]
-        traces, waterfall = compare(
+        compared = compare(
             bundle, calls, library=session.backend.name, threads=threads, static=static, progress=progress
         )
-    first = next(iter(bundle.manifest.plans.values()))
-    session.prepare(*(size or declared_size(first.inputs) or (720, 1280)))
     assert session.executor is not None
-    clip = _clip(traces, calls[0][0], session.executor.dearest_flops()) if calls else None
+    clip = _clip(compared, calls[0][0], session.executor.dearest_flops()) if calls else None
     if clip and session.backend.accelerator:
         clip = replace(clip, after_pause_ms=_after_a_pause(session, calls[0]))
     engines = tuple(_profile_engines(bundle, session.executor, session.backend.memory, progress))
-    frame = sorted(traces, key=lambda trace: trace.total_ms)[len(traces) // 2] if traces else None
-    backend = session.backend
-    return ProfileReport(
-        machine(), session.device, backend.name, backend.version, engines, clip, waterfall, frame
-    )
+    memory = _memory(bundle, session.executor.plan, size, engine_bytes)
+    who = machine(), session.device, session.backend.name, session.backend.version
+    return ProfileReport(*who, engines, memory, clip, compared.waterfall, compared.routed)
+
+
+def _memory(bundle: Bundle, plan: Plan, size: tuple[int, int], engines: int) -> MemoryProfile:
+    weights = (bundle.path / WEIGHTS).stat().st_size if (bundle.path / WEIGHTS).exists() else 0
+    tensors = bytes_needed(plan, size, region_counts(plan.steps, size))
+    return MemoryProfile(weights, max(engines, 0), tensors, peak_bytes())
 
 
 def _after_a_pause(session: Session, call: tuple[Array, ...]) -> float:
@@ -220,12 +278,20 @@ def _profile_engines(
         )
         for batch, times in timed(loaded.engine, memory, inputs, outputs, graph.batches).items():
             latency = Latency.of(times)
-            rate = graph.flops * batch / latency.median_ms / 1e6
+            rate = graph.flops_at(executor.size) * batch / latency.median_ms / 1e6
             segments = bundle.manifest.graphs[graph.graph].segments
-            yield EngineProfile(graph.key, graph.graph, segments, batch, latency, rate)
+            rows, name = 1e3 * batch / latency.mean_ms, engine_name(segments, graph.variant)
+            yield EngineProfile(name, graph.key, graph.graph, segments, batch, latency, rows, rate)
 
 
-def _clip(traces: Sequence[Trace], frame: Array, dearest_flops: int) -> ClipProfile:
+def engine_name(segments: Sequence[str], variant: Assignment) -> str:
+    """What an engine is: its segments, or the first and the last of many, and what its shapes are for."""
+    ends = ", ".join(segments) if len(segments) < 3 else f"{segments[0]} to {segments[-1]}"
+    return " ".join([ends, *(f"{name}={value}" for name, value in variant)])
+
+
+def _clip(compared: Compared, frame: Array, dearest_flops: int) -> ClipProfile:
+    traces = compared.routed
     total = [trace.total_ms for trace in traces]
     engines = float(np.mean([trace.engines_ms for trace in traces]))
     stages: Counter[str] = Counter()
@@ -248,4 +314,7 @@ def _clip(traces: Sequence[Trace], frame: Array, dearest_flops: int) -> ClipProf
         routes=shares([region.route for trace in traces for region in trace.regions]),
         gathered_rows=float(np.mean([trace.gathered for trace in traces])),
         padding=1 - regions / rows,
+        host_ms=float(np.mean(total)) - engines,
+        copies_ms=float(np.mean([trace.spent("gather", "cut", "stitch", "keep") for trace in traces])),
+        full_latency=Latency.of([trace.total_ms for trace in compared.full]),
     )

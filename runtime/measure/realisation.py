@@ -136,6 +136,21 @@ def usual(traces: Sequence[Trace]) -> list[Trace]:
     return sorted(traces, key=slowness)[quarter : len(traces) - quarter]
 
 
+@dataclass(frozen=True)
+class Compared:
+    """A clip run through a routed bundle and its full static model.
+
+    Attributes:
+        routed: the routed model's calls, warm-up left out.
+        full: the full static model's.
+        waterfall: from one to the other; None if no operator counts FLOPs.
+    """
+
+    routed: tuple[Trace, ...]
+    full: tuple[Trace, ...]
+    waterfall: Waterfall | None
+
+
 def compare(
     bundle: Bundle,
     calls: Sequence[Call],
@@ -144,7 +159,7 @@ def compare(
     threads: int | None = None,
     static: Bundle | None = None,
     progress: Callable[[str], None] = lambda what: None,
-) -> tuple[tuple[Trace, ...], Waterfall | None]:
+) -> Compared:
     """Run a clip through a routed bundle and its full static model, in turn.
 
     The full static model is the bundle's own dearest route on every region, or `static` if that is
@@ -158,9 +173,6 @@ def compare(
         threads: CPU threads.
         static: a bundle without decisions, for frames of this size.
         progress: told which frame is run.
-
-    Returns:
-        The routed model's traces, warm-up left out, and the waterfall: None if no operator counts FLOPs.
 
     Raises:
         InputError: the clip is too short, or does not fit a bundle, or `static` has decisions.
@@ -177,7 +189,7 @@ def compare(
     taken = min(full, key=_Runner.median_ms)
     static_cost = taken.cost()
     fall = waterfall(taken.name, routed.cost(), static_cost) if static_cost.work.total else None
-    return tuple(routed.traces[WARMUP:]), fall
+    return Compared(tuple(routed.traces[WARMUP:]), tuple(taken.traces[WARMUP:]), fall)
 
 
 def _load(
@@ -205,7 +217,7 @@ def _static(static: Bundle, call: Call, size: tuple[int, int]) -> Plan:
     """The plan of a bundle that can be the full static model.
 
     Raises:
-        InputError: it has decisions, other inputs, or FLOPs that are not known for this size.
+        InputError: it has decisions, or other inputs.
     """
     plan = select_plan(static.manifest.plans, *size)
     check_inputs(plan.inputs, tuple(call))
@@ -213,12 +225,6 @@ def _static(static: Bundle, call: Call, size: tuple[int, int]) -> Plan:
         names = ", ".join(variable.name for variable in plan.variables)
         raise InputError(
             f"{static.path} decides {names}: give the bundle of a model without decisions as the static one"
-        )
-    ports = (port for stage in plan.stages for graph in stage.graphs for port in graph.inputs)
-    if any(isinstance(dimension, str) for port in ports for dimension in port.shape):
-        raise InputError(
-            f"{static.path} is for frames of any size, so its FLOPs for {size[1]}x{size[0]} are not known: "
-            f"export it with --size {size[1]}x{size[0]}"
         )
     return plan
 

@@ -46,6 +46,9 @@ class Executor:
         size: (height, width) of the frames.
         exact: pictures come out as (3, h, w) float32 before rounding.
         watch: told what every engine reads and writes.
+
+    Attributes:
+        size: of the frames.
     """
 
     def __init__(
@@ -59,10 +62,10 @@ class Executor:
         watch: Watch | None = None,
     ) -> None:
         self.plan, self.loaded, self._exact, self._watch = plan, loaded, exact, watch
-        self._dims = dims_of(size)
+        self.size, self._dims = size, dims_of(size)
         self._memory = memory
         self._grids = {s.regions: s.grid(*size) for s in plan.steps if isinstance(s, Tile)}
-        self._decisions = Decisions(plan, policy, self._grids, memory)
+        self._decisions = Decisions(plan, policy, self._grids, memory, loaded)
         self._regions = RegionRoutes(plan, self._grids, self._decisions.axes, self._decisions.owners, size)
         self._working = working_stages(plan, self._decisions.read)
         self._guesses = Guesses(plan, self._decisions.axes)
@@ -83,6 +86,7 @@ class Executor:
     def run(self, inputs: Sequence[Array]) -> Result:
         """Run one frame whose inputs were checked."""
         start = perf_counter()
+        self._decisions.begin(start)
         named = {spec.name: array for spec, array in zip(self.plan.inputs, inputs, strict=True)}
         self._memory.begin_frame()
         frame = Frame(named, self._memory, self._memory.mark())
@@ -105,8 +109,9 @@ class Executor:
         self._decisions.advance(self._in_place(frame))
         self._memory.wait()
         total = (perf_counter() - start) * 1e3
-        self._decisions.time(total)
-        return Result(outputs, self._trace(frame, total))
+        trace = self._trace(frame, total)
+        self._decisions.ended(trace)
+        return Result(outputs, trace)
 
     def _run_step(self, step: Step, frame: Frame) -> None:
         match step:
@@ -157,8 +162,7 @@ class Executor:
 
     def dearest_flops(self) -> int:
         """FLOPs of a frame whose every region takes the dearest route."""
-        size = self._dims["height"], self._dims["width"]
-        return route_flops(self.plan, size, dearest_route(self.plan, size))
+        return route_flops(self.plan, self.size, dearest_route(self.plan, self.size))
 
     def sizes(self, shape: Shape) -> tuple[int, ...]:
         """A shape with this frame's dimensions filled in."""
@@ -189,7 +193,10 @@ class Executor:
         start = self._memory.mark()
         regions, source = frame.tiles[name]
         grid, order = self._grids[regions], self._order(regions, frame)
-        whole = self._value(source, frame).row(0)
+        value = self._value(source, frame)
+        whole = value.row(0)
+        if len(whole.shape) == 1:  # such as a time: every tile's as it is
+            return value.repeated(len(grid))
         tiles = self._tiles.get(name)
         if tiles is None:
             sides = (grid.size, grid.size)
@@ -257,9 +264,10 @@ class Executor:
                 self._watch(graph, arrays, written)
             first += batch
         patches = self._patch_share(owner, regions, frame)
-        engine = EngineTrace(name, graph.graph, len(regions), batches, 0.0, graph.flops, patches)
+        flops = graph.flops_at(self.size)
+        engine = EngineTrace(name, graph.graph, graph.key, len(regions), batches, 0.0, flops, patches)
         frame.engines.append((engine, runs))
-        frame.flops += graph.flops * sum(batches)
+        frame.flops += flops * sum(batches)
         return outputs
 
     def _patch_share(self, regions: str, members: NDArray[np.intp], frame: Frame) -> float:

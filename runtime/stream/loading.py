@@ -36,6 +36,7 @@ class LoadedGraph:
         engine: shared by the graphs that differ in nothing but shapes.
         costs: milliseconds of a run, per batch size.
         segments: that it computes.
+        measured: costs were measured on this device, not guessed from the target's description.
         arrays: what it writes.
         means: what its runs within a frame write means to, by the run's number: devices want them aligned, so
             runs do not share an array.
@@ -47,6 +48,7 @@ class LoadedGraph:
     engine: Engine
     costs: Mapping[int, float]
     segments: tuple[str, ...]
+    measured: bool = True
     arrays: list[Array] = field(default_factory=list)
     means: list[list[Array]] = field(default_factory=list)
 
@@ -143,9 +145,11 @@ def load_graphs(
     for name, graphs in variants.items():
         for graph, ports in zip(graphs, outputs[name], strict=True):
             costs = known.get(graph.key, {})
-            if set(costs) < set(graph.batches):
+            if not (complete := set(costs) >= set(graph.batches)):
                 costs = roofline_ms(graph, entries[name].weight_bytes, dims, roofline)
-            loaded[graph.key] = LoadedGraph(graph, ports, engines[name], costs, entries[name].segments)
+            loaded[graph.key] = LoadedGraph(
+                graph, ports, engines[name], costs, entries[name].segments, complete
+            )
     return loaded
 
 
@@ -165,7 +169,9 @@ def twins(loaded: Mapping[str, LoadedGraph]) -> dict[str, LoadedGraph]:
         if id(graph.engine) not in engines:
             engines[id(graph.engine)] = cast(SharedEngine, graph.engine).twin(made)
     return {
-        key: LoadedGraph(graph.graph, graph.outputs, engines[id(graph.engine)], graph.costs, graph.segments)
+        key: LoadedGraph(
+            graph.graph, graph.outputs, engines[id(graph.engine)], graph.costs, graph.segments, graph.measured
+        )
         for key, graph in loaded.items()
     }
 
@@ -267,7 +273,8 @@ def roofline_ms(
 ) -> dict[int, float]:
     """Milliseconds of a graph's runs per batch size by the target's roofline, until engines were timed."""
     row = sum(row_bytes(port.shape, port.dtype, dims) for port in (*graph.inputs, *graph.outputs))
-    return {batch: roofline.ms(graph.flops * batch, row * batch + weight_bytes) for batch in graph.batches}
+    flops = graph.flops_at((dims["height"], dims["width"]))
+    return {batch: roofline.ms(flops * batch, row * batch + weight_bytes) for batch in graph.batches}
 
 
 def row_bytes(shape: Shape, dtype: str, dims: Mapping[str, int]) -> int:

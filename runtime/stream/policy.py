@@ -4,18 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isclose
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.ir.errors import FlowError, InputError
+from edgeflow.ir.program import Route
 from edgeflow.ir.route import Axis, Choice, Variable
-from edgeflow.ir.rules import HostRule, Rule
+from edgeflow.ir.rules import HostRule, Rule, Scores
+from edgeflow.ir.rules.base import Chosen
+
+if TYPE_CHECKING:
+    from edgeflow.ir.plan import Plan
+    from edgeflow.runtime.stream.loading import LoadedGraph
+    from edgeflow.runtime.stream.trace import Trace
+
+
+class Steering(Protocol):
+    """Decides in a policy's name, in one stream, with what frames took in mind."""
+
+    def begin(self) -> None:
+        """A frame begins."""
+
+    def decide(
+        self, step: Route, scores: Mapping[str, Scores], own: Mapping[str, Chosen], elapsed: float
+    ) -> dict[str, Chosen]:
+        """Chosen index per region, (regions,) per variable of a step of the plan.
+
+        Args:
+            step: of the plan.
+            scores: (regions, values) per variable that is decided by scores; tiles stand row by row, here and below.
+            own: what the model's own rules choose, (regions,) per variable.
+            elapsed: milliseconds since the frame began.
+        """
+
+    def ended(self, trace: Trace) -> None:
+        """A frame is done."""
 
 
 class Policy(Protocol):
-    """Turns the model's decision for every region into the one that is taken."""
+    """Turns the model's decision for every region into the one that is taken.
+
+    Attributes:
+        remembers: it looks at earlier frames, so that frames run one after the other.
+    """
+
+    remembers: ClassVar[bool] = False
 
     def rule(self, variable: Variable, own: Rule) -> Rule:
         """The rule by which a variable is decided: the model's own unless a policy replaces it."""
@@ -26,6 +61,22 @@ class Policy(Protocol):
 
     def choose(self, variable: Variable, own: NDArray[np.intp]) -> NDArray[np.intp]:
         """Chosen index per region: (regions,), from the model's own; tiles stand row by row."""
+
+    def steering(
+        self, plan: Plan, loaded: Mapping[str, LoadedGraph], counts: Mapping[str, int], read: frozenset[str]
+    ) -> Steering | None:
+        """What decides by scores in one stream before `choose` has its say; None if the rules do.
+
+        Args:
+            plan: that is executed.
+            loaded: its graphs, with what runs of them cost.
+            counts: regions of each region set.
+            read: values that decisions read.
+
+        Raises:
+            InputError: the model cannot do what the policy asks for.
+        """
+        return None
 
 
 class Own(Policy):

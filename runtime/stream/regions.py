@@ -35,7 +35,7 @@ class RegionRoutes:
         size: tuple[int, int],
     ) -> None:
         self._stages, self._axes, self._owners = plan.stages, axes, owners
-        self._whole = (Region(0, 0, *size),)
+        self._size, self._whole = size, (Region(0, 0, *size),)
         smaller = {step.regions: step.smaller for step in plan.steps if isinstance(step, Tile)}
         self._tiles: tuple[str, tuple[Region, ...]] | None = None
         for name, grid in grids.items():
@@ -76,7 +76,8 @@ class RegionRoutes:
             if len(self._known) > MOST_KNOWN:
                 self._known.clear()
             stages = [stage for stage in self._stages if stage.regions == regions]
-            self._known[key] = sum(graph.flops for stage in stages for graph in selected(stage, whole))
+            graphs = (graph for stage in stages for graph in selected(stage, whole))
+            self._known[key] = sum(graph.flops_at(self._size) for graph in graphs)
         return self._known[key]
 
 

@@ -41,6 +41,13 @@ class Rows:
             rows._row = order.copy()
         return rows
 
+    def repeated(self, count: int) -> Rows:
+        """The first region's row, for so many regions."""
+        rows = Rows(0)
+        rows._arrays = list(self._arrays)
+        rows._source, rows._row = (np.full(count, own[0], np.intp) for own in (self._source, self._row))
+        return rows
+
     def copy(self) -> Rows:
         """The same rows, to be changed without changing these; no tensor is copied."""
         rows = Rows(0)

@@ -27,6 +27,7 @@ class EngineTrace:
     Attributes:
         stage: name of the stage.
         graph: id of the graph.
+        key: of the plan's graph: graphs that differ in nothing but shapes share an id.
         regions: regions it ran for.
         batches: static batch sizes that covered them.
         ms: time in the engine library.
@@ -36,6 +37,7 @@ class EngineTrace:
 
     stage: str
     graph: str
+    key: str
     regions: int
     batches: tuple[int, ...]
     ms: float

@@ -6,9 +6,6 @@ from collections import Counter, deque
 from fractions import Fraction
 from statistics import median
 
-PAUSE = 3
-"""A picture that stands for so many usual intervals is a pause: nothing is made in the middle of it."""
-
 _LEAST_GAP = Fraction(17, 10)
 """Usual intervals without a picture that are worth a word, in a film whose pictures come evenly."""
 _MOST = 10_000
@@ -83,19 +80,3 @@ class Clock:
         assert self._phase is not None
         even = self._phase + round((time - self._phase) * self._fps) / self._fps
         return even if abs(even - time) <= self._slack else time
-
-
-def between(here: Fraction, then: Fraction, usual: Fraction, times: int) -> list[Fraction]:
-    """When `times` pictures are shown that follow each other from `here` to `then`.
-
-    They are spread evenly; across a pause the first stands, and the others come just before its end.
-
-    >>> [str(time) for time in between(Fraction(0), Fraction(1, 25), Fraction(1, 25), 2)]
-    ['0', '1/50']
-    >>> [str(time) for time in between(Fraction(0), Fraction(2), Fraction(1, 25), 2)]
-    ['0', '99/50']
-    """
-    step = then - here
-    if step > PAUSE * usual:
-        return [here, *(then - usual + usual * k / times for k in range(1, times))]
-    return [here + step * k / times for k in range(times)]

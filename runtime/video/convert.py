@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import floor
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,8 @@ from edgeflow.runtime.video.destination import JOINED, check_destination, contai
 from edgeflow.runtime.video.encoder import Encoding
 from edgeflow.runtime.video.film_writer import Filming, FilmWriter
 from edgeflow.runtime.video.overlay import Region, route_name
+from edgeflow.runtime.video.pictures import PictureWriter, are_pictures, check_pictures
+from edgeflow.runtime.video.rate import Rate
 from edgeflow.runtime.video.reader import Reading, VideoInfo, VideoReader
 from edgeflow.runtime.video.source import Source, is_kept
 from edgeflow.runtime.video.stages import Decoded, Finished, Stages
@@ -191,7 +194,7 @@ def convert(
     source: Source,
     destination: str | Path,
     *,
-    times: int,
+    rate: Rate,
     overlay: bool,
     overwrite: bool,
     options: Options,
@@ -202,10 +205,10 @@ def convert(
     """Write what a conversion makes of a video; the sound is kept.
 
     Args:
-        conversion: Writes `times` frames for every frame.
+        conversion: Makes the pictures.
         source: A path, "-" for y4m on stdin, or a binary file object.
         destination: A path, or "-" for y4m on stdout.
-        times: The result's frame rate over the source's.
+        rate: When the result's pictures are shown.
         overlay: Whether to draw routes.
         overwrite: Whether a file that is there may be replaced.
         options: How to read and write it.
@@ -216,11 +219,16 @@ def convert(
     Raises:
         VideoError: The source cannot be read, or the destination cannot be written or may not be replaced.
     """
-    in_parts = is_kept(source) and str(destination) != "-" and container_of(destination) in JOINED
+    pictures = are_pictures(destination)
+    in_parts = (
+        is_kept(source) and not pictures and str(destination) != "-" and container_of(destination) in JOINED
+    )
     in_parts = in_parts and (Path(destination).is_file() or not Path(destination).exists())
     if options.resume and not in_parts:
         raise VideoError("--resume goes on with a film that is made of a file, in a file: leave it out here")
-    if not options.resume:
+    if pictures:
+        check_pictures(source, destination, overwrite)
+    elif not options.resume:
         check_destination(source, destination, overwrite)
     started = time.perf_counter()
     bits = options.encoding.bits
@@ -228,7 +236,7 @@ def convert(
         resize,
         options.strict,
         options.deinterlace,
-        deep=bits != 8 and not overlay,
+        deep=bits != 8 and not overlay and not pictures,
         start=options.start,
         frames=options.frames,
     )
@@ -236,14 +244,17 @@ def convert(
     info = reader.info
     try:
         height, width = picture(info.height, info.width) if picture else (info.height, info.width)
-        writer: VideoWriter | FilmWriter
-        if in_parts:
+        writer: VideoWriter | FilmWriter | PictureWriter
+        if pictures:
+            total = _likely(info, options)
+            writer = PictureWriter(destination, reader, total and floor(total * rate.of(info.fps) / info.fps))
+        elif in_parts:
             what = {**options.what, "overlay": overlay, "deinterlace": options.deinterlace}
             film = Filming(
                 Path(str(source)),
                 Path(destination),
                 (width, height),
-                times,
+                rate,
                 options.encoding,
                 options.start,
                 options.frames,
@@ -258,10 +269,10 @@ def convert(
                 destination,
                 width=width,
                 height=height,
-                fps=info.fps * times,
+                fps=rate.of(info.fps),
                 like=reader,
                 asked=options.encoding,
-                times=times,
+                times=rate.of(info.fps) / info.fps,
             )
     except BaseException:
         reader.close()
@@ -288,7 +299,7 @@ def convert(
         infer_seconds=conversion.seconds,
         encode_seconds=stages.encode_seconds,
         total_seconds=time.perf_counter() - started,
-        fps=float(info.fps * times),
+        fps=float(rate.of(info.fps)),
         routes=dict(sorted(conversion.routes.items())),
         truncated=reader.truncated,
         warnings=warnings,
@@ -299,3 +310,9 @@ def convert(
 def _total(info: VideoInfo, options: Options) -> int | None:
     """Frames that will be read, as far as that is known."""
     return options.frames if options.frames is not None else None if options.start else info.frames
+
+
+def _likely(info: VideoInfo, options: Options) -> int | None:
+    """Frames that will be read, by the film's length where they were not counted."""
+    total = _total(info, options)
+    return total if total or info.seconds is None else round(info.seconds * info.fps)

@@ -35,7 +35,9 @@ def container_of(destination: str | Path) -> str:
         return FORMATS[".y4m"]
     suffix = Path(destination).suffix.lower()
     if suffix not in FORMATS:
-        raise VideoError(f"{destination}: unknown kind of video {suffix!r}; use {', '.join(FORMATS)}")
+        raise VideoError(
+            f"{destination}: unknown kind of video {suffix!r}; use {', '.join(FORMATS)}, or .png, .jpg, .bmp, .tif for pictures"
+        )
     return FORMATS[suffix]
 
 

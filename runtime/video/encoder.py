@@ -69,7 +69,7 @@ class Codec:
 
 
 def choose(
-    asked: Encoding, container: str, size: tuple[int, int], like: VideoInfo | None, times: int
+    asked: Encoding, container: str, size: tuple[int, int], like: VideoInfo | None, times: Fraction
 ) -> Codec:
     """The codec of a film.
 
@@ -122,7 +122,7 @@ def _layout(known: set[str], size: tuple[int, int], bits: int) -> tuple[str, int
 
 
 def _options(
-    name: str, container: str, asked: Encoding, like: VideoInfo | None, times: int
+    name: str, container: str, asked: Encoding, like: VideoInfo | None, times: Fraction
 ) -> dict[str, str]:
     options: dict[str, str] = {}
     if asked.crf is not None:
@@ -130,7 +130,7 @@ def _options(
     elif asked.bit_rate is None and name in _QUALITY:
         options["crf"] = _QUALITY[name]
         if like and like.bit_rate and name in ("libx264", "libx265"):  # never many times the source's
-            most = int(like.bit_rate * (1 + 0.25 * (times - 1)) * 1.5)
+            most = int(like.bit_rate * (1 + 0.25 * max(float(times) - 1, 0)) * 1.5)
             options |= {"maxrate": str(most), "bufsize": str(2 * most)}
     if name in ("libx264", "libx265"):
         options["preset"] = "veryfast"

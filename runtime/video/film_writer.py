@@ -25,6 +25,7 @@ from edgeflow.runtime.video.destination import check_destination, container_of, 
 from edgeflow.runtime.video.encoder import EVEN, Codec, Encoder, Encoding, check_room, choose, time_base
 from edgeflow.runtime.video.join import Sound, join
 from edgeflow.runtime.video.pieces import AHEAD, FRAMES, Parts, Piece, fingerprint_of
+from edgeflow.runtime.video.rate import Rate
 from edgeflow.runtime.video.reader import VideoReader
 from edgeflow.runtime.video.source import open_source
 from edgeflow.runtime.video.tracks import what_fits
@@ -39,7 +40,7 @@ class Filming:
         source: Path of the film whose frames are taken.
         destination: Path of the film to write.
         size: (width, height) of its pictures.
-        times: Its frame rate over that of the source.
+        rate: When its pictures are shown.
         asked: Of the encoder.
         start: Seconds into the source at which it begins.
         frames: Of the source that are read at most; all if None.
@@ -51,7 +52,7 @@ class Filming:
     source: Path
     destination: Path
     size: tuple[int, int]
-    times: int
+    rate: Rate
     asked: Encoding
     start: float
     frames: int | None
@@ -82,9 +83,9 @@ class FilmWriter:
         self._film, self._like = film, like
         self._output = place_of(film.destination)
         self._kind = container_of(film.destination)
-        self._fps = like.info.fps * film.times
+        self._fps = film.rate.of(like.info.fps)
         self._tick = time_base(self._fps, self._kind)
-        self._codec: Codec = choose(film.asked, self._kind, film.size, like.info, film.times)
+        self._codec: Codec = choose(film.asked, self._kind, film.size, like.info, self._fps / like.info.fps)
         with open_source(film.source)[1] as source:
             carried = what_fits(source, like.info.index, self._kind, str(film.destination))
         self._streams = carried.streams
@@ -200,7 +201,7 @@ class FilmWriter:
         return {
             "source": [str(film.source.resolve()), *fingerprint_of(film.source)],
             "size": list(film.size),
-            "times": film.times,
+            "rate": repr(film.rate),
             "codec": [self._codec.name, self._codec.layout, self._codec.bit_rate, dict(self._codec.options)],
             "start": film.start,
             "frames": film.frames,

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from edgeflow.ir.errors import InputError
 from edgeflow.ir.task import Made, Task
 from edgeflow.runtime.video.convert import Session, VideoReport
 from edgeflow.runtime.video.film import convert_film
@@ -19,6 +18,7 @@ def interpolate_video(
     destination: str | Path,
     *,
     times: int = 2,
+    spread: bool = False,
     overlay: bool = False,
     overwrite: bool = False,
     on_progress: Callable[[int, int | None], None] | None = None,
@@ -32,23 +32,23 @@ def interpolate_video(
         session: The interpolator: the frame halfway between two.
         source: A path, "-" for y4m on stdin, or a binary file object.
         destination: A path, or "-" for y4m on stdout; not the source.
-        times: 2, or 4 for midpoints between midpoints.
+        times: 2, or 4 or 8 for midpoints between midpoints.
+        spread: Leave out frames that repeat the one before, and spread motion over the time that they took.
         overlay: Whether to draw the routes of each pair of frames.
         overwrite: Whether a file that is there may be replaced.
         on_progress: Called after each source frame with how many are done and, if known, how many there are.
 
     Raises:
-        InputError: `times` is neither 2 nor 4.
+        InputError: `times` is neither 2, 4 nor 8.
         VideoError: The source cannot be read, or the destination cannot be written or may not be replaced.
     """
-    if times not in (2, 4):
-        raise InputError(f"times is {times}; choose 2 or 4")
     return convert_film(
         session,
         TASK,
         source,
         destination,
         times=times,
+        spread=spread,
         overlay=overlay,
         overwrite=overwrite,
         on_progress=on_progress,

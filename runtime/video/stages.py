@@ -133,6 +133,7 @@ class Stages:
         finished: What the encoder takes.
         decode_seconds: Time spent decoding so far.
         encode_seconds: Time spent drawing and encoding so far.
+        fps: Frames per second of the source.
     """
 
     def __init__(self, reader: VideoReader, writer: Writer, overlay: bool) -> None:
@@ -142,6 +143,7 @@ class Stages:
         self.decoded: Pipe[Decoded] = Pipe(self._stop)
         self.finished: Pipe[Finished] = Pipe(self._stop)
         self.decode_seconds = self.encode_seconds = 0.0
+        self.fps = reader.info.fps
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -68,7 +68,7 @@ class VideoWriter:
         fps: Fraction,
         like: VideoReader | None = None,
         asked: Encoding | None = None,
-        times: int = 1,
+        times: Fraction = Fraction(1),
     ) -> None:
         self._name = "stdout" if str(destination) == "-" else str(destination)
         self._size = (width, height)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -118,6 +119,9 @@ def test_profile_writes_a_frames_timeline(edgeflow, bundle, clip, tmp_path):
     )
     frame, *spans = json.loads((tmp_path / "t.json").read_text())["traceEvents"]
     assert all(span["ts"] >= 0 and span["ts"] + span["dur"] <= frame["dur"] for span in spans)
+    ordered = sorted(spans, key=lambda span: span["ts"])  # Perfetto drops what overlaps without lying inside
+    assert all(a["ts"] + a["dur"] <= b["ts"] + 1e-3 for a, b in pairwise(ordered))
+    assert all(event["ph"] == "X" and {"name", "pid", "tid"} <= set(event) for event in (frame, *spans))
     assert sum(span["cat"] == "stitch" for span in spans) == 1
     assert sum(span["cat"] == "engine" for span in spans) > 5
 

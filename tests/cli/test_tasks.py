@@ -167,3 +167,34 @@ def test_what_makes_no_film_is_refused(edgeflow, exported, clip, tmp_path):
 def test_inspect_says_what_a_call_is_made_of(edgeflow, exported):
     said = edgeflow("inspect", exported("labels", "cpu"))
     assert "task    a clip of 4 frames, every 4 -> labels at 0" in said.out
+
+
+def test_a_film_within_a_budget(edgeflow, exported, clip, tmp_path):
+    bundle = exported("larger", "cpu")
+    film = tmp_path / "out.mp4"
+    said = edgeflow("run", bundle, clip, "-o", film, "--policy", "budget", "--budget-ms", 5000, "--json")
+    assert said.code == 0, said.err
+    deadline = json.loads(said.out)["deadline"]
+    assert deadline["calls"] == 9 and deadline["within"] == 1 and deadline["percentile"] == 95
+    assert 0 < deadline["median_ms"] <= deadline["reached_ms"] <= deadline["max_ms"] < 5000
+    budget = ("--policy", "budget", "--budget-ms", 5000, "--percentile", 90, "--overwrite")
+    said = edgeflow("run", bundle, clip, "-o", film, *budget)
+    assert "deadline: 100.0% of 9 calls within 5000 ms" in said.err and "p90" in said.err
+
+
+@pytest.mark.parametrize(
+    "options, says",
+    [
+        (("--policy", "budget"), "give --budget-ms"),
+        (("--budget-ms", 33), "--budget-ms 33 is for --policy budget"),
+        (("--percentile", 99), "--percentile 99 is for --policy budget"),
+        (("--policy", "budget", "--budget-ms", 0), "a frame's budget is more than 0 milliseconds, got 0"),
+        (("--policy", "budget", "--budget-ms", 33, "--percentile", 100), "50 to less than 100 percent"),
+        (("--policy", "budget", "--budget-ms", 33, "--quality", 0.5), "give one of them"),
+        (("--policy", "budget", "--budget-ms", 33, "--policy", "depth=argmax"), "give no other --policy"),
+    ],
+)
+def test_budgets_that_say_nothing_are_refused(edgeflow, exported, clip, tmp_path, options, says):
+    said = edgeflow("run", exported("larger", "cpu"), clip, "-o", tmp_path / "out.mp4", *options)
+    assert said.code == 1 and says in said.err and said.err.count("\n") == 1
+    assert not (tmp_path / "out.mp4").exists()

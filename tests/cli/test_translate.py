@@ -64,7 +64,7 @@ def test_check_and_profile_serve_it(edgeflow, bundle, clip, tmp_path):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--times", "2"], "translates frames and leaves their rate as it is"),
+        (["--times", "2"], "leaves the frames' rate as it is"),
         (["--fix", "mode=key", "--policy", "mode=interval:2"], "--fix and --policy both decide routes"),
         (["--policy", "exit=interval:2"], "give AXIS=RULE with an axis of the bundle: mode"),
         (

@@ -81,6 +81,22 @@ class TilesOfHalf(OneFrame):
         return f.stitch(f.call(self.double, tiles, deep=route.deep))
 
 
+class Colour(OneFrame):
+    """Tiles are painted in the frame's own colour, which has no height and width."""
+
+    def flow(self, f, frame):
+        tiles, colour = f.tile(frame, f.call(self.mean, frame), size=24, halo=4)
+        x = f.call(self.features, tiles)
+        route = f.route(tiles, deep=f.call(self.scores, x))
+        return f.stitch(f.call(self.tint, x, colour, deep=route.deep))
+
+    def mean(self, x):
+        return x.mean((2, 3))
+
+    def tint(self, x, colour, deep):
+        return self.paint(x, deep) * colour[:, :, None, None]
+
+
 class TileStates(OneFrame):
     """A tile is painted anew where it is not what it was when it was painted last; else the last painting stays."""
 
@@ -157,7 +173,7 @@ class DrawnTwice(OneFrame):
         return (x - before).abs().mean((1, 2, 3)).reshape(-1, 1)
 
 
-MODELS = (TilesOfFeatures, TilesOfHalf, TileStates, Blended, LastFrame, ReadAfterwards, DrawnTwice)
+MODELS = (TilesOfFeatures, Colour, TilesOfHalf, TileStates, Blended, LastFrame, ReadAfterwards, DrawnTwice)
 
 
 def frames(count=6):
@@ -250,11 +266,16 @@ class Wrong(OneFrame):
     def third(self, x):
         return F.interpolate(x, size=(17, 23))
 
+    def colour(self, x):
+        return x.mean((2, 3))
+
     def flow(self, f, frame):
         state = f.state(seen=(3, 24, 24))
         tiles = f.tile(frame, size=24, halo=4)
         if self.what == "odd":
             f.tile(f.call(self.third, frame), size=12, halo=2)
+        if self.what == "first":
+            f.tile(f.call(self.colour, frame), frame, size=24, halo=4)
         if self.what == "both":
             f.keep(seen=tiles)
             f.call(self.features, frame, state.seen)
@@ -267,6 +288,7 @@ class Wrong(OneFrame):
     ("what", "complaint"),
     [
         ("odd", "smaller by a whole factor"),
+        ("first", "after the first also"),
         ("both", "the state seen belongs to tiles, where it was first used, and is used with frame"),
         ("unknown", "the flow has no state 'old'"),
     ],

@@ -7,7 +7,7 @@ from edgeflow.flow import trace
 from edgeflow.ir.errors import BundleError, FlowError
 from edgeflow.ir.plan import Stage, plan_from_json, plan_to_json
 from edgeflow.ir.plan_faults import plan_faults
-from edgeflow.ir.program import Call, Keep, Route, Stitch
+from edgeflow.ir.program import Call, Keep, Route, Stitch, Tile
 from edgeflow.ir.route import Condition
 from edgeflow.runtime import open_bundle
 
@@ -86,6 +86,17 @@ def test_a_plan_makes_values_before_it_reads_them(plan):
     assert list(plan_faults(replace(plan, results=("nowhere",)), "plan")) == [
         "plan: its result 'nowhere' is never made"
     ]
+
+
+def test_tiles_are_of_what_they_are_cut_of(plan):
+    (step,) = [step for step in plan.steps if isinstance(step, Tile)]
+    for shape in ((3, step.size, step.size + 1), (4, step.size, step.size), (3,)):
+        values = tuple(
+            replace(value, shapes=(((), shape),)) if value.name == step.outputs[0] else value
+            for value in plan.values
+        )
+        faults = list(plan_faults(replace(plan, values=values), "plan"))
+        assert any("is of another shape than tiles of" in fault for fault in faults)
 
 
 def test_a_stage_has_graphs_that_make_its_outputs(plan):

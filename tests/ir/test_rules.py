@@ -15,6 +15,7 @@ from edgeflow.ir.rules import (
     Length,
     Nearest,
     Priced,
+    ScoreRule,
     Spread,
     StreamContext,
     Table,
@@ -294,3 +295,47 @@ def test_a_deadline_wants_ascending_numbers():
         Within(3).check_axis(Axis(16, 4))
     with pytest.raises(FlowError, match="more than 0 milliseconds"):
         Within(0)
+
+
+COMPARING = [
+    (Argmax(), THREE, 3),
+    (FirstNonZero(), THREE, 3),
+    (Priced(0.5, (0.0, 1.0, 3.0)), THREE, 3),
+    (Table((-0.5, 1.0)), THREE, 1),
+    (ConfidenceBelow(0.6), Axis(False, True), 5),
+    (Spread(0.5, (0.1, 0.9)), Axis("tiles", "whole"), 6),
+]
+
+
+def drawn(width):
+    """Scores of 200 regions, some of them zero, the later ones larger."""
+    values = np.random.default_rng(0).normal(0, 2, (200, width)).astype(np.float32)
+    values[np.abs(values) < 1] = 0
+    values[:, 2 * width // 3 :] += 1.5
+    return values
+
+
+@pytest.mark.parametrize("rule, axis, width", COMPARING, ids=lambda value: getattr(value, "kind", ""))
+def test_what_a_rule_chooses_is_worth_most(rule, axis, width):
+    given_scores = drawn(width)
+    worth = rule.worth(given_scores, axis, np.zeros(len(axis.values)))
+    chosen = rule.decide(given_scores, axis)
+    assert rule.compares and worth.shape == (200, len(axis.values))
+    assert np.allclose(worth[np.arange(200), chosen], worth.max(1))
+    assert len(set(chosen.tolist())) > 1
+
+
+@pytest.mark.parametrize("rule, axis, width", COMPARING, ids=lambda value: getattr(value, "kind", ""))
+def test_a_charge_makes_a_value_rarer_until_it_is_gone(rule, axis, width):
+    dear = 0 if isinstance(rule, FirstNonZero) else len(axis.values) - 1  # its first value leaves nothing out
+    taken = []
+    for charge in (0.0, 0.5, 2.0, 1e6):
+        charges = np.zeros(len(axis.values))
+        charges[dear] = charge
+        taken.append(int((rule.worth(drawn(width), axis, charges).argmax(1) == dear).sum()))
+    assert taken == sorted(taken, reverse=True) and taken[0] > taken[2] and taken[-1] == 0
+
+
+def test_every_score_rule_of_ours_compares_its_values():
+    ours = [own for own in rules().values() if own.__module__.startswith("edgeflow.")]
+    assert all(own.compares for own in ours if issubclass(own, ScoreRule))

@@ -50,6 +50,15 @@ def frames(height=150, width=330):
     return tuple(np.ascontiguousarray(moving_picture(height, width, time)) for time in (0, 1))
 
 
+def at(time):
+    return np.array([time], np.float32)
+
+
+def tensors(pair, time=0.5):
+    """What the flow takes."""
+    return (*map(to_tensor, pair), torch.tensor([[time]]))
+
+
 @pytest.mark.parametrize(("variant", "count"), [("flow", 5_160_980), ("refined", 8_412_855)])
 def test_parameters_of_release_4_0(variant, count):
     assert sum(parameter.numel() for parameter in build("4.0", variant).network.parameters()) == count
@@ -69,10 +78,11 @@ def test_it_computes_what_the_published_code_does(monkeypatch):
     frame0, frame1 = (to_tensor(frame) for frame in frames(128, 192))
     with torch.no_grad():
         for fast, refined in ((True, False), (False, True)):
-            expected = reference(torch.cat((frame0, frame1), 1), 0.5, [8, 4, 2, 1], fastmode=fast)[2][3]
-            found = model.network.ifnet(frame0, frame1, 0.5)
-            made = model.network.refiner(frame0, frame1, found) if refined else found.picture()
-            assert (made - expected).abs().max() < 2e-5
+            for time in (0.5, 0.3):
+                expected = reference(torch.cat((frame0, frame1), 1), time, [8, 4, 2, 1], fastmode=fast)[2][3]
+                found = model.network.ifnet(frame0, frame1, torch.tensor([[time]]))
+                made = model.network.refiner(frame0, frame1, found) if refined else found.picture()
+                assert (made - expected).abs().max() < 2e-5
 
 
 def test_a_warp_by_whole_pixels_moves_them_and_repeats_the_border():
@@ -83,18 +93,18 @@ def test_a_warp_by_whole_pixels_moves_them_and_repeats_the_border():
 
 
 def test_whole_frames_are_the_static_networks_and_still_tiles_the_average(tiny):
-    frame0, frame1 = (to_tensor(frame) for frame in frames())
-    whole = Eager(tiny, {"extent": "whole"})(frame0, frame1).outputs[0]
-    assert torch.equal(whole, Eager(WholeFrame(tiny))(frame0, frame1).outputs[0])
-    average = Eager(tiny, {"extent": "tiles", "way": "average"})(frame0, frame1).outputs[0]
-    assert torch.equal(average, (frame0 + frame1) / 2)
+    frame0, frame1, _ = given = tensors(frames(), 0.25)
+    whole = Eager(tiny, {"extent": "whole"})(*given).outputs[0]
+    assert torch.equal(whole, Eager(WholeFrame(tiny))(*given).outputs[0])
+    average = Eager(tiny, {"extent": "tiles", "way": "average"})(*given).outputs[0]
+    assert torch.equal(average, 0.75 * frame0 + 0.25 * frame1)
 
 
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_bundles_compute_what_the_flow_does(tiny, bundles, library):
-    for pair in (frames(), frames(96, 64), frames(257, 129)):
-        expected = Eager(tiny)(*map(to_tensor, pair))
-        result = Session(bundles[library]).run(*pair)
+    for pair, time in ((frames(), 0.5), (frames(96, 64), 0.2), (frames(257, 129), 0.75)):
+        expected = Eager(tiny)(*tensors(pair, time))
+        result = Session(bundles[library]).run(*pair, at(time))
         for name, own in expected.routes.items():
             assert result.trace.choices[name] == own
         picture = (expected.outputs[0][0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
@@ -104,7 +114,7 @@ def test_bundles_compute_what_the_flow_does(tiny, bundles, library):
 def test_every_way_is_taken_and_quality_buys_dearer_ones(bundles):
     pair, cost = frames(256, 448), {}
     for quality in (0.0, 0.5, 1.0):
-        trace = Session(bundles["onnxruntime"], policy=Quality(quality)).run(*pair).trace
+        trace = Session(bundles["onnxruntime"], policy=Quality(quality)).run(*pair, at(0.5)).trace
         cost[quality] = trace.flops
         if quality == 0:
             assert trace.choices["extent"] == ["tiles"] and set(trace.choices["way"]) == {"average"}
@@ -112,7 +122,8 @@ def test_every_way_is_taken_and_quality_buys_dearer_ones(bundles):
 
 
 def test_a_frame_that_is_computed_whole_computes_no_tiles(bundles):
-    trace = Session(bundles["onnxruntime"], policy=Fixed(extent="whole", way="full")).run(*frames()).trace
+    session = Session(bundles["onnxruntime"], policy=Fixed(extent="whole", way="full"))
+    trace = session.run(*frames(), at(0.5)).trace
     assert [engine.regions for engine in trace.engines] == [1, 8, 1]  # router, average, the frame
     (region,) = trace.regions  # no tile's way made a difference
     assert region.route == {"extent": "whole"} and region.flops > 0

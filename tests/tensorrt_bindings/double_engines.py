@@ -144,13 +144,16 @@ def layers_of(engine: Engine, version: str) -> str:
 
 def run_at(engine: Engine, name: str, tensors: str) -> str:
     """Run an engine on memory: a line I or O, name, address, dimensions each; gives layers' times and what is wrong."""
+    from edgeflow.ir.bfloat16 import from_held
+
     feeds, outputs, said = {}, {}, []
     for line in tensors.splitlines():
         tag, tensor, address, dims = line.split("\t")
         array = _array(int(address), [int(size) for size in dims.split(",")], engine.elements[tensor])
         (feeds if tag == "I" else outputs)[tensor] = array
     for tensor, array in feeds.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
+        floats = from_held(array, "bfloat16") if engine.elements[tensor] == BFLOAT16 else array
+        if floats.dtype.kind == "f" and not np.isfinite(floats).all():
             said.append(f"ERR\tinput {tensor} of {name} has values that are not finite (fresh memory is NaN)")
     start = time.perf_counter()
     made = engine.infer(list(outputs), {tensor: np.ascontiguousarray(a) for tensor, a in feeds.items()})

@@ -15,6 +15,9 @@ from edgeflow.ir.route import Axis, Variable
 
 Scores: TypeAlias = NDArray[np.float32]
 
+Worth: TypeAlias = NDArray[np.float64]
+"""What every value is worth, per region: (regions, values)."""
+
 Chosen: TypeAlias = NDArray[np.intp]
 """Positions on an axis, one per region: (regions,)."""
 
@@ -135,9 +138,11 @@ class ScoreRule(Rule, ABC):
     Attributes:
         gradient: how training passes gradients on to the scores: `gumbel` (straight through a Gumbel-softmax),
             `straight-through`, or `none`.
+        compares: `worth` says what its values are worth, so that a deadline can weigh them against time.
     """
 
     gradient: ClassVar[str] = "none"
+    compares: ClassVar[bool] = False
 
     def width(self, axis: Axis) -> int | None:
         """Scores that it reads of a region; None for any number."""
@@ -156,6 +161,19 @@ class ScoreRule(Rule, ABC):
         Raises:
             FlowError: scores of another width.
         """
+
+    def worth(self, scores: Scores, axis: Axis, charges: Worth) -> Worth:
+        """What every value is worth once it is charged for: (regions, values). Where nothing is charged, what `decide` chooses is worth most.
+
+        Args:
+            scores: (regions, values).
+            axis: to choose from.
+            charges: (regions, values) or what broadcasts to it, 0 or more, in the unit of the scores.
+
+        Raises:
+            FlowError: scores of another width, or the rule cannot compare its values.
+        """
+        raise FlowError(f"{self.kind} does not say what its values are worth")
 
     def check_width(self, scores: Scores, axis: Axis) -> None:
         """Refuse scores of another width.

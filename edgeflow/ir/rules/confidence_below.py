@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.route import Axis
-from edgeflow.ir.rules.base import Chosen, ScoreRule, Scores
+from edgeflow.ir.rules.base import Chosen, ScoreRule, Scores, Worth
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class ConfidenceBelow(ScoreRule):
     threshold: float
     kind: ClassVar[str] = "confidence-below"
     word: ClassVar[str] = "confidence-below"
+    compares: ClassVar[bool] = True
 
     def check_axis(self, axis: Axis) -> None:
         """Refuse any axis but (False, True)."""
@@ -35,7 +36,21 @@ class ConfidenceBelow(ScoreRule):
     def decide(self, scores: Scores, axis: Axis, before: Chosen | None = None) -> Chosen:
         """See `ScoreRule.decide`."""
         self.check_axis(axis)
-        flat = scores.reshape(len(scores), -1)
-        shifted = np.exp(flat - flat.max(axis=1, keepdims=True))
-        unsure = (shifted.max(axis=1) / shifted.sum(axis=1)) < self.threshold
-        return np.where(unsure, axis.index(True), axis.index(False)).astype(np.intp)
+        return np.where(_confidence(scores) < self.threshold, axis.index(True), axis.index(False)).astype(
+            np.intp
+        )
+
+    def worth(self, scores: Scores, axis: Axis, charges: Worth) -> Worth:
+        """See `ScoreRule.worth`: going on is worth what the answer lacks to be sure; what that costs lowers the threshold."""
+        self.check_axis(axis)
+        lacks = np.zeros((len(scores), 2))
+        lacks[:, axis.index(True)] = self.threshold - _confidence(scores).astype(np.float64)
+        return lacks - charges
+
+
+def _confidence(scores: Scores) -> Scores:
+    """The largest softmax probability: (regions,)."""
+    flat = scores.reshape(len(scores), -1)
+    shifted = np.exp(flat - flat.max(axis=1, keepdims=True))
+    sure: Scores = shifted.max(axis=1) / shifted.sum(axis=1)
+    return sure

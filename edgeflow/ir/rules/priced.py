@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.route import Axis
-from edgeflow.ir.rules.base import Chosen, ScoreRule, Scores
+from edgeflow.ir.rules.base import Chosen, ScoreRule, Scores, Worth
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Priced(ScoreRule):
     kind: ClassVar[str] = "priced"
     word: ClassVar[str] = "priced"
     weighs: ClassVar[bool] = True
+    compares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.price < 0 or min(self.costs, default=0) < 0:
@@ -67,12 +67,23 @@ class Priced(ScoreRule):
         self.check_width(scores, axis)
         return best_paid(scores, self.price, self.costs)
 
+    def worth(self, scores: Scores, axis: Axis, charges: Worth) -> Worth:
+        """See `ScoreRule.worth`: charges come on top of the price."""
+        self.check_axis(axis)
+        self.check_width(scores, axis)
+        return paid(scores, self.price, self.costs) - charges
+
 
 def best_paid(scores: Scores, price: float, costs: tuple[float, ...]) -> Chosen:
     """Position of the largest of score - price x cost: (regions,) of (regions, values)."""
-    paid: NDArray[np.float64] = scores.astype(np.float64) - price * np.asarray(costs)
-    best: Chosen = np.argmax(paid, axis=1)
+    best: Chosen = np.argmax(paid(scores, price, costs), axis=1)
     return best
+
+
+def paid(scores: Scores, price: float, costs: tuple[float, ...]) -> Worth:
+    """Score - price x cost: (regions, values)."""
+    left: Worth = scores.astype(np.float64) - price * np.asarray(costs)
+    return left
 
 
 def at_quality(price: float, quality: float) -> float:

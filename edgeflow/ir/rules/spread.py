@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.route import Axis
-from edgeflow.ir.rules.base import Chosen, ScoreRule, Scores, check_two
+from edgeflow.ir.rules.base import Chosen, ScoreRule, Scores, Worth, check_two
 from edgeflow.ir.rules.priced import at_quality
 
 
@@ -32,6 +32,7 @@ class Spread(ScoreRule):
     kind: ClassVar[str] = "spread"
     word: ClassVar[str] = "spread"
     weighs: ClassVar[bool] = True
+    compares: ClassVar[bool] = True
 
     def check_axis(self, axis: Axis) -> None:
         """Refuse an axis of other than two values."""
@@ -62,16 +63,22 @@ class Spread(ScoreRule):
 
     def decide(self, scores: Scores, axis: Axis, before: Chosen | None = None) -> Chosen:
         """See `ScoreRule.decide`."""
+        taken: Chosen = np.argmax(self.worth(scores, axis, np.zeros(2)), axis=1)
+        return taken
+
+    def worth(self, scores: Scores, axis: Axis, charges: Worth) -> Worth:
+        """See `ScoreRule.worth`: what is charged for the whole is a part's price, too, for the value that it then takes."""
         self.check_axis(axis)
         values = len(self.costs) + 1
         if scores.ndim != 2 or not scores.shape[1] or scores.shape[1] % values:
             raise FlowError(
                 f"spread reads {values} scores of every part, got an array of shape {scores.shape}"
             )
+        charged = np.broadcast_to(charges, (len(scores), 2))
+        price = self.price + charged[:, 1]
         parts = scores.astype(np.float64).reshape(len(scores), values, -1)
         costs = np.array(self.costs)
-        paid = parts[:, :-1] - self.price * costs[:, None]
-        whole = parts[:, -1].mean(1) - self.price
+        paid = parts[:, :-1] - price[:, None, None] * costs[:, None]
+        spread = paid.max(1).mean(1) - charged[:, 0]
         dearer = costs[paid.argmax(1)].mean(1) > 1
-        taken: Chosen = (dearer | (whole > paid.max(1).mean(1))).astype(np.intp)
-        return taken
+        return np.stack([np.where(dearer, -np.inf, spread), parts[:, -1].mean(1) - price], axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.route import Axis
-from edgeflow.ir.rules.base import Chosen, ScoreRule, Scores
+from edgeflow.ir.rules.base import Chosen, ScoreRule, Scores, Worth
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Table(ScoreRule):
     bounds: tuple[float, ...]
     kind: ClassVar[str] = "table"
     word: ClassVar[str] = "table"
+    compares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if list(self.bounds) != sorted(set(self.bounds)):
@@ -62,3 +63,10 @@ class Table(ScoreRule):
         self.check_axis(axis)
         self.check_width(scores, axis)
         return np.searchsorted(np.array(self.bounds, np.float32), scores[:, 0], side="right").astype(np.intp)
+
+    def worth(self, scores: Scores, axis: Axis, charges: Worth) -> Worth:
+        """See `ScoreRule.worth`: by how much the score exceeds every bound below it, added up; a charge moves the bounds."""
+        self.check_axis(axis)
+        self.check_width(scores, axis)
+        above = scores.astype(np.float64) - np.array(self.bounds, np.float32)
+        return np.pad(np.cumsum(above, axis=1), ((0, 0), (1, 0))) - charges

@@ -85,15 +85,15 @@ class IFNet(nn.Module):
         for number, width in enumerate(widths):
             setattr(self, f"block{number}", FlowBlock(12 if number else 7, width))
 
-    def forward(self, frame0: Tensor, frame1: Tensor, time: float) -> Warped:
+    def forward(self, frame0: Tensor, frame1: Tensor, time: Tensor) -> Warped:
         """Both frames as they are at a time between them.
 
         Args:
             frame0: (n, 3, h, w) in [0, 1], sides multiples of 32.
             frame1: the same.
-            time: 0 is frame 0, 1 is frame 1.
+            time: (n, 1), 0 is frame 0, 1 is frame 1.
         """
-        when = torch.full_like(frame0[:, :1], time)
+        when = time[:, :, None, None].expand_as(frame0[:, :1])
         flow, blend, shown = None, None, (frame0, frame1)
         for number, shrink in enumerate(SHRINK):
             seen = (*shown, when) if blend is None else (*shown, when, blend)
@@ -104,7 +104,7 @@ class IFNet(nn.Module):
         assert flow is not None and blend is not None
         return Warped(*shown, flow, blend)
 
-    def at_half(self, frame0: Tensor, frame1: Tensor, time: float) -> Warped:
+    def at_half(self, frame0: Tensor, frame1: Tensor, time: Tensor) -> Warped:
         """The same by the flow of the frames at half their size, sides multiples of 64: whole frames are warped once, not eight times."""
         found = self(_resized(frame0, 0.5), _resized(frame1, 0.5), time)
         flow, blend = 2 * _resized(found.flow, 2), _resized(found.blend, 2)

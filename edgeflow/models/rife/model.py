@@ -9,7 +9,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edgeflow.flow import Axis, Flow, Image, RoutedModule, Scored
+from edgeflow.flow import Axis, Flow, Image, Made, RoutedModule, Scored, Task
+from edgeflow.flow import Tensor as Number
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.rules import Priced, Spread
 from edgeflow.ir.tiles import TileGrid
@@ -19,7 +20,6 @@ from edgeflow.models.rife.router import Router
 
 VARIANTS = {"flow": ("average", "half", "full"), "refined": ("average", "half", "refined")}
 """Ways to a picture, cheapest first. The last is the network that a whole frame may get instead of tiles."""
-MIDDLE = 0.5
 HALO = 16
 """Pixels of a tile beyond its patch at every seam."""
 COSTS = {"flow": (0.02, 0.25, 1.0), "refined": (0.02, 0.15, 1.0)}
@@ -54,8 +54,12 @@ PRESETS = {PUBLISHED: Preset(WIDTHS, 192), "tiny": Preset((16, 12, 8, 8), 128)}
 """By name: release 4.0, and one that is small enough for tests; no weights were trained for that."""
 
 
+INPUTS = (Image("frame0"), Image("frame1"), Number("time", (1,)))
+TASK = Task((0, 1), (Made("image", 0.5),), timed=True)
+
+
 class RIFE(RoutedModule):
-    """The picture halfway between two frames.
+    """The picture at a time between two frames.
 
     Tiles of which the average of both frames is good enough get that; others the flow network, at half or at full
     size. A frame that moves nearly everywhere is computed whole.
@@ -65,8 +69,9 @@ class RIFE(RoutedModule):
         variant: `flow`, or `refined`, whose dearest way has the refinement, too.
     """
 
-    inputs = (Image("frame0"), Image("frame1"))
-    outputs = (Image("middle"),)
+    inputs = INPUTS
+    outputs = (Image("between"),)
+    task = TASK
     extent = Axis("tiles", "whole")
 
     def __init__(self, preset: Preset, variant: str = "flow") -> None:
@@ -78,42 +83,43 @@ class RIFE(RoutedModule):
         self.router = Router(len(ways))
         self.network = Network(preset.widths, refined=variant == "refined")
 
-    def flow(self, f: Flow, frame0: Any, frame1: Any) -> Any:
+    def flow(self, f: Flow, frame0: Any, frame1: Any, time: Any) -> Any:
         """Guess, decide, and make each tile's picture, or the frame's."""
         costs = tuple(cost * self.preset.overlap for cost in COSTS[self.variant])
         scores, parts = f.call(self.router, frame0, frame1)
         straddled = tuple(STRADDLED * cost for cost in costs)
         frame = f.route(frame0, extent=Scored(Spread(PRICE, straddled), parts))
-        tiles = f.tile(frame0, frame1, size=self.preset.tile, halo=HALO, multiple=SPAN)
+        tiles = f.tile(frame0, frame1, time, size=self.preset.tile, halo=HALO, multiple=SPAN)
         route = f.route(tiles, way=Scored(Priced(PRICE, costs), scores))
         parts, made = frame.extent == "tiles", f.call(self.by_average, tiles)
         for way in self.way.values[1:]:
             here = parts & (route.way == way)
             made = f.call(getattr(self, f"by_{way}"), tiles, when=here, otherwise=made)
-        return f.call(self.whole, frame0, frame1, when=~parts, otherwise=f.stitch(made))
+        return f.call(self.whole, frame0, frame1, time, when=~parts, otherwise=f.stitch(made))
 
-    def by_average(self, frame0: Tensor, frame1: Tensor) -> Tensor:
-        """(n, 3, h, w) twice -> the same."""
-        return (frame0 + frame1) / 2
+    def by_average(self, frame0: Tensor, frame1: Tensor, time: Tensor) -> Tensor:
+        """(n, 3, h, w) twice and (n, 1) -> (n, 3, h, w): both frames, blended as the time says."""
+        share = time[:, :, None, None]
+        return frame0 * (1 - share) + frame1 * share
 
-    def by_half(self, frame0: Tensor, frame1: Tensor) -> Tensor:
+    def by_half(self, frame0: Tensor, frame1: Tensor, time: Tensor) -> Tensor:
         """By the flow of frames of half the size, for a quarter of the work."""
-        found: Warped = self.network.ifnet.at_half(frame0, frame1, MIDDLE)
+        found: Warped = self.network.ifnet.at_half(frame0, frame1, time)
         return found.picture()
 
-    def by_full(self, frame0: Tensor, frame1: Tensor) -> Tensor:
+    def by_full(self, frame0: Tensor, frame1: Tensor, time: Tensor) -> Tensor:
         """By the flow network, without refinement."""
-        made: Tensor = self.network(frame0, frame1)
+        made: Tensor = self.network(frame0, frame1, time)
         return made
 
-    def by_refined(self, frame0: Tensor, frame1: Tensor) -> Tensor:
+    def by_refined(self, frame0: Tensor, frame1: Tensor, time: Tensor) -> Tensor:
         """By the flow network, and refined."""
-        made: Tensor = self.network(frame0, frame1)
+        made: Tensor = self.network(frame0, frame1, time)
         return made
 
-    def whole(self, frame0: Tensor, frame1: Tensor) -> Tensor:
+    def whole(self, frame0: Tensor, frame1: Tensor, time: Tensor) -> Tensor:
         """The dearest way, on a whole frame of any size."""
-        made: Tensor = self.network.of_any_size(frame0, frame1)
+        made: Tensor = self.network.of_any_size(frame0, frame1, time)
         return made
 
 
@@ -130,36 +136,37 @@ class Network(nn.Module):
         self.ifnet = IFNet(widths)
         self.refiner = Refiner() if refined else None
 
-    def forward(self, frame0: Tensor, frame1: Tensor) -> Tensor:
-        """(n, 3, h, w) twice, sides multiples of 32 -> the same."""
-        found: Warped = self.ifnet(frame0, frame1, MIDDLE)
+    def forward(self, frame0: Tensor, frame1: Tensor, time: Tensor) -> Tensor:
+        """(n, 3, h, w) twice, sides multiples of 32, and (n, 1) -> (n, 3, h, w)."""
+        found: Warped = self.ifnet(frame0, frame1, time)
         if self.refiner is None:
             return found.picture()
         refined: Tensor = self.refiner(frame0, frame1, found)
         return refined
 
-    def of_any_size(self, frame0: Tensor, frame1: Tensor) -> Tensor:
+    def of_any_size(self, frame0: Tensor, frame1: Tensor, time: Tensor) -> Tensor:
         """The same for sides of any length: borders are repeated to the next multiple of 32."""
         height, width = frame0.shape[-2:]
         reach = (0, -width % SPAN, 0, -height % SPAN)
         padded = [F.pad(frame, reach, mode="replicate") for frame in (frame0, frame1)]
-        made: Tensor = self(*padded)
+        made: Tensor = self(*padded, time)
         return made[..., :height, :width]
 
 
 class WholeFrame(RoutedModule):
     """The published network on whole frames, with which a routed one is compared."""
 
-    inputs = (Image("frame0"), Image("frame1"))
-    outputs = (Image("middle"),)
+    inputs = INPUTS
+    outputs = (Image("between"),)
+    task = TASK
 
     def __init__(self, model: RIFE) -> None:
         super().__init__()
         self.network = model.network
 
-    def flow(self, f: Flow, frame0: Any, frame1: Any) -> Any:
+    def flow(self, f: Flow, frame0: Any, frame1: Any, time: Any) -> Any:
         """One call."""
-        return f.call(self.network.of_any_size, frame0, frame1)
+        return f.call(self.network.of_any_size, frame0, frame1, time)
 
 
 def build(preset: str = PUBLISHED, variant: str = "flow") -> RIFE:

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgeflow.flow.measures import sampled
+
 CANVAS = (288, 512)
 """Rows and columns of a frame that it looks at, the longer side along the frame's; they are picked evenly."""
 CELL = 8
@@ -66,19 +68,3 @@ class Router(nn.Module):
         features = F.relu(self.mix(torch.cat((features, cells / 4, most / 4), 1)))
         beyond = self.leave(features + self.body(features))
         return torch.exp((cells - math.log(4) + beyond).clamp(-4, 10))
-
-
-def sampled(picture: Tensor, canvas: tuple[int, int]) -> Tensor:
-    """So many rows and columns of a picture, evenly picked: they tell what changes as well as all of them.
-
-    Args:
-        picture: (n, c, h, w).
-        canvas: rows and columns of what is returned.
-    """
-    rows, columns = (_evenly(side, count) for side, count in zip(picture.shape[-2:], canvas, strict=True))
-    return picture.permute(0, 2, 3, 1).index_select(1, rows).index_select(2, columns).permute(0, 3, 1, 2)
-
-
-def _evenly(length: int, count: int) -> Tensor:
-    """Positions (count,) on a side."""
-    return torch.arange(count) * length // count

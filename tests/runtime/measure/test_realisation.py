@@ -99,8 +99,9 @@ def test_spans_lie_in_order_within_the_call(patchwork):
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_waterfall_of_a_routed_bundle(library, small_bundle, patchwork):
     model, _ = small_bundle("Patchwork", "chained")
-    traces, made = compare(patchwork, frames(WARMUP + 3), library=library)
-    assert len(traces) == 3
+    compared = compare(patchwork, frames(WARMUP + 3), library=library)
+    traces, made = compared.routed, compared.waterfall
+    assert len(traces) == len(compared.full) == 3
     assert made.full == "the dearest route level=3 sharp=True"
     routed, full = made.routed_cost, made.full_cost
     assert sum(step.ms for step in made.steps) == pytest.approx(routed.spent.total)
@@ -125,11 +126,17 @@ def test_a_waterfall_of_a_routed_bundle(library, small_bundle, patchwork):
 def test_the_faster_full_static_model_is_taken(small_bundle, painted):
     _, compiled = small_bundle("Levels", "chained")
     bundle = open_bundle(compiled.path)
-    _, own = compare(bundle, frames(WARMUP + 15), library="onnxruntime")
-    _, other = compare(bundle, frames(WARMUP + 15), library="onnxruntime", static=painted["one"])
+    own = compare(bundle, frames(WARMUP + 15), library="onnxruntime").waterfall
+    other = compare(bundle, frames(WARMUP + 15), library="onnxruntime", static=painted["one"]).waterfall
     assert own.full.startswith("the dearest route level=") and other.full == "one.edgeflow"
     assert other.full_cost.work.useful == 2 * 27 * 3 * SIZE[0] * SIZE[1]
     assert other.full_cost.work.halo == other.full_cost.spent.tiles == 0
+
+
+def test_a_static_model_for_any_size_is_counted_in_proportion_to_its_frames(painted):
+    bundle = painted["any"]
+    found = compare(bundle, frames(WARMUP + 2), library="onnxruntime", static=bundle).waterfall
+    assert found.full_cost.work.useful == found.routed_cost.work.total == 2 * 27 * 3 * SIZE[0] * SIZE[1]
 
 
 def test_what_cannot_be_the_full_static_model(small_bundle, painted):
@@ -138,8 +145,6 @@ def test_what_cannot_be_the_full_static_model(small_bundle, painted):
     calls = frames(WARMUP + 1)
     with pytest.raises(InputError, match="decides level: give the bundle of a model without decisions"):
         compare(bundle, calls, library="onnxruntime", static=bundle)
-    with pytest.raises(InputError, match="FLOPs for 70x50 are not known: export it with --size 70x50"):
-        compare(bundle, calls, library="onnxruntime", static=painted["any"])
     with pytest.raises(InputError, match="this bundle is for 70x50 frames, got 80x60"):
         compare(bundle, frames(3, (60, 80)), library="onnxruntime", static=painted["one"])
     with pytest.raises(InputError, match="the clip has 2 calls, 2 of them warm up"):
@@ -147,7 +152,7 @@ def test_what_cannot_be_the_full_static_model(small_bundle, painted):
 
 
 def frame(graph, ms, rows=1):
-    engine = EngineTrace("stage", graph, rows, (rows,), ms, 10, 1.0)
+    engine = EngineTrace("stage", graph, graph, rows, (rows,), ms, 10, 1.0)
     return Trace((), {}, (engine,), 10 * rows, ms + 1, 0, ())
 
 

@@ -69,10 +69,10 @@ def test_a_session_runs_the_mix_frame_after_frame(strategy, tiny, tiny_bundles):
     routes = [tuple(region.route.values()) for region in first.trace.regions]
     assert {route: routes.count(route) for route in routes} == {(1, 1): 12, (2, 5): 7, (4, 3): 5}
     assert [region.route for region in second.trace.regions] == [r.route for r in first.trace.regions]
-    counted = cost(tiny)
+    counted = cost(tiny, {"height": FRAMES[0].shape[0], "width": FRAMES[0].shape[1]})
     tiles = sum(counted.flops(region.route, "tiles") for region in first.trace.regions)
     useful = sum(engine.flops * engine.regions for engine in first.trace.engines)
-    assert useful == tiles + counted.flops({}, "frame")
+    assert useful == pytest.approx(tiles + counted.flops({}, "frame"), rel=0.005)  # sides are rounded up
 
 
 def test_tiles_of_a_mix_equal_those_of_its_routes(tiny_bundles):

@@ -17,7 +17,7 @@ from PIL import Image
 
 from edgeflow.ir.errors import InputError, VideoError
 from edgeflow.runtime.video import pieces
-from edgeflow.runtime.video.clock import Clock, between
+from edgeflow.runtime.video.clock import Clock
 from edgeflow.runtime.video.convert import Options
 from edgeflow.runtime.video.encoder import Encoding
 from edgeflow.runtime.video.film import convert_film
@@ -94,12 +94,6 @@ def test_pictures_stay_in_step_with_their_sound(tmp_path, averaging, times, at):
         shown = [float(f.time) for f in made.decode(video=0)]
     assert len(shown) == times * len(at) and shown == sorted(set(shown))
     assert all(min(abs(own - t) for own in shown) < 0.002 for t in at), "a source picture lost its time"
-
-
-def test_nothing_is_made_in_the_middle_of_a_pause():
-    usual = Fraction(1, 25)
-    assert between(Fraction(1), Fraction(3), usual, 2) == [1, 3 - usual / 2]
-    assert between(Fraction(1), 1 + usual, usual, 4) == [1 + k * usual / 4 for k in range(4)]
 
 
 def test_a_clock_goes_forward_and_forgets_the_containers_rounding():
@@ -192,7 +186,7 @@ def test_only_the_same_film_is_gone_on_with(tmp_path, clip, moving, averaging):
     (tmp_path / "out.mp4").unlink()
     with pytest.raises(VideoError, match="go on with --resume, or begin anew with --overwrite"):
         interpolate_video(averaging(), source, tmp_path / "out.mp4")
-    with pytest.raises(VideoError, match=r"of another run \(.*times differ\)"):
+    with pytest.raises(VideoError, match=r"of another run \(.*rate differ\)"):
         convert_film(averaging(), TASK, source, tmp_path / "out.mp4", times=4, options=Options(resume=True))
     interpolate_video(averaging(), source, tmp_path / "out.mp4", overwrite=True)
     assert sorted(os.listdir(tmp_path)) == ["clips", "out.mp4"]

@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <sys/mman.h>
 #include <unistd.h>
 #include <time.h>

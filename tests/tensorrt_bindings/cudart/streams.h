@@ -16,6 +16,7 @@ struct Stream {
     int mode = 0;
     long ran = 0;
     bool alive = true;
+    std::thread::id runner{};
 };
 struct Graph {
     std::vector<std::shared_ptr<Op>> ops;
@@ -59,7 +60,16 @@ static err unsafe(const char* n) {
     }
     return 0;
 }
+// Operations run in the order in which they were pushed. One may call back (an engine computes in Python, whose
+// collector frees what is no longer used): what was pushed after it does not overtake it.
 static void drain(Stream* s) {
+    if (s->runner == std::this_thread::get_id()) return;
+    while (s->runner != std::thread::id()) {
+        M.unlock();
+        usleep(100);
+        M.lock();
+    }
+    s->runner = std::this_thread::get_id();
     while (!s->q.empty()) {
         auto op = s->q.front();
         s->q.pop_front();
@@ -74,6 +84,7 @@ static void drain(Stream* s) {
         M.lock();
         s->ran++;
     }
+    s->runner = std::thread::id();
 }
 static void push(Stream* s, std::shared_ptr<Op> op) {
     if (s->cap) {

@@ -1,0 +1,205 @@
+"""A static network as a flow: every tile of a frame is copied, computed at half the size or in full; or the frame is computed whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from edgeflow.flow import Axis, Flow, Image, Made, Priced, RoutedModule, Scored, Spread, Task
+from edgeflow.flow import Tensor as Declared
+from edgeflow.ir.interface import Interface
+from edgeflow.ir.task import default_task
+from edgeflow.ir.tiles import TileGrid
+from edgeflow.wrap.form import Form
+from edgeflow.wrap.network import Network
+from edgeflow.wrap.router import CANVAS, Fit, FrameScores, TileScores
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """How a frame is cut, and what its tiles cost.
+
+    Attributes:
+        size: side of a tile, in pixels; 0 if the frame is not cut.
+        halo: pixels of it beyond its patch, at every seam.
+        full: time of all tiles of a frame over that of the frame whole.
+        half: the same at half the size.
+    """
+
+    size: int
+    halo: int
+    full: float
+    half: float
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What decides.
+
+    Attributes:
+        price: squared levels, of 255, that the time of a whole frame must save, where they are largest.
+        copy: from changes of the input to changes of the output.
+        half: from what half the size loses to the error that it makes; None where it is no way.
+    """
+
+    price: float
+    copy: Fit
+    half: Fit | None
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Of a tile, cheapest first."""
+        return ("copy", "half", "full") if self.half else ("copy", "full")
+
+    def costs(self, tiling: Tiling) -> tuple[float, ...]:
+        """Of every way, over a whole frame's."""
+        return (0.0, tiling.half, tiling.full) if self.half else (0.0, tiling.full)
+
+
+class Static(RoutedModule):
+    """A static network on whole frames of one size, with which a routed one is compared.
+
+    Args:
+        network: to run.
+        size: (height, width) of the frames.
+        half: at half the size.
+    """
+
+    def __init__(self, network: Network, size: tuple[int, int], half: bool = False) -> None:
+        super().__init__()
+        self.network = network
+        self.run = network.at_half_of_any_size if half else network.of_any_size
+        _declare(self, network.form, size)
+
+    def flow(self, f: Flow, *frames: Any) -> Any:
+        """One call."""
+        return f.call(self.run, *frames)
+
+
+class Wrapped(RoutedModule):
+    """A static network that computes only what is not what it was.
+
+    A tile whose input is what it was when its picture was made takes that picture: it is compared with that input, which is
+    kept with the picture, so that errors cannot drift. A frame that changes nearly everywhere is computed whole.
+
+    Args:
+        network: to run.
+        size: (height, width) of the frames.
+        tiling: how they are cut.
+        routing: what decides.
+    """
+
+    extent = Axis("tiles", "whole")
+
+    def __init__(self, network: Network, size: tuple[int, int], tiling: Tiling, routing: Routing) -> None:
+        super().__init__()
+        self.network, self.tiling, self.routing = network, tiling, routing
+        _declare(self, network.form, size)
+        self.way = Axis(*routing.ways)
+        grid = TileGrid(*size, tiling.size, tiling.halo, network.form.unit)
+        self.parts = FrameScores(routing.copy, (grid.rows, grid.columns))
+        self.scores = TileScores(routing.copy, routing.half, network.form.images)
+
+    def flow(self, f: Flow, *frames: Any) -> Any:
+        """Look, decide, and make each tile's picture, or the frame's."""
+        form, side, costs = self.network.form, self.tiling.size, self.routing.costs(self.tiling)
+        made_side, price = form.scale * side, self.routing.price
+        seen = {f"seen{number}": (3, side, side) for number in range(form.images)}
+        frame = f.state(looked_at=(3 * form.images, *CANVAS), begun=(1,))
+        state = f.state(made=(form.channels, made_side, made_side), known=(1,), **seen)
+
+        look = f.call(self.parts, *frames)
+        parts, begun = f.call(self.parts.of, look, frame.looked_at, frame.begun)
+        extent = f.route(frames[0], extent=Scored(Spread(price, (0.0, self.tiling.full)), parts)).extent
+        f.keep(looked_at=look, begun=begun)
+        whole = f.call(self.whole, *frames, when=extent == "whole", otherwise=None)
+        *tiles, of_whole = f.tile(*frames, whole, size=side, halo=self.tiling.halo, multiple=form.unit)
+
+        scores, known = f.call(self.scores, *tiles, *(getattr(state, name) for name in seen), state.known)
+        way = f.route(tiles[0], way=Scored(Priced(price, costs), scores)).way
+        here, made = extent == "tiles", state.made
+        if self.routing.half:
+            made = f.call(self.network.at_half, *tiles, when=here & (way == "half"), otherwise=made)
+        made = f.call(self.network, *tiles, when=here & (way == "full"), otherwise=made)
+        made = f.call(self.part, of_whole, when=extent == "whole", otherwise=made)
+        new = (extent == "whole") | (way != "copy")
+        f.keep(made=made, known=known, when=new, **dict(zip(seen, tiles, strict=True)))
+        return f.stitch(made)
+
+    def whole(self, *frames: Tensor) -> Tensor:
+        """The network on a whole frame, as many pixels a side as that: (1, c x scale^2, h, w)."""
+        made = self.network.of_any_size(*frames)
+        return F.pixel_unshuffle(made, self.network.form.scale) if self.network.form.scale > 1 else made
+
+    def part(self, tiles: Tensor) -> Tensor:
+        """Tiles of what `whole` made, at the picture's own size."""
+        return F.pixel_shuffle(tiles, self.network.form.scale) if self.network.form.scale > 1 else tiles * 1
+
+
+class WrappedWhole(RoutedModule):
+    """A static network that sees the whole frame, which is computed again when it is not what it was.
+
+    Args:
+        network: to run.
+        size: (height, width) of the frames.
+        made: (height, width) of what it makes.
+        half: time at half the size over that at full size.
+        routing: what decides.
+    """
+
+    def __init__(
+        self, network: Network, size: tuple[int, int], made: tuple[int, int], half: float, routing: Routing
+    ) -> None:
+        super().__init__()
+        self.network, self.made, self.routing = network, made, routing
+        _declare(self, network.form, size)
+        self.way = Axis(*routing.ways)
+        self.costs = routing.costs(whole_frame(half))
+        self.scores = TileScores(routing.copy, routing.half, network.form.images)
+
+    def flow(self, f: Flow, *frames: Any) -> Any:
+        """Look, decide, and make the picture."""
+        assert self.size is not None
+        seen = {f"seen{number}": (3, *self.size) for number in range(self.network.form.images)}
+        state = f.state(made=(self.network.form.channels, *self.made), known=(1,), **seen)
+        scores, known = f.call(self.scores, *frames, *(getattr(state, name) for name in seen), state.known)
+        way = f.route(frames[0], way=Scored(Priced(self.routing.price, self.costs), scores)).way
+        made = state.made
+        if self.routing.half:
+            made = f.call(self.network.at_half_of_any_size, *frames, when=way == "half", otherwise=made)
+        made = f.call(self.network.of_any_size, *frames, when=way == "full", otherwise=made)
+        f.keep(made=made, known=known, when=way != "copy", **dict(zip(seen, frames, strict=True)))
+        return made
+
+
+def whole_frame(half: float) -> Tiling:
+    """A frame that is not cut, and what it costs at half the size."""
+    return Tiling(0, 0, 1.0, half)
+
+
+def task_of_form(form: Form) -> Task:
+    """What a call of the network is made of, and what comes of it."""
+    inputs, (made,) = _interface(form)
+    suggested = default_task(inputs, (made,))
+    return Task(
+        suggested.offsets,
+        tuple(Made(each.kind, each.time, float(form.scale or 1)) for each in suggested.outputs),
+    )
+
+
+def _interface(
+    form: Form, size: tuple[int, int] | None = None
+) -> tuple[tuple[Interface, ...], tuple[Interface]]:
+    """Inputs and output of a network, for frames of a size (height, width)."""
+    names = ("frame",) if form.images == 1 else tuple(f"frame{number}" for number in range(form.images))
+    made: Interface = Image("picture") if form.picture else Declared("made", (form.channels,))
+    return tuple(Image(name, *(size or ())) for name in names), (made,)
+
+
+def _declare(model: RoutedModule, form: Form, size: tuple[int, int]) -> None:
+    """Let a model declare frames of a size, and what a network makes of them."""
+    model.inputs, model.outputs = _interface(form, size)  # type: ignore[misc]
+    model.size, model.task = size, task_of_form(form)

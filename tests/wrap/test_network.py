@@ -1,0 +1,98 @@
+"""What is found of a network by running it: what it takes, how far it sees, and that it is no function of frames."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from wrap_networks import Attentive, Enlarger, Middle, Normed, Segmenter, denoiser
+
+from edgeflow.ir.errors import FlowError
+from edgeflow.wrap.form import Form, form_of
+from edgeflow.wrap.reach import reach_of
+
+
+@pytest.mark.parametrize(
+    ("network", "form", "pixels"),
+    [
+        (denoiser, Form(images=1, channels=3, scale=1, multiple=1, grid=1), 2),
+        (Enlarger, Form(images=1, channels=3, scale=2, multiple=2, grid=2), 5),
+        (Segmenter, Form(images=1, channels=5, scale=1, multiple=4, grid=4), 8),
+        (Middle, Form(images=2, channels=3, scale=1, multiple=1, grid=1), 2),
+    ],
+)
+def test_form_and_receptive_field(network, form, pixels):
+    built = network().eval()
+    assert form_of(built) == form
+    assert reach_of(built, form).pixels == pixels
+
+
+@pytest.mark.parametrize(
+    ("network", "named"), [(Attentive, "mean in weigh.0"), (Normed, "batch_norm in body.1")]
+)
+def test_operators_that_see_the_whole_frame_are_named(network, named):
+    built = network().eval()
+    reach = reach_of(built, form_of(built))
+    assert reach.pixels is None
+    assert reach.everywhere == (named,)
+
+
+class Noisy(nn.Module):
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        return frame + torch.rand_like(frame)
+
+
+class Counting(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("last", torch.zeros(1))
+
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        self.last += frame.mean()
+        return frame + self.last
+
+
+class Labels(nn.Module):
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        return frame.mean((2, 3))
+
+
+class Several(nn.Module):
+    def forward(self, *frames: torch.Tensor) -> torch.Tensor:
+        return torch.stack(frames).mean(0)
+
+
+class Broken(nn.Module):
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        return frame / 0 - frame / 0
+
+
+class Grey(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(1, 1, 3)
+
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        return self.layer(frame)
+
+
+class Nothing(nn.Module):
+    def forward(self) -> torch.Tensor:
+        return torch.zeros(1)
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (Noisy, "another picture of the same frame each time: it draws noise"),
+        (Counting, "changes its buffer last when it runs: a network with a memory cannot be wrapped"),
+        (Labels, r"makes a tensor \(1, 3\) of pictures: let it return one tensor \(n, c, h, w\)"),
+        (Several, "takes any number of arguments: give its forward one named argument for each frame"),
+        (Broken, "makes NaN or infinity"),
+        (Grey, "cannot run on a picture .*RuntimeError.*let `build` return a module that takes frames"),
+        (Nothing, "takes no picture"),
+    ],
+)
+def test_what_is_no_function_of_frames_is_refused(network, said):
+    with pytest.raises(FlowError, match=said):
+        form_of(network().eval())
