@@ -26,7 +26,7 @@ _SPOILING = ["WeightBiasQuantization"]
 product of two scales is too small for the type."""
 
 PLANNED_BYTES = 1_000_000
-"""Of engines that read and write more, tensors are not planned as one block from the second run on: the block comes on top of what the first
+"""Bytes of inputs and outputs; of engines that have more, tensors are not planned as one block from the second run on: the block comes on top of what the first
 run took, up to twice the memory. Without it engines of a fraction of a millisecond take 3% longer, others no longer."""
 
 
