@@ -198,9 +198,8 @@ def _forms(library: str, threads: int) -> list[dict[str, Any]]:
     runs: dict[str, Any] = {}
     with TemporaryDirectory() as folder:
         forms = Forms(open_backend(library, threads), Path(folder))
-        for form in ("native", "standard"):
-            runs["adacof", form] = forms.run(AdaCoF(), [image, *kernels], form=form)
-        runs["splat", "native"] = forms.run(Splat(), [torch.cat([image, image[:, :1]], 1), flow])
+        runs["adacof", "planes in bands"] = forms.run(AdaCoF(), [image, *kernels])
+        runs["splat", "scatter"] = forms.run(Splat(), [torch.cat([image, image[:, :1]], 1), flow])
         weights = WeightFile("weights.bin")
         kernel = weights.add_kernel(KernelDraft("adacof", {}))
         weights.write(Path(folder) / weights.name)

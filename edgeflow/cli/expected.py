@@ -8,6 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out
+from edgeflow.cli.memory import FREE_SIZE, size_of_kind
 from edgeflow.cli.supported import print_support
 from edgeflow.ir.bundle import WEIGHTS, Bundle
 from edgeflow.ir.libraries import library
@@ -15,9 +16,6 @@ from edgeflow.ir.plan import Plan, StageGraph
 from edgeflow.ir.program import region_counts
 from edgeflow.runtime.stream.loading import dims_of, roofline_ms
 from edgeflow.targets import Target
-
-FREE_SIZE = (720, 1280)
-"""(height, width) of frames whose size is free."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +52,7 @@ class Expected:
         engines: of all plans.
         unique_bytes: of the weights, each once.
         shared_bytes: of the weights that more than one engine reads, counted once too often.
+        peak_bytes: by plan, of a frame's tensors and of what lies between the engines' layers, at the fullest; see `PeakMemory`.
         frame_ms: by plan, of a frame whose regions all take the dearest route, by the roofline.
         size: (height, width) of such a frame.
         build_seconds: that finishing it on the device may take; 0 where engines need no build.
@@ -64,6 +63,7 @@ class Expected:
     engines: tuple[ExpectedEngine, ...]
     unique_bytes: int
     shared_bytes: int
+    peak_bytes: dict[str, int]
     frame_ms: dict[str, float]
     size: tuple[int, int]
     build_seconds: float
@@ -76,6 +76,8 @@ class Expected:
 
 def expect(bundle: Bundle, target: Target, size: tuple[int, int] | None) -> Expected:
     """What a bundle is expected to cost on its target; (height, width) of its frames, if that is known."""
+    from edgeflow.export.peak_memory import peak_memory
+
     height, width = size or FREE_SIZE
     plans = bundle.manifest.plans
     engines = {
@@ -96,6 +98,7 @@ def expect(bundle: Bundle, target: Target, size: tuple[int, int] | None) -> Expe
         tuple(engines.values()),
         unique,
         max(read - unique, 0),
+        {kind: peak_memory(bundle, plan, size_of_kind(kind)).bytes for kind, plan in plans.items()},
         {kind: _frame_ms(plan, target, engines, (height, width)) for kind, plan in plans.items()},
         (height, width),
         library(target.library).build_seconds * nodes * shapes,
@@ -160,6 +163,12 @@ def print_expected(expected: Expected) -> None:
         out.print(
             f"{kind} frames, {width}x{height}, every region on its dearest route: at least {ms:.1f} ms by the "
             "target's roofline (not measured)",
+            soft_wrap=True,
+        )
+    for kind, held in expected.peak_bytes.items():
+        rows, columns = size_of_kind(kind)
+        out.print(
+            f"{kind} frames, {columns}x{rows}: {megabytes(held)} of activations at the fullest, by their shapes",
             soft_wrap=True,
         )
     if expected.build_seconds:

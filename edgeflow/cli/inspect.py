@@ -9,6 +9,7 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out, print_json
+from edgeflow.cli.memory import print_memory, size_of_kind
 from edgeflow.cli.remarks import print_remarks
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
@@ -87,6 +88,7 @@ def _print(bundle: Bundle) -> None:
     for kind, plan in manifest.plans.items():
         out.print(f"\nplan for {kind} frames: {plan.strategy}")
         _print_plan(bundle, plan)
+        print_memory(bundle, plan, size_of_kind(kind))
 
 
 def _print_decisions(bundle: Bundle) -> None:

@@ -44,6 +44,7 @@ class Library:
         lacking: `module:function` that says in words what its device lacks here, or nothing; empty if it lacks nothing.
         on_processor: engines run on the processor itself: native kernels may take their place, and instruction sets matter.
         concurrent: it runs several frames at a time: its engines are `SharedEngine`.
+        one_arena: its engines, of which one runs at a time, share the memory of what lies between their layers.
         plugins: it runs edgeflow's plugin operators.
         bodies: plugin operators whose bodies in standard operators it runs too; None for all.
         builds: what `edgeflow build` makes: `engines`, which are made on the device alone, or `models`, so that
@@ -61,6 +62,7 @@ class Library:
     lacking: str = ""
     on_processor: bool = False
     concurrent: bool = False
+    one_arena: bool = False
     plugins: bool = False
     bodies: frozenset[str] | None = frozenset()
     builds: str = ""
@@ -81,6 +83,7 @@ OURS = (
         backend=f"{_BACKENDS}.onnxruntime_backend:OnnxRuntimeBackend",
         on_processor=True,
         concurrent=True,
+        one_arena=True,
         bodies=None,
         int8=Int8("onnxruntime"),
     ),
@@ -121,6 +124,7 @@ OURS = (
         install="on a Jetson it comes with JetPack (apt install python3-libnvinfer, and make the virtual "
         "environment with --system-site-packages), elsewhere pip install tensorrt",
         backend=f"{_BACKENDS}.tensorrt_backend:TensorRtBackend",
+        one_arena=True,
         plugins=True,
         builds="engines",
         build_seconds=0.5,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import isqrt, prod
 from typing import Any
 
@@ -103,54 +104,87 @@ def adacof_counts(
     return Counts(0, prod(weight) * (10 + 8 * image[1]), moved)
 
 
-def onnx_rows(op: Any, image: Any, weight: Any, alpha: Any, beta: Any, dilation: int) -> Any:
-    """One `Gather` of rows that hold a pixel and its three neighbours, one small matrix product for every pixel.
+def onnx_planes(op: Any, image: Any, weight: Any, alpha: Any, beta: Any, dilation: int) -> Any:
+    """A `Gather` for each corner, of whole planes, and sums over the taps.
 
-    Of five forms the fastest in ONNX Runtime, twice as fast as `onnx_planes`; in OpenVINO it takes four times as long as that.
+    Rows of pixels with their neighbours, and a small matrix product for every pixel, are no faster in ONNX Runtime, and five times slower
+    in OpenVINO.
+    """
+    c, height, width = _sizes(image)
+    taps = weight.shape[1]
+    planes = op.Reshape(op.Transpose(_bordered(op, image), perm=[1, 0, 2, 3]), _ints(op, c, -1))
+
+    def band(first: int, end: int, kernels: Sequence[Any]) -> Any:
+        place, shares = _places(op, image, kernels, (isqrt(taps), dilation), range(first, end))
+        flat, own = op.Reshape(place, _ints(op, -1)), (end - first) * width
+        made = None
+        for step, share in zip((0, 1, width + 2, width + 3), shares, strict=True):
+            read = op.Gather(planes, op.Add(flat, _int32(op, step)), axis=1)
+            read = op.Reshape(read, _ints(op, c, -1, taps, own))
+            weighed = op.Mul(read, op.Reshape(share, _ints(op, 1, -1, taps, own)))
+            part = op.ReduceSum(weighed, _ints(op, 2), keepdims=0)
+            made = part if made is None else op.Add(made, part)
+        return op.Reshape(op.Transpose(made, perm=[1, 0, 2]), _ints(op, -1, c, end - first, width))
+
+    return _by_bands(op, band, (height, width), (weight, alpha, beta), taps)
+
+
+BAND, MOST_BANDS = 1 << 18, 16
+"""Samples, one for each tap of each pixel, that are made at one time, and parts of a picture at most: each takes nodes of its own."""
+
+
+def _by_bands(
+    op: Any,
+    band: Callable[[int, int, Sequence[Any]], Any],
+    size: tuple[int, int],
+    kernels: Sequence[Any],
+    taps: int,
+) -> Any:
+    """A picture (height, width) from bands of its rows: places and samples of one of them lie in memory at a time, and fit caches.
+
+    Every pixel is made as without bands, since each reads the whole image.
+    """
+    height, width = size
+    count = min(-(-taps * height * width // BAND), MOST_BANDS, height)
+    if count == 1:
+        return band(0, height, kernels)
+    ends = [height * i // count for i in range(count + 1)]
+    parts = []
+    for first, end in pairwise(ends):
+        own = [op.Slice(kernel, _ints(op, first), _ints(op, end), _ints(op, 2)) for kernel in kernels]
+        parts.append(band(first, end, own))
+    return op.Concat(*parts, axis=2)
+
+
+def _sizes(image: Any) -> tuple[int, int, int]:
+    """Channels, height and width of an image.
+
+    Raises:
+        FlowError: its size is free.
     """
     c, height, width = image.shape[1:]
-    taps = weight.shape[1]
-    place, shares = _places(op, image, weight, alpha, beta, dilation)
-    rows = op.Reshape(op.Transpose(_bordered(op, image), perm=[0, 2, 3, 1]), _ints(op, -1, c))
-    neighbours = [rows, *(_behind(op, rows, step) for step in (1, width + 2, width + 3))]
-    table = op.Concat(*neighbours, axis=1)
-    pixels = op.Transpose(op.Reshape(place, _ints(op, -1, taps, height * width)), perm=[0, 2, 1])
-    read = op.Gather(table, op.Reshape(pixels, _ints(op, -1)), axis=0)
-    columns = [op.Reshape(share, _ints(op, -1, taps, height * width, 1)) for share in shares]
-    share_rows = op.Transpose(op.Concat(*columns, axis=3), perm=[0, 2, 1, 3])
-    made = op.MatMul(
-        op.Reshape(share_rows, _ints(op, -1, 1, 4 * taps)), op.Reshape(read, _ints(op, -1, 4 * taps, c))
-    )
-    return op.Transpose(op.Reshape(made, _ints(op, -1, height, width, c)), perm=[0, 3, 1, 2])
-
-
-def onnx_planes(op: Any, image: Any, weight: Any, alpha: Any, beta: Any, dilation: int) -> Any:
-    """One `Gather` a corner, of whole planes, and sums over the taps."""
-    c, height, width = image.shape[1:]
-    taps = weight.shape[1]
-    place, shares = _places(op, image, weight, alpha, beta, dilation)
-    planes = op.Reshape(op.Transpose(_bordered(op, image), perm=[1, 0, 2, 3]), _ints(op, c, -1))
-    flat = op.Reshape(place, _ints(op, -1))
-    made = None
-    for step, share in zip((0, 1, width + 2, width + 3), shares, strict=True):
-        read = op.Gather(planes, op.Add(flat, _int32(op, step)), axis=1)
-        read = op.Reshape(read, _ints(op, c, -1, taps, height * width))
-        weighed = op.Mul(read, op.Reshape(share, _ints(op, 1, -1, taps, height * width)))
-        part = op.ReduceSum(weighed, _ints(op, 2), keepdims=0)
-        made = part if made is None else op.Add(made, part)
-    return op.Reshape(op.Transpose(made, perm=[1, 0, 2]), _ints(op, -1, c, height, width))
+    if not all(isinstance(size, int) for size in (height, width)):
+        raise FlowError("AdaCoF in standard operators needs the frame's size: export with --size")
+    return c, height, width
 
 
 def _places(
-    op: Any, image: Any, weight: Any, alpha: Any, beta: Any, dilation: int
+    op: Any, image: Any, kernels: Sequence[Any], tap_grid: tuple[int, int], lines: range
 ) -> tuple[Any, tuple[Any, ...]]:
-    """First corners as numbers of bordered pixels, int32 (n, taps, h, w), and the four corners' shares."""
+    """Corners as numbers of bordered pixels, int32 (n, taps, rows, w), and the four corners' shares.
+
+    Args:
+        op: the opset.
+        image: all of it, (n, c, h, w).
+        kernels: weight, alpha and beta of some rows.
+        tap_grid: side of a kernel in taps, and their distance.
+        lines: these rows.
+    """
+    weight, alpha, beta = kernels
     height, width = image.shape[2:]
-    if not all(isinstance(size, int) for size in (height, width)):
-        raise FlowError("AdaCoF in standard operators needs the frame's size: export with --size")
-    side = isqrt(weight.shape[1])
+    side, dilation = tap_grid
     steps = (np.arange(side) - side // 2) * dilation
-    rows = np.repeat(steps, side)[:, None, None] + np.arange(height)[:, None]
+    rows = np.repeat(steps, side)[:, None, None] + np.array(lines)[:, None]
     columns = np.tile(steps, side)[:, None, None] + np.arange(width)
     top, down = _split_onnx(op, alpha, rows, height)
     left, right = _split_onnx(op, beta, columns, width)
@@ -180,12 +214,6 @@ def _bordered(op: Any, image: Any) -> Any:
     return op.Pad(image, _ints(op, 0, 0, 1, 1, 0, 0, 1, 1), mode="edge")
 
 
-def _behind(op: Any, rows: Any, step: int) -> Any:
-    """Rows `step` further on; zeros, which nothing reads, behind the last."""
-    rest = op.Slice(rows, _ints(op, step), _ints(op, 2**31 - 1), _ints(op, 0))
-    return op.Pad(rest, _ints(op, 0, 0, step, 0))
-
-
 _FLOAT, _INT32 = 1, 6
 """Types, as ONNX numbers them."""
 
@@ -198,7 +226,7 @@ def _int32(op: Any, value: int) -> Any:
     return op.Cast(op.Constant(value_int=value), to=_INT32)
 
 
-@custom_op("edgeflow::adacof", plain, adacof_counts, OnnxForms(onnx_rows, onnx_planes))
+@custom_op("edgeflow::adacof", plain, adacof_counts, OnnxForms(onnx_planes, onnx_planes))
 def _op(image: Tensor, weight: Tensor, alpha: Tensor, beta: Tensor, dilation: int) -> Tensor:
     return image.new_empty(image.shape)
 

@@ -1,36 +1,48 @@
 """Training ST-MFNet: the picture between, by the Laplacian pyramid; a Mini also by what its teacher makes.
 
 Source: ST-MFNet Mini, section II-B and Eq. 4. Ours are: the flow estimator is CAIN-SD's small one, trained on made-up motion, since no
-published weights are used; and networks begin as the average of both frames.
+published weights are used; networks begin as the average of both frames; and they may learn first where things move, from RIFE's flow.
 """
 
 from __future__ import annotations
 
+from math import isqrt
 from pathlib import Path
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from edgeflow.ir.errors import TrainError
 from edgeflow.models import cain_sd
+from edgeflow.models.cain_sd.pwc import FLOW_SCALE
 from edgeflow.models.cain_sd.weights import pretrained as motion_weights
 from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, STMFNet, build
-from edgeflow.models.st_mfnet.kernels import PARTS
+from edgeflow.models.st_mfnet.kernels import FRAMES, PARTS
 from edgeflow.models.st_mfnet.weights import pretrained
 from edgeflow.models.weights import load_weights, read_weights
 from edgeflow.ops.adacof import adacof
+from edgeflow.training.flow_guide import Guide, Lessons
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.losses import l1, laplacian
 from edgeflow.training.order import Order, Trainee
 from edgeflow.training.samples import Samples, Window
 
-CROP, BATCH = 64, 4
-RATE, LATER_RATE, NORM = 2e-3, 3e-4, 5.0
-"""Highest learning rates of both stages, and to which gradients are clipped."""
+CROP, WIDE = 128, 320
+"""Sides of crops, in pixels: of all of the network, and of what moves pixels. A flow estimator sees farther than 128 pixels: taught on
+crops of those, it found 2 pixels of motion where whole frames stood still, and 0.3 in crops."""
+BATCH = 2
+"""Crops of a step of all of the network; of wide ones there is one."""
+RATE, FLOW_RATE, LATER_RATE, NORM = 2e-3, 5e-4, 3e-4, 5.0
+"""Highest learning rates: of kernels, of the flow estimator, which knows something of flow, and of all; to which gradients are clipped."""
 ALPHA = 0.1
 """Weight of the true picture beside the teacher's, Eq. 4."""
 CENTRE = 5.0
 """Logit of a kernel's middle tap at the start; the others are 0."""
+ROBUST, SOFT = 0.7, 0.1
+"""A flow that is wrong by d pixels costs (d + SOFT) ** ROBUST, so that the few that move farther than can be found do not outweigh all."""
+TINY = 1e-6
+"""Keeps a distance's gradient finite where it is zero."""
 
 
 class Curriculum(nn.Module):
@@ -39,45 +51,101 @@ class Curriculum(nn.Module):
     Args:
         network: to train.
         samples: windows of five frames: two, the target, two.
+        wide: the same in wide crops.
         teacher: whose pictures it learns from, too; None for the true ones alone.
+        guide: whose flow it learns first; None for pictures alone.
     """
 
-    def __init__(self, network: STMFNet, samples: Samples, teacher: STMFNet | None) -> None:
+    def __init__(
+        self,
+        network: STMFNet,
+        samples: Samples,
+        wide: Samples,
+        teacher: STMFNet | None,
+        guide: Guide | None,
+    ) -> None:
         super().__init__()
-        self.network, self._samples, self._teacher = network, samples, teacher
+        self.network, self._samples, self._wide, self._teacher = network, samples, wide, teacher
+        self._lessons = Lessons(wide, guide) if guide else None
 
     def stages(self) -> tuple[Stage, ...]:
-        """The full-size kernels first, then all.
+        """What moves pixels first, by the guide's flow if there is one and by pictures, then all.
 
-        The flow estimator learns as well, which it does not as published: ours has seen made-up motion alone.
+        That is the flow estimator, or the full-size kernels of a network without one. The estimator learns as well, which it does not
+        as published: ours has seen made-up motion alone.
         """
         own = self.network
-        rest: list[nn.Module] = [own.grid, own.texture]
+        kernels: tuple[nn.Module, ...] = (own.features, own.kernels)
+        movers, loss, rate = kernels, self.moved, RATE
         if own.sizes.flow is not None:
-            rest += [own.motion, own.trust]
-        kernels = (own.features, own.kernels)
-        return (
-            Stage("kernels", 0.85, RATE, kernels, self.motion, gradient_norm=NORM),
-            Stage("learn", 0.15, LATER_RATE, (*kernels, *rest), self.learn, gradient_norm=NORM),
-        )
+            movers, loss, rate = ((own.motion, own.trust), self.splatted, FLOW_RATE)
+        stages = [
+            Stage("move", 0.4, rate, movers, loss, gradient_norm=NORM),
+            Stage(
+                "learn",
+                0.1,
+                LATER_RATE,
+                (*kernels, *movers, own.grid, own.texture),
+                self.learn,
+                gradient_norm=NORM,
+            ),
+        ]
+        if self._lessons:
+            taught = self.taps if own.sizes.flow is None else self.flow
+            stages.insert(0, Stage("flow", 0.5, rate, movers[:2], taught, gradient_norm=NORM))
+        return tuple(stages)
 
-    def motion(self) -> Loss:
-        """The average of both frames as the full-size kernels move them: a sixth of the work, and what motion is learnt from."""
-        _, frame1, target, frame2, _ = frames = self._crops(BATCH)
+    def flow(self) -> Loss:
+        """How far the estimator's flow of every level, in both directions, is from the guide's."""
+        assert self._lessons is not None
+        frame1, frame2, shown = self._lessons.draw(1)
+        motion = self.network.motion
+        first, second = motion.pyramid(frame1), motion.pyramid(frame2)
+        truth, trust = torch.cat(shown.between()), torch.cat([shown.trust] * 2)
+        found = zip(motion.matches(first, second), motion.matches(second, first), strict=True)
+        wrong = [_apart(torch.cat(flows) * FLOW_SCALE, truth, trust) for flows in found]
+        total = torch.stack([(each + SOFT).pow(ROBUST).mean() for each in wrong]).sum()
+        return Loss(total, {"pixels": wrong[-1].mean(), "still": _apart(truth * 0, truth, trust).mean()})
+
+    def taps(self) -> Loss:
+        """How far the taps of the full-size kernels are from where the guide says that things are."""
+        assert self._lessons is not None
+        frame1, frame2, shown = self._lessons.draw(1)
+        features = self.network.features(frame1, frame2)
+        wrong = [
+            _taps_apart(*self._kernel(name, features), flow, shown.trust)
+            for name, flow in zip(FRAMES, (shown.before, shown.after), strict=True)
+        ]
+        total = torch.stack([(each + SOFT).pow(ROBUST).mean() for each in wrong]).sum()
+        still = _apart(shown.before * 0, shown.before, shown.trust)
+        return Loss(total, {"pixels": wrong[0].mean(), "still": still.mean()})
+
+    def splatted(self) -> Loss:
+        """What both frames make together where the estimator's flow leads them, halfway."""
+        _, frame1, _, frame2, _ = frames = _crops(self._wide, 1)
+        return self._compared(self.network.moved(frame1, frame2, (frame1 + frame2) / 2), frames)
+
+    def moved(self) -> Loss:
+        """The average of both frames as the full-size kernels move them: a sixth of the work of all."""
+        _, frame1, target, frame2, _ = frames = _crops(self._wide, 1)
         features = self.network.features(frame1, frame2)
         made = torch.zeros_like(target)
-        for name, frame in (("first", frame1), ("second", frame2)):
-            kernel = [self.network.kernels[f"full_{name}_{part}"](features) for part in PARTS]
-            made = made + adacof(frame, *kernel) / 2
+        for name, frame in zip(FRAMES, (frame1, frame2), strict=True):
+            made = made + adacof(frame, *self._kernel(name, features)) / 2
         return self._compared(made, frames)
 
     def learn(self) -> Loss:
         """Eq. 4, or its first term alone."""
-        frames = self._crops(BATCH)
+        frames = _crops(self._samples, BATCH)
         frame0, frame1, _, frame2, frame3 = frames
         return self._compared(self.network(frame0, frame1, frame2, frame3), frames)
 
-    def _compared(self, made: torch.Tensor, frames: torch.Tensor) -> Loss:
+    def _kernel(self, frame: str, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights and offsets of a frame's full-size kernels."""
+        weight, alpha, beta = (self.network.kernels[f"full_{frame}_{part}"](features) for part in PARTS)
+        return weight, alpha, beta
+
+    def _compared(self, made: Tensor, frames: Tensor) -> Loss:
         frame0, frame1, target, frame2, frame3 = frames
         loss = laplacian(made, target)
         parts = {"l1": l1(made, target), "average": l1((frame1 + frame2) / 2, target)}
@@ -87,10 +155,36 @@ class Curriculum(nn.Module):
             shown = self._teacher(frame0, frame1, frame2, frame3)
         return Loss(ALPHA * loss + laplacian(made, shown), {**parts, "teacher": l1(shown, target)})
 
-    def _crops(self, count: int) -> torch.Tensor:
-        """Frames of `count` windows, five of each: (5, count, 3, h, w)."""
-        # Channels first: of channels last, torch 2.13's gradients of grouped transposed convolutions write beside their memory.
-        return self._samples.crops(count).contiguous()
+
+def _crops(samples: Samples, count: int) -> Tensor:
+    """Frames of `count` windows, five of each: (5, count, 3, h, w)."""
+    # Channels first: of channels last, torch 2.13's gradients of grouped transposed convolutions write beside their memory.
+    return samples.crops(count).contiguous()
+
+
+def _taps_apart(weight: Tensor, alpha: Tensor, beta: Tensor, flow: Tensor, trust: Tensor) -> Tensor:
+    """Distance of a kernel's taps from where a flow leads, by their weights, in pixels: (n, 1, h, w).
+
+    Args:
+        weight: of a kernel, (n, taps, h, w).
+        alpha: its vertical offsets.
+        beta: its horizontal ones.
+        flow: (n, 2, h, w), x then y, in pixels.
+        trust: of each pixel, (n, 1, h, w).
+    """
+    side = isqrt(weight.shape[1])
+    steps = torch.arange(side, dtype=flow.dtype, device=flow.device) - side // 2
+    rows, columns = (each.reshape(-1, 1, 1) for each in torch.meshgrid(steps, steps, indexing="ij"))
+    away = torch.hypot(beta + columns - flow[:, :1], alpha + rows - flow[:, 1:] + TINY)
+    return (weight * away).sum(1, keepdim=True) * trust
+
+
+def _apart(flow: Tensor, truth: Tensor, trust: Tensor) -> Tensor:
+    """Distance of a flow, (n, 2, h / s, w / s), from the true one, in pixels of that one's size: (n, 1, h / s, w / s)."""
+    side = truth.shape[-1] // flow.shape[-1]
+    truth, trust = (F.avg_pool2d(each, side) for each in (truth, trust))
+    across, down = (flow - truth + TINY).unbind(1)
+    return torch.hypot(across, down).unsqueeze(1) * trust
 
 
 def start(network: STMFNet) -> None:
@@ -130,15 +224,21 @@ def begin(order: Order) -> Trainee:
     model = build(order.preset, order.variant).train()
     if isinstance(model, Pair):
         raise TrainError("a pair is trained network by network: train each preset's variant alone")
-    samples = Samples(order.clips(None).training, CROP, order.rng, Window)
+    clips = order.clips(None).training
+    samples, wide = (Samples(clips, side, order.rng, Window) for side in (CROP, WIDE))
     teacher = _teacher(order)
     network = model.network
     if network.sizes.residual:
         start(network)
-    if network.sizes.flow is not None:
+    if order.options.get("start"):
+        load_weights(model, order.options["start"])
+    elif network.sizes.flow is not None:
         load_motion(network)
-    curriculum = Curriculum(network, samples, teacher)
-    facts = {"teacher": order.options["teacher"]} if teacher else {}
+    guide = Guide() if order.options.get("guide") else None
+    curriculum = Curriculum(network, samples, wide, teacher, guide)
+    facts = {
+        name: str(order.options[name]) for name in ("teacher", "guide", "start") if name in order.options
+    }
     return Trainee(model, model, curriculum.stages(), facts)
 
 

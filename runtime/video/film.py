@@ -178,12 +178,18 @@ class _Film(Conversion):
         return [self._session.run(*call_inputs(self._task, frames, place)) for place in places]
 
     def _halved(self, frames: tuple[Frame, ...], halvings: int) -> list[Result]:
-        """The middle of two frames, and with more halvings the middles of the halves."""
+        """The middle of a window, and with more halvings the middles of its middle's halves.
+
+        A half's window repeats the frame at its end, as at a scene's: what would stand a half step beyond was not made by this call.
+        """
         result = self._session.run(*call_inputs(self._task, frames))
         if halvings == 1:
             return [result]
-        (first, second), (middle, *_) = frames, result.outputs
-        before, after = (self._halved(half, halvings - 1) for half in ((first, middle), (middle, second)))
+        count = len(frames)
+        beside = count // 2 - 1
+        first, second = frames[beside : beside + 2]
+        line = (first,) * beside + (first, result.outputs[0], second) + (second,) * beside
+        before, after = (self._halved(half, halvings - 1) for half in (line[:count], line[-count:]))
         return [*before, result, *after]
 
     def _finish(self, stages: Stages, leave: int = 0, then: _Read | None = None) -> None:
@@ -260,9 +266,10 @@ def _replaces(task: Task) -> bool:
 
 
 def _halves(task: Task) -> bool:
-    """Whether a model makes the middle of two frames, at no other time."""
-    alone = task.offsets == (0, 1) and not task.clip and len(task.outputs) == 1
-    return alone and not task.timed and not _replaces(task)
+    """Whether a model makes the middle of a window of frames, at no other time."""
+    reach = len(task.offsets) // 2
+    around = reach > 0 and task.offsets == tuple(range(1 - reach, 1 + reach)) and task.base == 0
+    return around and not task.clip and len(task.outputs) == 1 and not task.timed and not _replaces(task)
 
 
 def _rate(task: Task, times: int | None, fps: Fraction | None) -> Rate:

@@ -7,11 +7,12 @@ from torch import nn
 
 from edgeflow.export.compile import compile_model
 from edgeflow.flow import Eager, cost
-from edgeflow.ir.errors import FlowError, InputError
+from edgeflow.ir.errors import FlowError, InputError, TrainError
 from edgeflow.ir.film import calls_of
 from edgeflow.models import family
 from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, Preset, Sizes, STMFNet, build
 from edgeflow.models.st_mfnet.gridnet import COLUMNS, GridNet
+from edgeflow.models.weights import load_weights, write_weights
 from edgeflow.runtime import Fixed, Session, open_bundle
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
@@ -119,7 +120,7 @@ def test_shifted_pictures_come_from_offsets():
 @torch.no_grad()
 def test_the_flow_estimator_can_go():
     """As in the paper, where nothing was left of it."""
-    network = STMFNet(Sizes(**{**vars(SMALL), "flow": PRESETS["tiny"].sizes.flow})).eval()
+    network = STMFNet(Sizes(**{**vars(SMALL), "flow": PRESETS["tiny"].sizes.flow, "residual": False})).eval()
     first = network.grid.lateral[1][0]
     for conv in (first.branch[1], first.skip):
         conv.weight[:, 6:] = 0
@@ -138,6 +139,19 @@ def test_frames_of_a_film_repeat_at_its_ends_and_at_cuts():
     calls = calls_of(model.task, film, lambda last, now: int(now[0, 0, 0]) - int(last[0, 0, 0]) > 50)
     shades = [[int(frame[0, 0, 0]) for frame in call] for call in calls]
     assert shades == [[0, 0, 1, 2], [0, 1, 2, 2], [100, 100, 101, 101]]
+    short = [
+        [[int(frame[0, 0, 0]) for frame in call] for call in calls_of(model.task, film[:n])]
+        for n in (1, 2, 3)
+    ]
+    assert short == [[], [[0, 0, 1, 1]], [[0, 0, 1, 2], [0, 1, 2, 2]]]  # fewer frames than a window
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    write_weights(
+        Interpolator(Preset(SMALL)), tmp_path / "small.safetensors", {"preset": "small", "variant": "alone"}
+    )
+    with pytest.raises(TrainError, match="not of this model"):
+        load_weights(build("tiny-mini"), tmp_path / "small.safetensors")
 
 
 @pytest.mark.parametrize("tiles", [False, True])
@@ -212,9 +226,11 @@ def test_bad_frames_are_refused(alone):
     _, made = alone
     session = Session(made.path)
     frames = pictures(40, 70)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"takes 4 inputs .*, got 3"):
         session.run(*frames[:3])
-    with pytest.raises(InputError):
+    with pytest.raises(
+        InputError, match=r"input frame3: expected uint8 of shape .*got uint8 of shape \(39, 70, 3\)"
+    ):
         session.run(*frames[:3], frames[3][:-1])
 
 

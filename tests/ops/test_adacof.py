@@ -1,12 +1,17 @@
 """AdaCoF, splatting and the upsampler refuse what does not fit; what AdaCoF's truncation means."""
 
+import numpy as np
 import pytest
 import torch
 
+from edgeflow.export.activations import activations
+from edgeflow.export.lowering.segment import SegmentModule, to_onnx
 from edgeflow.ir.errors import FlowError
-from edgeflow.ops.adacof import adacof, adacof_counts
+from edgeflow.ir.plan import Port
+from edgeflow.ops.adacof import AdaCoF, adacof, adacof_counts
 from edgeflow.ops.splat import splat
 from edgeflow.ops.upsample import HALFWAY, upsample8
+from edgeflow.runtime.backends import open_backend
 
 
 def one_tap(alpha, beta):
@@ -49,3 +54,23 @@ def test_counts():
 def test_what_does_not_fit_is_refused(call, said):
     with pytest.raises(FlowError, match=said):
         call(torch.zeros(1, 3, 4, 6))
+
+
+@pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
+def test_bands_of_rows_make_the_same_picture_in_less_memory(library, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    image, weight = torch.rand(1, 3, 40, 32), torch.rand(1, 9, 40, 32) / 9
+    inputs = [image, weight, torch.randn(1, 9, 40, 32) * 9, torch.randn(1, 9, 40, 32) * 9]
+    segment = SegmentModule(AdaCoF().eval(), {}, (False,) * 4, (False,))
+    held = {}
+    for band in (1 << 20, 1 << 11):
+        monkeypatch.setattr("edgeflow.ops.adacof.BAND", band)
+        path = tmp_path / f"{band}.onnx"
+        path.write_bytes(to_onnx(segment, inputs, [{}] * 4, ["out.0"], "case").SerializeToString())
+        held[band] = activations(path, {f"in.{i}": each.shape for i, each in enumerate(inputs)}).bytes
+    ports = [Port(f"in.{i}", f"in.{i}", tuple(each.shape[1:]), "float32") for i, each in enumerate(inputs)]
+    engine = open_backend(library).load(path, ports, [Port("out.0", "out.0", (3, 40, 32), "float32")], {})
+    made = np.empty((1, 3, 40, 32), np.float32)
+    engine.run([each.numpy() for each in inputs], [made])
+    torch.testing.assert_close(torch.from_numpy(made), adacof(*inputs), atol=1e-5, rtol=1e-5)
+    assert held[1 << 11] < held[1 << 20] / 3

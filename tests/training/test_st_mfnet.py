@@ -1,5 +1,6 @@
 """Training ST-MFNet: it learns to move pixels, from the truth and from a teacher."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +9,16 @@ import torch
 
 from edgeflow.ir.errors import TrainError
 from edgeflow.models.st_mfnet import PRESETS, Interpolator, Preset, Sizes, STMFNet
+from edgeflow.models.st_mfnet.network import FILL
 from edgeflow.models.weights import write_weights
 from edgeflow.training.data import load_clips
 from edgeflow.training.evaluate_st_mfnet import evaluate
+from edgeflow.training.flow_guide import Shown
 from edgeflow.training.order import Order
 from edgeflow.training.samples import Samples, Window
 from edgeflow.training.st_mfnet import Curriculum, begin, load_motion, start
 
+FLOW = {"channels": (8, 8), "finest": 1, "widths": (8, 8), "refiner": (8,) * 6, "radius": 2}
 SMALL = Sizes((8, 8, 8, 8), 4, (4, 4, 6), (4, 4, 6, 6), 4, None, 4, 3, 32, residual=True)
 
 
@@ -22,6 +26,12 @@ SMALL = Sizes((8, 8, 8, 8), 4, (4, 4, 6), (4, 4, 6, 6), 4, None, 4, 3, 32, resid
 def samples(clips, tmp_path_factory):
     data = load_clips(clips, tmp_path_factory.mktemp("decoded"))
     return lambda crop: Samples(data.training, crop, np.random.default_rng(0), Window)
+
+
+@pytest.fixture(autouse=True)
+def small_crops(monkeypatch):
+    for side in ("CROP", "WIDE"):
+        monkeypatch.setattr(f"edgeflow.training.st_mfnet.{side}", 32)
 
 
 def order(samples, preset, **options):
@@ -44,9 +54,9 @@ def test_every_network_of_a_stage_gets_gradients(samples):
     torch.manual_seed(0)
     network = STMFNet(SMALL).train()
     start(network)
-    curriculum = Curriculum(network, samples(32), None)
-    kernels, learn = curriculum.stages()
-    kernels.loss().total.backward()
+    curriculum = Curriculum(network, samples(32), samples(32), None, None)
+    move, learn = curriculum.stages()
+    move.loss().total.backward()
     assert network.kernels["full_first_alpha"][-1].weight.grad.abs().sum() > 0
     assert network.grid.last.skip.weight.grad is None
     loss = learn.loss()
@@ -54,6 +64,71 @@ def test_every_network_of_a_stage_gets_gradients(samples):
     assert network.grid.last.skip.weight.grad.abs().sum() > 0
     assert network.texture.last[-1].weight.grad.abs().sum() > 0
     assert float(loss.parts["l1"].detach()) == pytest.approx(float(loss.parts["average"]), rel=0.4)
+
+
+class Slides:
+    """Windows of pictures that slide by 2 pixels to the right from frame to frame."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+
+    def crops(self, count):
+        picture = torch.nn.functional.interpolate(
+            torch.rand(count, 3, 16, 16), size=(32, 32), mode="bilinear"
+        )
+        return torch.stack([picture.roll(2 * step, 3) for step in (-2, -1, 0, 1, 2)])
+
+
+class Sliding(torch.nn.Module):
+    """A guide that knows of them."""
+
+    def forward(self, frame1, target, frame2):
+        flow = torch.tensor([2.0, 0.0]).view(1, 2, 1, 1) * torch.ones_like(frame1[:, :2])
+        return Shown(-flow, flow, torch.ones_like(frame1[:, :1]))
+
+
+def test_a_flow_in_the_middle_says_where_frames_lead():
+    flow = torch.zeros(1, 2, 8, 16)
+    flow[:, 0] = torch.arange(16.0) / 8  # faster to the right
+    there, back = Shown(-flow, flow, torch.ones(1, 1, 8, 16)).between()
+    # A pixel at x of the first frame is at x + there / 2 in the middle, and goes 2 * flow there in all.
+    x = torch.arange(12.0)
+    torch.testing.assert_close(there[0, 0, 4, :12], (x + there[0, 0, 4, :12] / 2) / 4, atol=1e-2, rtol=0)
+    torch.testing.assert_close(back[0, 0, 4, :12], -(x + back[0, 0, 4, :12] / 2) / 4, atol=1e-2, rtol=0)
+
+
+@pytest.mark.parametrize("flow", [None, FLOW])
+def test_a_guide_is_followed(flow):
+    """Some steps bring what moves pixels nearer to the guide's flow: the estimator, or kernels where there is none."""
+    torch.manual_seed(0)
+    network = STMFNet(replace(SMALL, flow=flow)).train()
+    start(network)
+    first, *_ = Curriculum(network, Slides(), Slides(), None, Sliding()).stages()
+    assert first.name == "flow"
+    learning = torch.optim.Adam([p for each in first.trained for p in each.parameters()], 3e-3)
+    wrong = []
+    for _ in range(60):
+        loss = first.loss()
+        learning.zero_grad()
+        loss.total.backward()
+        learning.step()
+        wrong.append(float(loss.parts["pixels"].detach()))
+    assert wrong[0] == pytest.approx(float(loss.parts["still"]), rel=0.5)
+    assert np.mean(wrong[-5:]) < 0.75 * wrong[0]
+
+
+def test_frames_meet_where_the_flow_leads_them():
+    torch.manual_seed(0)
+    network = STMFNet(replace(SMALL, flow=FLOW))
+    picture = torch.rand(1, 3, 32, 64)
+    network.motion.both = lambda one, other: (
+        torch.tensor([4.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 32, 64),
+        torch.tensor([-4.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 32, 64),
+    )
+    made = network.moved(picture, picture.roll(4, 3), torch.full_like(picture, 0.5))
+    torch.testing.assert_close(
+        made[..., 6:-6], (2 * picture.roll(2, 3) + FILL * 0.5)[..., 6:-6] / (2 + FILL), atol=0.02, rtol=0
+    )
 
 
 def test_a_student_learns_from_its_teacher_too(samples, tmp_path):
@@ -66,7 +141,7 @@ def test_a_student_learns_from_its_teacher_too(samples, tmp_path):
     given = order(samples, "tiny-mini", teacher="tiny-mini", teacher_weights=tmp_path / "teacher.safetensors")
     trainee = begin(given)
     assert trainee.identity == {"teacher": "tiny-mini"}
-    loss = trainee.stages[1].loss()
+    loss = trainee.stages[-1].loss()
     assert float(loss.parts["teacher"]) == pytest.approx(float(loss.parts["average"]), rel=0.4)
     assert (
         float(loss.total.detach()) < 0.3

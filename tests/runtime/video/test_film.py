@@ -55,6 +55,23 @@ def test_no_window_sees_two_scenes(clip, out, two_scenes, decode, in_flight):
     assert (report.frames_read, report.frames_written, len(decode(out / "b.mkv"))) == (7, 14, 14)
 
 
+def test_four_times_of_four_frames_are_midpoints_of_midpoints(clip, out, decode):
+    """Windows of halves repeat the frame at their end, and so do those at the film's."""
+    path = clip(
+        "a.mkv",
+        [np.full((64, 96, 3), 40 + 40 * i, np.uint8) for i in range(4)],
+        codec="ffv1",
+        pixel_format="bgr0",
+        options={},
+    )
+    session = Watching((0, 0.5, 0.5, 0))
+    report = convert_film(session, FOUR, path, out / "b.mkv", times=4)
+    assert session.read[3:6] == [[40, 80, 120, 160], [80, 80, 100, 120], [80, 100, 120, 120]]
+    assert report.frames_written == 16
+    shades = [float(frame.mean()) for frame in decode(out / "b.mkv")]
+    assert np.allclose(shades, [*range(40, 160, 10), 160, 160, 160, 160], atol=3)
+
+
 def test_several_pictures_between_frames(clip, out, moving, decode):
     thirds = Task((0, 1), (Made("image", 2 / 3), Made("image", 1 / 3)))
     path = clip("a.mp4", [np.full((64, 96, 3), 60 + 30 * i, np.uint8) for i in range(3)])
@@ -76,7 +93,8 @@ def test_a_window_around_a_frame_replaces_it_and_the_sound_stays(clip, out, deco
 @pytest.mark.parametrize(
     ("task", "times", "complaint"),
     [
-        (FOUR, 4, "times is 4; choose 2"),
+        (FOUR, 3, "times is 3; choose 2 or 4 or 8"),
+        (Task((0, 1, 2, 3), (Made("image", 0.5),)), 4, "times is 4; choose 2"),
         (Task((0,), (Made("image"),)), 2, "leaves their rate as it is"),
         (Task((0,), (Made("mask"),)), None, "makes no pictures"),
         (Task((0, 1), (Made("image", 0.25),)), None, "only evenly spaced ones"),

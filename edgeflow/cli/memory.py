@@ -1,0 +1,39 @@
+"""Says how much memory a plan takes while it runs."""
+
+from __future__ import annotations
+
+from edgeflow.cli.console import megabytes, out
+from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.plan import Plan
+
+FREE_SIZE = (720, 1280)
+"""(height, width) of frames whose size is free."""
+
+
+def size_of_kind(kind: str) -> tuple[int, int]:
+    """(height, width) of a plan's kind of frames: `WIDTHxHEIGHT`, or FREE_SIZE, turned for portraits."""
+    width, found, height = kind.partition("x")
+    if found:
+        return int(height), int(width)
+    return FREE_SIZE[::-1] if kind == "portrait" else FREE_SIZE
+
+
+def print_memory(bundle: Bundle, plan: Plan, size: tuple[int, int]) -> None:
+    """Print what a plan takes for frames (height, width), beside weights and what a library takes for itself."""
+    try:
+        from edgeflow.export.peak_memory import peak_memory
+    except ImportError as error:
+        out.print(f"activations are not counted: that needs {error.name}: pip install 'edgeflow[export]'")
+        return
+    peak = peak_memory(bundle, plan, size)
+    largest = max(peak.engines.values(), default=0)
+    inside = f"{megabytes(largest)} in the largest engine"
+    if not peak.shared:
+        inside = f"{megabytes(sum(peak.engines.values()))} in engines"
+    out.print(
+        f"activations of a {size[1]}x{size[0]} frame, by their shapes: {megabytes(peak.bytes)} at the fullest, {inside}, "
+        f"{megabytes(peak.tensors)} between engines",
+        soft_wrap=True,
+    )
+    if peak.unknown:
+        out.print(f"not counted, since their shapes are known only at run time: {len(peak.unknown)} tensors")
