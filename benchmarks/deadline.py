@@ -33,7 +33,7 @@ from edgeflow.runtime.stream.trace import Trace
 
 WARM, SETTLED = 12, 20
 """Calls that are not counted; calls in time after which a deadline counts as held again."""
-KEY = ("family", "clip", "size", "library", "budget", "load", "threads")
+KEY = ("family", "clip", "size", "library", "budget", "percentile", "load", "threads")
 
 
 class Watched(Budget):

@@ -437,7 +437,11 @@ SECTIONS: list[Section] = [
             ("network", lambda r: r["model"]),
             (
                 "clip",
-                lambda r: f"{r['clip']} {r['size']}" + (f", noise {r['noise']:g}" if r["noise"] else ""),
+                lambda r: (
+                    f"{r['clip']} {r['size']}"
+                    + (f", noise {r['noise']:g}" if r["noise"] else "")
+                    + (", every frame twice" if r.get("twice") else "")
+                ),
             ),
             ("library", lambda r: r["backend"]),
             (

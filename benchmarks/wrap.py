@@ -1,7 +1,7 @@
 """Static networks wrapped, beside the same networks plain on whole frames: milliseconds a call, and how near the pictures are.
 
     python benchmarks/wrap.py examples/denoise_ffdnet.py:build cups.mp4 juggle.mp4 --size 640x360
-    python benchmarks/wrap.py examples/denoise_ffdnet.py:build juggle.mp4 --size 640x360 --noise 15
+    python benchmarks/wrap.py examples/denoise_ffdnet.py:strong juggle.mp4 --size 640x360 --noise 15
     python benchmarks/wrap.py examples/segment_sky.py:build juggle.mp4 --library openvino
 
 Routes are tuned on a clip's first frames and measured on those that follow, which tuning did not see. Both networks run in one
@@ -34,7 +34,7 @@ from edgeflow.wrap import wrap
 from edgeflow.wrap.judge import judge
 from edgeflow.wrap.wrapping import Wrapping, shown_of
 
-KEY = ("model", "backend", "clip", "size", "noise", "max_drop", "threads")
+KEY = ("model", "backend", "clip", "size", "noise", "twice", "max_drop", "threads")
 
 
 def main(
@@ -47,6 +47,9 @@ def main(
     noise: Annotated[
         float, typer.Option(help="Standard deviation, in levels of 255, of noise to add.")
     ] = 0.0,
+    twice: Annotated[
+        bool, typer.Option("--twice", help="Show every frame twice, as drawn films often are.")
+    ] = False,
     max_drop: Annotated[float, typer.Option(help="dB that routing may cost.")] = 0.1,
     eager: Annotated[int, typer.Option(help="Frames that PyTorch runs, too.")] = 3,
 ) -> None:
@@ -55,6 +58,7 @@ def main(
     records = []
     for clip in clips:
         truth = pictures_of(clip, skip + 2 * frames, parsed_size(size) if size else None)[skip:]
+        truth = [frame for frame in truth for _ in range(2)][: 2 * frames] if twice else truth
         shown = _noisy(truth, noise) if noise else truth
         for backend in library.split(","):
             found = _measured(model, shown, truth if noise else [], frames, TARGETS[backend], max_drop, eager)
@@ -65,6 +69,7 @@ def main(
                     clip=clip.stem,
                     size="x".join(map(str, truth[0].shape[1::-1])),
                     noise=noise,
+                    twice=twice,
                     max_drop=max_drop,
                     threads=threads,
                     **found,

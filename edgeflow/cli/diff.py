@@ -35,15 +35,15 @@ def diff(
     end(changes(*_snapshots(before, after)), json)
 
 
-def end(found: Changes, json: bool = False) -> None:
-    """Print what moved; exit where something got slower.
+def end(found: Changes, json: bool = False, quiet: bool = False) -> None:
+    """Print what moved, unless something else stands on stdout; exit where something got slower.
 
     Raises:
         typer.Exit: with `REGRESSED`.
     """
     if json:
         print_json({**asdict(found), "regressions": [change.what for change in found.regressions]})
-    else:
+    elif not quiet:
         _print(found)
     if found.regressions:
         raise typer.Exit(REGRESSED)

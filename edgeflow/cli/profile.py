@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.clips import first_frames
-from edgeflow.cli.console import err, out
+from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.diff import end
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import Bundle, open_bundle
@@ -30,6 +30,7 @@ from edgeflow.runtime.measure.timeline import timeline
 from edgeflow.runtime.measure.waterfall import Waterfall
 from edgeflow.runtime.session import fitting_size
 
+STDOUT = Path("-")
 LEAST_CALLS = 4
 """Calls that are run however few frames were asked for: a call may take many."""
 
@@ -52,7 +53,12 @@ def profile(
             "The bundle's own dearest route if not given, or if that is faster.",
         ),
     ] = None,
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the report to this file.")] = None,
+    json: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the report to this file; - for stdout, in place of the tables."
+        ),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(
@@ -92,7 +98,8 @@ def profile(
     for option, given in needing:
         if given and not clip:
             raise InputError(f"{option} {given} needs frames to run: give --clip as well")
-    check_reports(overwrite, json, trace, report)
+    printed = json == STDOUT
+    check_reports(overwrite, None if printed else json, trace, report)
     if report or pictures:
         check_drawing()
     earlier = of_profile(compare) if compare else None
@@ -110,7 +117,7 @@ def profile(
             static=full,
             progress=lambda what: status.update(f"profile {what}"),
         )
-    if json:
+    if json and not printed:
         write_atomically(json, (dumps(measured.to_json(), indent=1) + "\n").encode())
     try:
         save_costs(bundle, measured.costs)
@@ -120,9 +127,12 @@ def profile(
         write_atomically(trace, dumps(timeline(measured.frame)).encode())
     if clip and (report or pictures):
         _draw(measured, opened, clip, shown, report, pictures)
-    _print(measured)
+    if printed:
+        print_json(measured.to_json())
+    else:
+        _print(measured)
     if earlier:
-        end(changes(earlier, of_json("now", measured.to_json())))
+        end(changes(earlier, of_json("now", measured.to_json())), quiet=printed)
 
 
 def _draw(

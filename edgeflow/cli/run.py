@@ -32,6 +32,7 @@ from edgeflow.runtime.video.pictures import are_pictures, check_pictures
 from edgeflow.runtime.video.rate import parse_fps
 
 if TYPE_CHECKING:
+    from edgeflow.runtime.video.convert import Session as VideoSession
     from edgeflow.runtime.video.convert import VideoReport
     from edgeflow.runtime.video.labels import LabelReport
 
@@ -73,7 +74,7 @@ def run(
         ),
     ] = False,
     overlay: Annotated[
-        bool, typer.Option("--overlay", help="Draw the routes, or the labels, over the frames.")
+        bool, typer.Option("--overlay", help="Draw the routes, the labels, or the masks over the frames.")
     ] = False,
     window: Annotated[
         int | None,
@@ -175,6 +176,11 @@ def run(
 
     Example: edgeflow run recognise.edgeflow in.mp4 -o labels.csv --window 32 --stride 8
 
+    Masks become a film of their classes' colours, over the frames with --overlay, or pictures whose grey levels are the classes'
+    numbers.
+
+    Example: edgeflow run segment.edgeflow in.mp4 -o masks/%05d.png
+
     Example: edgeflow run shortcut.edgeflow in.mp4 -o out.mp4 --policy mode=drift:0.3:12
 
     Example: edgeflow run cain.edgeflow in.mp4 -o out.mp4 --policy budget --budget-ms 33 --percentile 95
@@ -205,7 +211,8 @@ def run(
         )
     resize = None if task.between else _resizing(opened.manifest.plans)
     written: dict[str, Any] = {"overwrite": overwrite}
-    if any(made.kind == "image" for made in task.outputs):
+    kinds = {made.kind for made in task.outputs}
+    if kinds & {"image", "mask"}:
         from edgeflow.runtime.video.convert import Options
         from edgeflow.runtime.video.film import convert_film
 
@@ -217,12 +224,27 @@ def run(
                 *([f"{budget.milliseconds:g} ms at {budget.percentile:g}%"] if budget else []),
             ]
         )
-        what = {"bundle": _digest(opened), "policy": steering, "spread": spread}
-        written |= {"times": times, "fps": rate, "spread": spread, "overlay": overlay}
+        shown: VideoSession = session
+        masks = (
+            ""
+            if "image" in kinds
+            else "over"
+            if overlay
+            else "numbers"
+            if are_pictures(output)
+            else "colours"
+        )
+        if masks:
+            from edgeflow.runtime.video.masks import MaskPainter
+
+            shown = painter = MaskPainter(session, task, masks)
+            task = painter.task
+        what = {"bundle": _digest(opened), "policy": steering, "spread": spread, "masks": masks}
+        written |= {"times": times, "fps": rate, "spread": spread, "overlay": overlay and not masks}
         written |= {"picture": _picture_size(opened), "resize": resize}
         written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
         with _told() as progress:
-            film = convert_film(session, task, source, output, **written, on_progress=progress)
+            film = convert_film(shown, task, source, output, **written, on_progress=progress)
         _print(film, json, session)
     else:
         from edgeflow.runtime.video.labels import label_video
@@ -280,15 +302,15 @@ def _check_task(bundle: Bundle, faster: object, overlay: bool, output: str) -> N
     """Refuse a bundle whose calls are not those of a film, or what its task does not make."""
     task, plan = bundle.manifest.task, next(iter(bundle.manifest.plans.values()))
     kinds = {made.kind for made in task.outputs}
-    if not task.offsets or not kinds & {"image", "labels"}:
+    if not task.offsets or not kinds & {"image", "labels", "mask"}:
         names = ", ".join(spec.name for spec in plan.inputs)
         made = ", ".join(sorted(kinds))
         raise InputError(
             f"{bundle.path} takes ({names}) and makes ({made}): not one frame to translate or two to interpolate, nor "
-            "another task that makes pictures or labels of a film; declare it and export again, or use "
+            "another task that makes pictures, masks or labels of a film; declare it and export again, or use "
             "edgeflow.runtime.Session"
         )
-    if overlay and "image" not in kinds and not is_film(output):
+    if overlay and not kinds & {"image", "mask"} and not is_film(output):
         raise InputError(
             f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: write to a film, such as out.mp4"
         )
@@ -302,7 +324,7 @@ def _picture_size(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
     """How large the pictures are that are made of frames of a size."""
     plans = bundle.manifest.plans
     sizes = {declared_size(plan.inputs): declared_size(plan.outputs) for plan in plans.values()}
-    scale = next(made.scale for made in bundle.manifest.task.outputs if made.kind == "image")
+    scale = next((made.scale for made in bundle.manifest.task.outputs if made.kind == "image"), 1.0)
 
     def size(height: int, width: int) -> tuple[int, int]:
         return sizes.get((height, width)) or (round(height * scale), round(width * scale))

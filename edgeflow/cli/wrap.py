@@ -52,7 +52,7 @@ def wrap(
     truth: Annotated[
         Path | None,
         typer.Option(
-            help="A video of what the network should make of every frame of the clip, if that is known."
+            help="A video of what the network should make of every frame of the clip, if that is known; as large as that."
         ),
     ] = None,
     target: Annotated[
@@ -94,7 +94,7 @@ def wrap(
 
     wanted, network = load(target), _network(model)
     shown, later = _read(clip, frames, size)
-    true, true_later = _read(truth, frames, size) if truth else ([], [])
+    true, true_later = _read(truth, frames, None) if truth else ([], [])
     with err.status("wrap") as status:
 
         def say(what: str) -> None:

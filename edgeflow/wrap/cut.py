@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -50,6 +51,20 @@ class Cut:
         if self.grid is None:
             return frames
         return [torch.cat([cut_tile(each, self.grid, i) for i in range(len(self))]) for each in frames]
+
+    def changed(self, call: int, before: int) -> list[float]:
+        """Of every patch, without what tiles see beyond it, how much the frames changed where they did most; as `worst`."""
+        found = []
+        for region in self.grid.regions if self.grid else (None,):
+            place = (
+                slice(None)
+                if region is None
+                else np.s_[region.top : region.bottom, region.left : region.right]
+            )
+            pairs = zip(self.film.calls[call], self.film.calls[before], strict=True)
+            squares = [np.square(now[place].astype(np.float32) - last[place]).mean(-1) for now, last in pairs]
+            found.append(max(float(blocks(each, 1).max()) for each in squares))
+        return found
 
     def worst(self, made: Picture, wanted: Picture) -> list[float]:
         """Of every patch the squared error, in squared levels, of the square of 8x8 pixels where it is largest."""

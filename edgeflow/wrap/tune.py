@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from edgeflow.ir.errors import FlowError
 from edgeflow.wrap.cut import Cut
@@ -27,8 +26,8 @@ SAMPLES = 6
 """Calls of a clip that are measured at every lag, about."""
 STEPS = 7
 """Halvings of the range of prices."""
-MARGIN = 0.75
-"""Of the gate, that is tuned for: pictures in bytes and halves of tiles are a little worse than what is looked up."""
+MARGIN = 0.6
+"""Of the gate, that is tuned for: frames that follow differ from those that were tuned on."""
 
 
 @dataclass(frozen=True)
@@ -94,26 +93,25 @@ class Tuner:
 
     @torch.no_grad()
     def _copies(self) -> Iterator[tuple[float, float]]:
-        """What changed most in a tile, and how much its picture did."""
-        measure = TileScores(Fit(1.0, 1.0), None, self._form.images)
-        static, known = self._film.static, torch.ones(len(self._cut), 1)
+        """What changed most in a patch, and how much its picture did."""
+        static = self._film.static
         for lag in LAGS:
             for call in self._calls(lag):
-                scores, _ = measure(*self._cut.tiles(call), *self._cut.tiles(call - lag), known)
-                yield from _both(-scores[:, 0], self._cut.worst(static[call - lag], static[call]))
+                worst = self._cut.worst(static[call - lag], static[call])
+                yield from _both(self._cut.changed(call, call - lag), worst)
 
     @torch.no_grad()
     def _halves(self) -> Iterator[tuple[float, float]]:
         """What half the size loses of a tile, and how wrong its picture gets by that."""
         measure = TileScores(Fit(1.0, 1.0), None, self._form.images)
         for call in self._calls(0) if self._film.half else ():
-            lost = measure.lost(self._cut.tiles(call)[-1])[:, 0]
+            lost = measure.lost(self._cut.tiles(call)[-1])[:, 0].tolist()
             yield from _both(lost, self._cut.worst(self._film.half[call], self._film.static[call]))
 
 
-def _both(measured: Tensor, errors: Sequence[float]) -> Iterator[tuple[float, float]]:
+def _both(measured: Sequence[float], errors: Sequence[float]) -> Iterator[tuple[float, float]]:
     """Pairs of which neither is nothing."""
-    for one, other in zip(measured.tolist(), errors, strict=True):
+    for one, other in zip(measured, errors, strict=True):
         if one > 1e-6 and other > 1e-6:
             yield one, other
 

@@ -92,14 +92,14 @@ def wrap(
         network: takes frames, (n, 3, h, w) in [0, 1] each, and makes one tensor (n, c, scale * h, scale * w).
         frames: of a clip of the kind that it will see, (h, w, 3) uint8.
         target: for whose library routes are timed, on this machine.
-        max_drop: dB of PSNR that routing may cost on the clip; see `edgeflow.wrap.tune.drop_of`.
+        max_drop: dB of PSNR that routing may cost on the clip; see `edgeflow.wrap.simulate.drop_of`.
         truth: what should be made of every frame, if that is known. Of a network that makes the picture between two frames it is:
             every second frame of the clip.
         progress: told of every step.
 
     Raises:
-        FlowError: the network is no function of frames alone, or nothing moves in the clip.
-        InputError: the clip is too short, or no route saves time within the drop.
+        FlowError: the network is no function of frames alone, or makes the same of all of them.
+        InputError: the clip is too short, nothing moves in it, the truth does not fit, or no route saves time within the drop.
     """
     network = network.eval()
     progress("look at the network")
@@ -138,11 +138,20 @@ class _Filmed:
 
 
 def _filmed(network: Network, shown: Shown, session: Session, target: Target) -> _Filmed:
-    """Run a network on a clip, at full and at half the size."""
+    """Run a network on a clip, at full and at half the size.
+
+    Raises:
+        InputError: the truth is of another shape than what the network makes.
+    """
     calls = shown.calls
     static = tuple(session(*call) for call in calls)
     peak = 1.0 if network.form.picture else float(np.ptp(static[0]))
     truth = tuple(to_tensor(frame)[0].numpy() for frame in shown.truth)
+    if truth and truth[0].shape != static[0].shape:
+        (_, height, width), (channels, *made) = truth[0].shape, static[0].shape
+        raise InputError(
+            f"the truth is {width}x{height}, and the network makes {channels} channels of {made[1]}x{made[0]}: give pictures of that size"
+        )
     if not network.form.scale:
         return _Filmed(Film(calls, static, (), truth, peak), 0.0, 1.0)
     height, width = calls[0][0].shape[:2]
@@ -220,9 +229,8 @@ def _timed_tilings(
             part = cropped(calls[0], side)
             ms = in_turn({"static": lambda: static(*calls[0]), "tile": lambda: tile(*part)})  # noqa: B023
         full = ms["tile"] / ms["static"] * len(TileGrid(height, width, side, halo.pixels, network.form.unit))
-        full = max(
-            full, 1.0
-        )  # less is a slow minute of the machine's, or of a network that takes no longer than looking at its tiles
+        # Less than the whole frame is a slow minute of the machine's, or a network that takes no longer than looking at its tiles.
+        full = max(full, 1.0)
         yield Tiling(side, halo.pixels, full, full * ratio)
     if not sides:
         yield whole_frame(ratio)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,12 @@ LEARNING = 0.1
 """How far a frame moves what an engine is expected to take, relative to others, towards what it took."""
 
 
+FADES = 0.999
+"""What a frame leaves of the expected cost of an engine that it did not run: one that was measured in a slow moment is tried again."""
+MOST = 2.0
+"""A run that took more than so many times what was expected, relative to others, was interrupted, and counts as no more."""
+
+
 class FrameCosts:
     """Milliseconds of frames by their routes: all batches that would run, and what lies between engines.
 
@@ -27,7 +33,7 @@ class FrameCosts:
     frame corrects engines against one another, and leaves what it was expected to take itself as it is.
 
     Args:
-        plan: what is executed; chains are taken as the steps that they stand for.
+        plan: what is executed. A chain is taken to run in its steps' place where a frame's routes are those of one of its graphs.
         loaded: its graphs, with what runs of them cost.
         counts: regions of each region set.
         read: values that decisions read, as `working_stages` wants them.
@@ -51,7 +57,9 @@ class FrameCosts:
             if isinstance(step, Stage) and step.name in working
         ]
         self._reads = {name: self._variables(name) for name in counts}
+        self._chains = plan.chains
         graphs = {graph.key: graph for _, stage in self._stages for graph in stage.graphs}
+        graphs |= {graph.key: graph for chain in plan.chains for graph in chain.graphs}
         self._costs = {
             key: {batch: loaded[key].costs[batch] for batch in graph.batches} for key, graph in graphs.items()
         }
@@ -59,6 +67,7 @@ class FrameCosts:
         self._known: dict[tuple[object, ...], tuple[str, ...]] = {}
         self._host = 0.0
         self.cheapest = cheapest_route(plan, self._together)
+        self._prefer_chains()
         self.routing = {number: step for number, step in enumerate(plan.steps) if isinstance(step, Route)}
 
     def frame(self, routes: Routes, first: int = 0) -> float:
@@ -105,10 +114,12 @@ class FrameCosts:
             trace: of a frame that was run.
             ratio: what it took, over what it was expected to.
         """
+        ran = {engine.key for engine in trace.engines}
+        self._scale.update((key, FADES * scale) for key, scale in self._scale.items() if key not in ran)
         for engine in trace.engines:
             if engine.key in self._scale:
-                wanted = self._scale[engine.key] * engine.ms / ratio / max(self._expected(engine), 1e-6)
-                self._scale[engine.key] += LEARNING * (wanted - self._scale[engine.key])
+                wanted = engine.ms / ratio / max(self._expected(engine), 1e-6)
+                self._scale[engine.key] *= 1 + LEARNING * (min(wanted, MOST) - 1)
         self._host += LEARNING * ((trace.total_ms - trace.engines_ms) / ratio - self._host)
 
     def _expected(self, engine: EngineTrace) -> float:
@@ -145,9 +156,37 @@ class FrameCosts:
                 name: self.axes[name].values[place]
                 for name, place in zip(self._reads[regions], taken, strict=True)
             }
-            stages = [stage for number, stage in self._stages if number >= first and stage.regions == regions]
-            self._known[known] = tuple(graph.key for stage in stages for graph in selected(stage, route))
+            self._known[known] = tuple(self._engines(regions, first, route))
         return self._known[known]
+
+    def _engines(self, regions: str, first: int, route: Mapping[str, Choice]) -> Iterator[str]:
+        """Keys of the graphs that run for a region on a route, from a step on."""
+        chained = self._chained(route) if regions == FRAME else {}
+        for number, stage in self._stages:
+            if stage.regions != regions or number < first:
+                continue
+            if number not in chained:
+                yield from (graph.key for graph in selected(stage, route))
+            elif key := chained[number]:
+                yield key
+
+    def _chained(self, route: Mapping[str, Choice]) -> dict[int, str]:
+        """By the steps that chains run on this route: the chain's key at its first step, nothing at the others."""
+        found: dict[int, str] = {}
+        for chain in self._chains:
+            for graph in chain.graphs:
+                if all(route.get(name) == value for name, value in graph.variant):
+                    found |= dict.fromkeys(range(chain.first, chain.end), "") | {chain.first: graph.key}
+                    break
+        return found
+
+    def _prefer_chains(self) -> None:
+        """Let the cheapest route be one that chains run, where that takes less."""
+        for variant in [dict(graph.variant) for chain in self._chains for graph in chain.graphs]:
+            before, known = self.frame({}), self.cheapest
+            self.cheapest = {**known, **variant}
+            if self.frame({}) >= before:
+                self.cheapest = known
 
     def _covered(self, key: str, count: int) -> float:
         costs = self._costs[key]

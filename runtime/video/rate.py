@@ -14,7 +14,7 @@ PAUSE = 3
 """A picture that stands for so many usual intervals is a pause: nothing is made in the middle of it."""
 
 NEAR = Fraction(1, 50)
-"""Of an interval: a picture so soon after a frame is that frame."""
+"""A share of an interval: a picture so soon after a frame is that frame."""
 
 FASTEST = 1000
 """Frames per second."""

@@ -159,7 +159,7 @@ def test_a_larger_film_is_written(edgeflow, exported, clip, tmp_path, target):
 
 def test_what_makes_no_film_is_refused(edgeflow, exported, clip, tmp_path):
     said = edgeflow("run", exported("labels", "cpu"), clip, "-o", tmp_path / "out.jsonl", "--times", "2")
-    assert said.code == 1 and "leaves their rate as it is" in said.err
+    assert said.code == 1 and "leaves the frames' rate as it is" in said.err
     said = edgeflow("run", exported("labels", "cpu"), clip, "-o", tmp_path / "out.jsonl", "--overlay")
     assert said.code == 1 and "--overlay draws on films" in " ".join(said.err.split())
 

@@ -136,11 +136,25 @@ def test_the_truth_has_as_many_frames():
         wrap(denoiser(), film(6), load("cpu"), truth=film(5))
 
 
+def test_the_truth_is_as_large_as_what_is_made():
+    with pytest.raises(InputError, match="the truth is 64x64, and the network makes 3 channels of 192x128"):
+        wrap(denoiser(), film(6), load("cpu"), truth=[frame[:64, :64] for frame in film(6)])
+
+
 def filmed(frames, truth=()):
     network = denoiser()
     with torch.no_grad():
         made = tuple(network(torch.from_numpy(f).permute(2, 0, 1)[None] / 255)[0].numpy() for f in frames)
     return Film(tuple((frame,) for frame in frames), made, (), truth, 1.0), form_of(network)
+
+
+def test_what_a_change_comes_to_is_measured_of_patches_alone():
+    """A network that changes nothing: errors are the changes themselves, whatever moves in the halos."""
+    frames = film(8)
+    pictures = tuple(frame.transpose(2, 0, 1).astype(np.float32) / 255 for frame in frames)
+    clip = Film(tuple((frame,) for frame in frames), pictures, (), (), 1.0)
+    fit = Tuner(clip, form_of(denoiser()), Tiling(64, 8, 1.5, 0.4)).fitted().copy
+    assert (fit.factor, fit.power) == (pytest.approx(1, abs=1e-3), pytest.approx(1, abs=1e-3))
 
 
 def test_a_clip_in_which_all_moves_leaves_nothing_to_copy():

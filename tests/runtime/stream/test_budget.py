@@ -217,3 +217,15 @@ def test_a_frame_that_begins_slowly_takes_cheaper_routes_at_once(tiny_bundles):
     assert run(session).trace.flops < usual.trace.flops
     slower[0] = 1.0
     assert run(session).trace.flops == usual.trace.flops
+
+
+def test_what_did_not_run_is_expected_to_take_a_little_less_each_frame(tiny_bundles):
+    """So an engine that was measured in a slow moment is tried again; one that is as slow as that is soon known to be."""
+    session, clock = clocked(tiny_bundles["chained"].path, 1e-3)
+    for _ in range(4):
+        trace = run(session).trace
+    costs, ran = clock._steering.costs, {engine.key for engine in trace.engines}
+    before = dict(costs._scale)
+    run(session)
+    assert {key for key, scale in costs._scale.items() if scale == 0.999 * before[key]} == before.keys() - ran
+    assert before.keys() - ran and all(costs._scale[key] == pytest.approx(before[key]) for key in ran)

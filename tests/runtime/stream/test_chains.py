@@ -11,7 +11,7 @@ from edgeflow.flow.eager import Eager
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.plan import plan_from_json, plan_to_json
-from edgeflow.runtime import Fixed, Session
+from edgeflow.runtime import Budget, Fixed, Session
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
 
@@ -104,3 +104,19 @@ def test_without_its_chains_a_plan_computes_the_same(bundle):
         results.append(Executor(own, loaded, backend.memory, Own(), (12, 12)).run([FRAME]))
     np.testing.assert_allclose(results[0].outputs[0], results[1].outputs[0], rtol=1e-5, atol=1e-5)
     assert not results[1].trace.chains
+
+
+def test_a_budget_expects_a_chain_where_it_would_run_and_steps_elsewhere(bundle):
+    session = Session(bundle, policy=Budget(1e6))
+    for _ in range(3):
+        result = session.run(FRAME)
+    assert result.trace.chains[0].left is None
+    (plan,) = bundle.manifest.plans.values()
+    steering = session.executor._decisions._steering
+    costs, own = steering.costs, dict(steering.routes)
+    chained = {graph.key for graph in plan.chains[0].graphs}
+    other = {name: len(costs.axes[name].values) - 1 - place for name, place in own.items()}
+    expected, elsewhere = costs.frame(own), costs.frame(other)
+    for key in chained:
+        costs._costs[key] = {1: 1e6}
+    assert costs.frame(own) > 1e5 > expected and costs.frame(other) == pytest.approx(elsewhere)
