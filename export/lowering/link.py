@@ -48,8 +48,11 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
             if name in images:
                 tensors[name + EXACT] = names[f"out.{i}{EXACT}"] = inner + EXACT
         for tensor in graph.initializer:
-            names[tensor.name] = _content_name(tensor)
-            initialisers[names[tensor.name]] = tensor
+            content = _content_name(tensor)
+            initialisers[content] = tensor
+            if tensor.name in names:  # an output that is constant
+                nodes.append(_constant(content, names[tensor.name], part.call.segment, len(nodes)))
+            names.setdefault(tensor.name, content)
         for node in graph.node:
             nodes.append(_renamed_node(node, names, number))
             nodes[-1].name = f"{part.call.segment}/{_layer(node)}{node.op_type}_{len(nodes) - 1}"
@@ -83,6 +86,10 @@ def link(variant: Variant, graphs: Mapping[Link, onnx.ModelProto], images: set[s
         add_tensor(model.graph, initialisers[name], name)
     check(model)
     return model
+
+
+def _constant(tensor: str, output: str, segment: str, number: int) -> onnx.NodeProto:
+    return onnx.helper.make_node("Identity", [tensor], [output], name=f"{segment}/Identity_{number}")
 
 
 def _outputs(variant: Variant, images: set[str]) -> list[tuple[str, str]]:

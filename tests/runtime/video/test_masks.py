@@ -76,7 +76,9 @@ def test_numbers_colours_and_masks_over_frames(bundle, film, out):
             inside = np.s_[2:14, 2:14]  # colours are stored at half size, so edges are soft
             for part in (inside, np.s_[18:30, 34:46], np.s_[52:60, 8:88]):
                 expected = over if extra else colours
-                assert np.abs(picture[part] - expected[part]).max() <= 24  # the matrix of a small film is guessed
+                assert (
+                    np.abs(picture[part] - expected[part]).max() <= 24
+                )  # the matrix of a small film is guessed
 
 
 def test_what_a_mask_is():
