@@ -6,7 +6,8 @@ python benchmarks/tables.py
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -497,6 +498,7 @@ def _reason(record: Record) -> str:
 
 def main() -> None:
     parts = [HEAD]
+    notes, others = _written_by_hand(PAGE.read_text(), {title for _, title, _, _ in SECTIONS})
     for name, title, how, columns in SECTIONS:
         file, _, kind = name.partition(":")
         path = RESULTS / f"{file}.json"
@@ -506,8 +508,28 @@ def main() -> None:
         if not records:
             continue
         table = _table(sorted(records, key=_place), columns)
-        parts.append(f"## {title}\n\n{how}\n\n{table}\n{_machines(records)}\n")
+        note = notes.get(title, "")
+        parts.append(
+            f"## {title}\n\n{how}\n\n{table}\n{_machines(records)}\n" + (f"{note}\n\n" if note else "")
+        )
+        parts += others.get(title, [])
     PAGE.write_text("\n".join(parts).rstrip() + "\n")
+
+
+def _written_by_hand(page: str, made: Collection[str]) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """What people wrote on the page: notes under a made section's last line, and sections of their own, by the made one before."""
+    notes: dict[str, str] = {}
+    others: dict[str, list[str]] = {}
+    last = ""
+    for section in re.split(r"(?m)^## ", page)[1:]:
+        title, _, body = section.partition("\n")
+        if title not in made:
+            others.setdefault(last, []).append(f"## {title}\n{body.rstrip()}\n\n")
+            continue
+        last = title
+        _, measured, after = body.rpartition("\nMeasured on: ")
+        notes[title] = after.partition("\n")[2].strip() if measured else ""
+    return notes, others
 
 
 def _table(records: Sequence[Record], columns: Sequence[Column]) -> str:

@@ -132,7 +132,9 @@ def test_the_trace_accounts_for_the_frame_and_for_every_flop(tiny, tiny_bundles,
     counted = cost(tiny, {"height": 200, "width": 310})
     tiles = sum(counted.flops(region.route, "tiles") for region in trace.regions)
     whole = tiles + counted.flops({}, "frame")
-    assert sum(e.flops * e.regions for e in trace.engines) == pytest.approx(whole, rel=0.005)  # sides are rounded up
+    assert sum(e.flops * e.regions for e in trace.engines) == pytest.approx(
+        whole, rel=0.005
+    )  # sides are rounded up
     assert trace.flops == sum(e.flops * sum(e.batches) for e in trace.engines)
     assert 0 < trace.engines_ms <= trace.total_ms
     for engine in trace.engines:
