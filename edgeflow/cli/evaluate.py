@@ -53,7 +53,7 @@ def evaluate(
     An interpolator has every second frame left out and is compared with it; what other models make is compared with what their
     dearest route makes. All run in turn, call by call.
 
-    Example: edgeflow eval rife.edgeflow --clip in.mp4 --picture worth.png
+    Example: edgeflow eval model.edgeflow --clip in.mp4 --picture worth.png
     """
     from edgeflow.runtime.measure.worth import worth
 

@@ -296,7 +296,7 @@ def _rate(task: Task, times: int | None, fps: Fraction | None) -> Rate:
     if fps is not None:
         raise InputError(
             f"{float(fps):g} frames a second: this model takes no time, so its pictures stand at fixed places; choose times "
-            f"{choices}, or a model that takes one (rife)"
+            f"{choices}, or a model that takes one"
         )
     if times is not None and times not in allowed:
         raise InputError(f"times is {times}; choose {choices}")

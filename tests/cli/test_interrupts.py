@@ -29,8 +29,9 @@ def edgeflow(*arguments: object) -> list[str]:
 
 
 def heed_interrupts() -> None:
-    """A process started in the background, as some runners do, inherits an ignored SIGINT."""
+    """A process started in the background inherits an ignored SIGINT, under nohup an ignored SIGHUP."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_for(condition, seconds: float = 120) -> None:

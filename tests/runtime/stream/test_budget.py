@@ -14,6 +14,7 @@ from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Stage
 from edgeflow.runtime import Budget, Fixed, Session
 from edgeflow.runtime.stream.budget import least_price
+from edgeflow.runtime.stream.deadline import Deadline
 from edgeflow.runtime.stream.trace import EngineTrace, Trace
 
 FRAMES = (moving_picture(200, 310, 0), moving_picture(200, 310, 1))
@@ -59,20 +60,33 @@ def by_work(graph):
     return 0.05 + graph.flops / 2e7
 
 
+@pytest.fixture(scope="module")
+def untimed(tiny_bundles, tmp_path_factory):
+    """Paths of bundles whose engines nobody timed: what other tests measured of them would decide their batches."""
+    folder = tmp_path_factory.mktemp("untimed")
+    ignored = shutil.ignore_patterns("profile")
+    return {
+        name: shutil.copytree(made.path, folder / name, ignore=ignored) for name, made in tiny_bundles.items()
+    }
+
+
 def clocked(path, budget, percentile=95.0, frames=FRAMES, monkeypatch=None):
     """A session under a budget whose calls take what `by_work` says; deciding itself takes no time."""
     session = Session(path, policy=Budget(PLENTY, percentile))
     run(session, frames)
     clock = Clock(session, by_work)
-    clock._steering.deadline.milliseconds = budget
+    clock._steering.deadline = Deadline(
+        budget, percentile
+    )  # what the first frame took on this machine is forgotten
+    clock._steering.costs._host = 0.0
     decide = clock._steering.decide
     clock._steering.decide = lambda step, scores, own, _: decide(step, scores, own, clock.before(step))
     return session, clock
 
 
 @pytest.mark.parametrize("strategy", ["chained", "routes"])
-def test_with_time_enough_the_routes_are_the_models_own(strategy, tiny_bundles):
-    path = tiny_bundles[strategy].path
+def test_with_time_enough_the_routes_are_the_models_own(strategy, untimed):
+    path = untimed[strategy]
     own, budgeted = Session(path), Session(path, policy=Budget(PLENTY))
     for frames in (FRAMES, FRAMES[::-1], FRAMES):
         mine, theirs = run(budgeted, frames), run(own, frames)
@@ -80,8 +94,8 @@ def test_with_time_enough_the_routes_are_the_models_own(strategy, tiny_bundles):
         assert (mine.outputs[0] == theirs.outputs[0]).all()
 
 
-def test_a_tighter_budget_takes_cheaper_routes_and_holds_it(tiny_bundles):
-    path = tiny_bundles["chained"].path
+def test_a_tighter_budget_takes_cheaper_routes_and_holds_it(untimed):
+    path = untimed["chained"]
     session, clock = clocked(path, PLENTY)
     for _ in range(3):
         own = run(session)
@@ -109,12 +123,12 @@ def cheapest_ms(path):
     return clock.took[-1]
 
 
-def test_a_load_is_answered_by_cheaper_routes_and_forgotten(tiny_bundles):
-    session, clock = clocked(tiny_bundles["chained"].path, PLENTY)
+def test_a_load_is_answered_by_cheaper_routes_and_forgotten(untimed):
+    session, clock = clocked(untimed["chained"], PLENTY)
     for _ in range(3):
         own = run(session)
     budget = 1.3 * clock.took[-1]
-    session, clock = clocked(tiny_bundles["chained"].path, budget)
+    session, clock = clocked(untimed["chained"], budget)
     for _ in range(12):
         assert run(session).trace.choices == own.trace.choices
     clock.load = 1.8
@@ -128,9 +142,9 @@ def test_a_load_is_answered_by_cheaper_routes_and_forgotten(tiny_bundles):
     assert last.trace.choices == own.trace.choices
 
 
-def test_regions_lose_least_where_their_scores_say_so(tiny_bundles):
+def test_regions_lose_least_where_their_scores_say_so(untimed):
     """No tile could be raised, and another lowered, to a better sum of scores in the same time."""
-    path = tiny_bundles["chained"].path
+    path = untimed["chained"]
     session, clock = clocked(path, PLENTY)
     for _ in range(3):
         run(session)
@@ -164,9 +178,9 @@ def test_every_family_with_scores_gets_cheaper(name, small_bundle):
     assert squeezed.flops == least.flops
 
 
-def test_a_budget_below_the_cheapest_route_is_refused_where_engines_were_timed(tiny_bundles, tmp_path):
+def test_a_budget_below_the_cheapest_route_is_refused_where_engines_were_timed(untimed, tmp_path):
     path = tmp_path / "timed.edgeflow"
-    shutil.copytree(tiny_bundles["chained"].path, path)
+    shutil.copytree(untimed["chained"], path)
     session = Session(path)
     run(session)
     ms = {key: {b: 2.0 * b for b in one.graph.batches} for key, one in session.executor.loaded.items()}
@@ -183,8 +197,8 @@ def test_a_model_without_scores_is_refused(small_bundle):
         Session(bundle.path, policy=Budget(33)).run(moving_picture(16, 24, 0))
 
 
-def test_frames_run_one_after_the_other(tiny_bundles):
-    session = Session(tiny_bundles["chained"].path, policy=Budget(PLENTY), in_flight=2)
+def test_frames_run_one_after_the_other(untimed):
+    session = Session(untimed["chained"], policy=Budget(PLENTY), in_flight=2)
     with pytest.raises(InputError, match="leave in_flight at 1"):
         run(session)
 
@@ -200,12 +214,12 @@ def test_nothing_and_everything_have_their_price():
     assert least_price(lambda price: False, 5.0) == 1e12
 
 
-def test_a_frame_that_begins_slowly_takes_cheaper_routes_at_once(tiny_bundles):
-    session, clock = clocked(tiny_bundles["chained"].path, PLENTY)
+def test_a_frame_that_begins_slowly_takes_cheaper_routes_at_once(untimed):
+    session, clock = clocked(untimed["chained"], PLENTY)
     for _ in range(3):
         run(session)
     full = clock.took[-1]
-    session, clock = clocked(tiny_bundles["chained"].path, 1.1 * full)
+    session, clock = clocked(untimed["chained"], 1.1 * full)
     decide = type(clock._steering).decide
     slower = [1.0]
     clock._steering.decide = lambda step, scores, own, _: decide(
@@ -219,9 +233,9 @@ def test_a_frame_that_begins_slowly_takes_cheaper_routes_at_once(tiny_bundles):
     assert run(session).trace.flops == usual.trace.flops
 
 
-def test_what_did_not_run_is_expected_to_take_a_little_less_each_frame(tiny_bundles):
+def test_what_did_not_run_is_expected_to_take_a_little_less_each_frame(untimed):
     """So an engine that was measured in a slow moment is tried again; one that is as slow as that is soon known to be."""
-    session, clock = clocked(tiny_bundles["chained"].path, 1e-3)
+    session, clock = clocked(untimed["chained"], 1e-3)
     for _ in range(4):
         trace = run(session).trace
     costs, ran = clock._steering.costs, {engine.key for engine in trace.engines}
