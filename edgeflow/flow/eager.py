@@ -179,6 +179,8 @@ class EagerFlow(Flow):
 
     def _stitch(self, tiles: EagerValue, blend: bool) -> EagerValue:
         grid = self.grids[tiles.regions]
+        if any(tensor is None for tensor in tiles.tensors):
+            return EagerValue(FRAME, [None])  # to be read only where something made all of it
         known = tiles.known()
         height, width = known[0].shape[-2:]
         if height != width or height % grid.size:

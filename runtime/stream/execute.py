@@ -314,6 +314,9 @@ class Executor:
 
     def _stitch(self, step: Stitch, frame: Frame) -> None:
         grid, rows = self._grids[step.regions], self._value(step.input, frame)
+        if not rows.made:
+            frame.values[step.output] = Rows(1)
+            return
         start = self._memory.mark()
         order = frame.order.get(step.regions, np.arange(len(grid)))
         like = rows.row(0)

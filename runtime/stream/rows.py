@@ -93,6 +93,11 @@ class Rows:
             memory.copy_rows(self._arrays[source[first]], row[first:last], gathered[first:last])
         return gathered
 
+    @property
+    def made(self) -> bool:
+        """Whether every region has a row: none has one where nothing ran, which is only read where something did."""
+        return bool((self._source >= 0).all())
+
     def row(self, region: int) -> Array:
         """One region's tensor."""
         found: Array = self._arrays[self._source[region]][self._row[region]]

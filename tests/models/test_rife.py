@@ -124,7 +124,7 @@ def test_every_way_is_taken_and_quality_buys_dearer_ones(bundles):
 def test_a_frame_that_is_computed_whole_computes_no_tiles(bundles):
     session = Session(bundles["onnxruntime"], policy=Fixed(extent="whole", way="full"))
     trace = session.run(*frames(), at(0.5)).trace
-    assert [engine.regions for engine in trace.engines] == [1, 8, 1]  # router, average, the frame
+    assert [engine.regions for engine in trace.engines] == [1, 1]  # router, the frame
     (region,) = trace.regions  # no tile's way made a difference
     assert region.route == {"extent": "whole"} and region.flops > 0
 

@@ -91,7 +91,8 @@ class RIFE(RoutedModule):
         frame = f.route(frame0, extent=Scored(Spread(PRICE, straddled), parts))
         tiles = f.tile(frame0, frame1, time, size=self.preset.tile, halo=HALO, multiple=SPAN)
         route = f.route(tiles, way=Scored(Priced(PRICE, costs), scores))
-        parts, made = frame.extent == "tiles", f.call(self.by_average, tiles)
+        parts = frame.extent == "tiles"
+        made = f.call(self.by_average, tiles, when=parts, otherwise=None)
         for way in self.way.values[1:]:
             here = parts & (route.way == way)
             made = f.call(getattr(self, f"by_{way}"), tiles, when=here, otherwise=made)
