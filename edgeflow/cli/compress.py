@@ -14,7 +14,7 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import err, out, print_json
-from edgeflow.cli.reference import find_function
+from edgeflow.cli.reference import build_by, find_function
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.errors import FlowError, InputError, TrainError
 
@@ -133,7 +133,7 @@ def _network(reference: str, weights: Path | None) -> nn.Module:
 
     if ":" not in reference:
         raise FlowError(f"{reference} is no function: give path/to/file.py:build")
-    built: Any = find_function(reference)()
+    built: Any = build_by(reference)
     if not isinstance(built, nn.Module):
         raise FlowError(f"{reference} returns a {type(built).__name__}: it must return a torch.nn.Module")
     if weights is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from edgeflow.ir.errors import FlowError
+from edgeflow.ir.errors import EdgeflowError, FlowError
 
 if TYPE_CHECKING:
     from edgeflow.flow.module import RoutedModule
@@ -27,12 +28,29 @@ def find_model(reference: str, preset: str | None, variant: str | None) -> Route
 
     if ":" not in reference:
         return family(reference).model(preset, variant)
-    model: Any = find_function(reference)()
+    model: Any = build_by(reference)
     if not isinstance(model, RoutedModule):
         raise FlowError(
             f"{reference} returns a {type(model).__name__}: it must return an edgeflow.flow.RoutedModule"
         )
     return model
+
+
+def build_by(reference: str) -> Any:
+    """What a function of the user's returns.
+
+    Raises:
+        FlowError: it cannot be found, or fails; says where.
+    """
+    function = find_function(reference)
+    try:
+        return function()
+    except EdgeflowError:
+        raise
+    except Exception as error:  # the user's own code: anything may come
+        where = traceback.extract_tb(error.__traceback__)[1:2]
+        place = f"{where[0].filename}, line {where[0].lineno}" if where else reference
+        raise FlowError(f"{reference} fails ({place}): {type(error).__name__}: {error}") from error
 
 
 def find_function(reference: str) -> Callable[..., Any]:

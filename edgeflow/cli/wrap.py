@@ -12,7 +12,7 @@ import typer
 
 from edgeflow.cli.clips import first_frames, parse_size
 from edgeflow.cli.console import err, out, print_json
-from edgeflow.cli.reference import find_function
+from edgeflow.cli.reference import build_by
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.errors import BundleError, FlowError
 from edgeflow.ir.files import write_atomically
@@ -136,7 +136,7 @@ def _network(reference: str) -> nn.Module:
 
     if ":" not in reference:
         raise FlowError(f"{reference} is no function: give path/to/file.py:build")
-    built: Any = find_function(reference)()
+    built: Any = build_by(reference)
     if isinstance(built, RoutedModule):
         raise FlowError(f"{reference} returns a routed model already: `edgeflow export` compiles it")
     if not isinstance(built, nn.Module):

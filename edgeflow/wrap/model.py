@@ -8,7 +8,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from edgeflow.flow import Axis, Flow, Image, Made, Priced, RoutedModule, Scored, Spread, Task
+from edgeflow.flow import Axis, Flow, Image, Made, Priced, RoutedModule, Scored, Spread, Table, Task
 from edgeflow.flow import Tensor as Declared
 from edgeflow.ir.interface import Interface
 from edgeflow.ir.task import default_task
@@ -16,6 +16,9 @@ from edgeflow.ir.tiles import TileGrid
 from edgeflow.wrap.form import Form
 from edgeflow.wrap.network import Network
 from edgeflow.wrap.router import CANVAS, Fit, FrameScores, TileScores
+
+BEGUN = Table((0.5,))
+"""Whether there is a picture to be copied: where there is none, the network runs, whatever was decided."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Wrapped(RoutedModule):
     """
 
     extent = Axis("tiles", "whole")
+    begun = Axis(False, True)
 
     def __init__(self, network: Network, size: tuple[int, int], tiling: Tiling, routing: Routing) -> None:
         super().__init__()
@@ -119,13 +123,15 @@ class Wrapped(RoutedModule):
         *tiles, of_whole = f.tile(*frames, whole, size=side, halo=self.tiling.halo, multiple=form.unit)
 
         scores, known = f.call(self.scores, *tiles, *(getattr(state, name) for name in seen), state.known)
-        way = f.route(tiles[0], way=Scored(Priced(price, costs), scores)).way
-        here, made = extent == "tiles", state.made
+        route = f.route(tiles[0], way=Scored(Priced(price, costs), scores), begun=Scored(BEGUN, state.known))
+        way, here, made = route.way, extent == "tiles", state.made
         if self.routing.half:
-            made = f.call(self.network.at_half, *tiles, when=here & (way == "half"), otherwise=made)
-        made = f.call(self.network, *tiles, when=here & (way == "full"), otherwise=made)
+            half = here & (way == "half") & (route.begun == True)  # noqa: E712
+            made = f.call(self.network.at_half, *tiles, when=half, otherwise=made)
+        full = here & ((way == "full") | (route.begun == False))  # noqa: E712
+        made = f.call(self.network, *tiles, when=full, otherwise=made)
         made = f.call(self.part, of_whole, when=extent == "whole", otherwise=made)
-        new = (extent == "whole") | (way != "copy")
+        new = (extent == "whole") | (way != "copy") | (route.begun == False)  # noqa: E712
         f.keep(made=made, known=known, when=new, **dict(zip(seen, tiles, strict=True)))
         return f.stitch(made)
 
@@ -150,6 +156,8 @@ class WrappedWhole(RoutedModule):
         routing: what decides.
     """
 
+    begun = Axis(False, True)
+
     def __init__(
         self, network: Network, size: tuple[int, int], made: tuple[int, int], half: float, routing: Routing
     ) -> None:
@@ -166,12 +174,16 @@ class WrappedWhole(RoutedModule):
         seen = {f"seen{number}": (3, *self.size) for number in range(self.network.form.images)}
         state = f.state(made=(self.network.form.channels, *self.made), known=(1,), **seen)
         scores, known = f.call(self.scores, *frames, *(getattr(state, name) for name in seen), state.known)
-        way = f.route(frames[0], way=Scored(Priced(self.routing.price, self.costs), scores)).way
-        made = state.made
+        rule = Priced(self.routing.price, self.costs)
+        route = f.route(frames[0], way=Scored(rule, scores), begun=Scored(BEGUN, state.known))
+        way, made = route.way, state.made
         if self.routing.half:
-            made = f.call(self.network.at_half_of_any_size, *frames, when=way == "half", otherwise=made)
-        made = f.call(self.network.of_any_size, *frames, when=way == "full", otherwise=made)
-        f.keep(made=made, known=known, when=way != "copy", **dict(zip(seen, frames, strict=True)))
+            half = (way == "half") & (route.begun == True)  # noqa: E712
+            made = f.call(self.network.at_half_of_any_size, *frames, when=half, otherwise=made)
+        full = (way == "full") | (route.begun == False)  # noqa: E712
+        made = f.call(self.network.of_any_size, *frames, when=full, otherwise=made)
+        new = (way != "copy") | (route.begun == False)  # noqa: E712
+        f.keep(made=made, known=known, when=new, **dict(zip(seen, frames, strict=True)))
         return made
 
 
@@ -186,7 +198,10 @@ def task_of_form(form: Form) -> Task:
     suggested = default_task(inputs, (made,))
     return Task(
         suggested.offsets,
-        tuple(Made(each.kind, each.time, float(form.scale or 1)) for each in suggested.outputs),
+        tuple(
+            Made("image" if form.picture else "mask", each.time, float(form.scale or 1))
+            for each in suggested.outputs
+        ),
     )
 
 

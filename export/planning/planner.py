@@ -241,7 +241,8 @@ def call_flops(model: RoutedModule, program: Program) -> tuple[_Work, dict[tuple
     one, other = FREE_SIZES
     large, small = (_counted(model, program, {**fixed, **size}) for size in (one, other))
     pixels = one["height"] * one["width"] - other["height"] * other["width"]
-    return large, {key: max(flops - small[key], 0) / pixels for key, flops in large.items()}
+    most = {key: flops / (one["height"] * one["width"]) for key, flops in large.items()}  # none of no pixels
+    return large, {k: min(max(flops - small[k], 0) / pixels, most[k]) for k, flops in large.items()}
 
 
 def _counted(model: RoutedModule, program: Program, size: Mapping[str, int]) -> _Work:

@@ -63,7 +63,9 @@ def check_destination(source: Source, destination: str | Path, overwrite: bool) 
     if _is_file(source) and os.path.samefile(str(source), place):
         raise VideoError(f"{destination} is the video that is read: write to another file")
     if not overwrite:
-        raise VideoError(f"{destination} exists: choose another name, or replace it with --overwrite")
+        begun = place.with_name(f"{place.name}.parts").is_dir()
+        ways = "go on with what an earlier run made by --resume, " if begun else ""
+        raise VideoError(f"{destination} exists: {ways}choose another name, or replace it with --overwrite")
 
 
 def place_of(destination: str | Path) -> Path:

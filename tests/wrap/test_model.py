@@ -150,3 +150,13 @@ def test_measures_of_tiles_are_on_no_grid():
     """What looks at squares of 8x8 pixels makes a number: tiles may begin where the network lets them."""
     model = wrapped(denoiser())
     assert found_grids(model, {}) == {"tiles": 1}
+
+
+def test_what_was_never_made_is_computed_whatever_is_asked():
+    model, frame = wrapped(denoiser(), half=Fit(0.2, 1.0)), to_tensor(film(1)[0])
+    wanted = Eager(model, {"extent": "tiles", "way": "full"})(frame).outputs[0]
+    eager = Eager(model, {"extent": "tiles", "way": "copy"})
+    assert torch.equal(eager(frame).outputs[0], wanted)
+    assert torch.equal(eager(1 - frame).outputs[0], wanted)  # and copied from then on
+    eager.reset()
+    assert torch.equal(eager(frame).outputs[0], wanted)

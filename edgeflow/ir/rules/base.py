@@ -111,7 +111,8 @@ class Rule:
         if len(numbers) != len(own):
             raise ValueError(f"{cls.word} takes {len(own)} numbers: {cls.spelling()}")
         kinds = {"int": int, "float": float, "str": str}
-        return cls(*(kinds[str(one.type)](text) for one, text in zip(own, numbers, strict=True)))
+        words = [one.type.__name__ if isinstance(one.type, type) else str(one.type) for one in own]
+        return cls(*(kinds[word](text) for word, text in zip(words, numbers, strict=True)))
 
     def at(self, quality: float) -> Rule:
         """The same rule where quality counts so much.
