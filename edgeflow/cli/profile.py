@@ -50,7 +50,7 @@ def profile(
         typer.Option(
             metavar="BUNDLE",
             help="The full static model, exported for the clip's frame size, to compare with. "
-            "The bundle's own dearest route if not given, or if that is faster.",
+            "The bundle's own dearest route, of tiles and the whole frame the cheaper, if not given, or if that is faster.",
         ),
     ] = None,
     json: Annotated[

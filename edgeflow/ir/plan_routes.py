@@ -9,6 +9,7 @@ from math import inf, prod
 from edgeflow.ir.plan import Plan, Stage, StageGraph, Step
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile, region_counts
 from edgeflow.ir.route import ALWAYS, Choice, Variable, assignments
+from edgeflow.ir.rules import Spread
 
 
 def working_stages(plan: Plan, read: Collection[str] = ()) -> frozenset[str]:
@@ -50,6 +51,23 @@ def dearest_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
     """
     counts = region_counts(plan.steps, size)
     return _best_route(plan, lambda stages, chosen: _flops(stages, counts, size, chosen))
+
+
+def full_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
+    """The route with which a frame is compared: the dearest, but of tiles and the whole frame (`Spread`) the cheaper.
+
+    These are two means to the same picture, and all tiles together compute their halos beside the frame.
+
+    Args:
+        plan: what to execute.
+        size: (height, width) of the frames.
+    """
+    route = dearest_route(plan, size)
+    decisions = [decision for step in plan.steps if isinstance(step, Route) for decision in step.decisions]
+    for variable in (decision.variable for decision in decisions if isinstance(decision.rule, Spread)):
+        ways = [{**route, variable.name: value} for value in variable.axis.values]
+        route = min(ways, key=lambda way: route_flops(plan, size, way))
+    return route
 
 
 def cheapest_route(

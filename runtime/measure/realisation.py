@@ -13,7 +13,7 @@ import numpy as np
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.plan_routes import dearest_route, static_plan, working_stages
+from edgeflow.ir.plan_routes import full_route, static_plan, working_stages
 from edgeflow.ir.route_shares import in_words
 from edgeflow.runtime.backends import Backend, OperatorTime, open_backend
 from edgeflow.runtime.measure.waterfall import FrameCost, Spent, Waterfall, Work, waterfall
@@ -198,7 +198,7 @@ def _load(
     """The routed model, its dearest route, and the static bundle if there is one."""
     plan = select_plan(bundle.manifest.plans, *size)
     check_inputs(plan.inputs, tuple(call))
-    route = dearest_route(plan, size)
+    route = full_route(plan, size)
     dearest = static_plan(plan, route)
     left = {variable.name for variable in dearest.variables}
     policy = Fixed(**{name: value for name, value in route.items() if name in left})

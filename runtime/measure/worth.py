@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import calls_of
-from edgeflow.ir.plan_routes import dearest_route
+from edgeflow.ir.plan_routes import full_route
 from edgeflow.ir.task import Task
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.measure.profile import Latency
@@ -174,7 +174,7 @@ def _load(
     backend = open_backend(library or bundle.manifest.target["library"], threads)
     size = call[0].shape[-3], call[0].shape[-2]
     plan = select_plan(bundle.manifest.plans, *size)
-    route = dearest_route(plan, size)
+    route = full_route(plan, size)
     every = {**policies, DEAREST: Fixed(**route)} if route else dict(policies)
     loaded = load_graphs(bundle, plan, backend, size)
     return [

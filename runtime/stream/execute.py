@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.interface import Interface, to_picture
 from edgeflow.ir.plan import Chain, Plan, Port, Stage, StageGraph, Step
-from edgeflow.ir.plan_routes import dearest_route, route_flops, working_stages
+from edgeflow.ir.plan_routes import full_route, route_flops, working_stages
 from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, Stitch, Tile
 from edgeflow.ir.route import Choice
 from edgeflow.ir.sampling import evenly
@@ -161,8 +161,8 @@ class Executor:
         return Trace(regions, choices, engines, frame.flops, total_ms, frame.gathered, spans, chains)
 
     def dearest_flops(self) -> int:
-        """FLOPs of a frame whose every region takes the dearest route."""
-        return route_flops(self.plan, self.size, dearest_route(self.plan, self.size))
+        """FLOPs of a frame of which all is computed, see `full_route`."""
+        return route_flops(self.plan, self.size, full_route(self.plan, self.size))
 
     def sizes(self, shape: Shape) -> tuple[int, ...]:
         """A shape with this frame's dimensions filled in."""

@@ -12,11 +12,13 @@ from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Eager
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import FlowError, TrainError
+from edgeflow.ir.plan_routes import dearest_route, full_route
 from edgeflow.models import family
 from edgeflow.models.rife import WholeFrame, build
 from edgeflow.models.rife import weights as rife_weights
 from edgeflow.models.rife.ifnet import warped
-from edgeflow.runtime import Fixed, Quality, Session
+from edgeflow.runtime import Fixed, Quality, Session, open_bundle
+from edgeflow.runtime.measure.realisation import compare
 from edgeflow.targets import load
 
 installed = pytest.mark.skipif(
@@ -127,6 +129,19 @@ def test_a_frame_that_is_computed_whole_computes_no_tiles(bundles):
     assert [engine.regions for engine in trace.engines] == [1, 1]  # router, the frame
     (region,) = trace.regions  # no tile's way made a difference
     assert region.route == {"extent": "whole"} and region.flops > 0
+
+
+def test_the_route_that_all_is_compared_with_is_the_whole_frame_where_that_is_cheaper(bundles):
+    bundle = open_bundle(bundles["onnxruntime"])
+    plan = bundle.manifest.plans["landscape"]
+    assert dearest_route(plan, (720, 1280)) == {"extent": "tiles", "way": "full"}
+    assert full_route(plan, (720, 1280)) == {"extent": "whole", "way": "full"}
+    calls = [(*frames(), at(0.5))] * 4
+    compared = compare(bundle, calls, library="onnxruntime")
+    assert compared.waterfall.full == "the dearest route extent=whole way=full"
+    whole = Session(bundle, policy=Fixed(extent="whole")).run(*calls[0]).trace
+    engine = max(engine.flops for engine in whole.engines)
+    assert compared.waterfall.full_cost.work.total == engine > 0
 
 
 def test_weights_that_are_missing_or_others_are_said(monkeypatch, tmp_path):
