@@ -225,15 +225,7 @@ def run(
             ]
         )
         shown: VideoSession = session
-        masks = (
-            ""
-            if "image" in kinds
-            else "over"
-            if overlay
-            else "numbers"
-            if are_pictures(output)
-            else "colours"
-        )
+        masks = "" if "image" in kinds else _mask_style(overlay, output)
         if masks:
             from edgeflow.runtime.video.masks import MaskPainter
 
@@ -256,6 +248,13 @@ def run(
         with _told() as progress:
             labels = label_video(session, task, source, output, **written, on_progress=progress)
         _print_labels(labels, json, session)
+
+
+def _mask_style(overlay: bool, output: str) -> str:
+    """How masks are shown: see `edgeflow.runtime.video.masks.STYLES`."""
+    if overlay:
+        return "over"
+    return "numbers" if are_pictures(output) else "colours"
 
 
 def _kept(what: str) -> None:
