@@ -57,7 +57,9 @@ def compress(
     ] = 1e-4,
     keep: Annotated[
         list[str] | None,
-        typer.Option(help="A layer, or a module that holds some, that keeps its widths. Repeatable."),
+        typer.Option(
+            help="A layer, or a module that holds some, that keeps its widths, and whose weights are not made zero. Repeatable."
+        ),
     ] = None,
     drop_below: Annotated[
         float,

@@ -49,8 +49,26 @@ class Clip(nn.Module):
         return self.last(self.flat(self.up(self.norm(self.first(x)).relu())).squeeze(2))
 
 
+class Dense(nn.Module):
+    """A pyramid of dense concatenations over shared features: the ways through it double with every layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.entry = nn.Conv2d(3, 4, 3, padding=1)
+        self.convs = nn.ModuleList(nn.Conv2d(8 + 4 * i, 4, 3, padding=1) for i in range(12))
+        self.last = nn.Conv2d(8 + 4 * 12, 3, 1)
+
+    def forward(self, x):
+        shared = self.entry(x)
+        y = torch.cat([shared, shared.relu()], 1)
+        for conv in self.convs:
+            y = torch.cat([conv(y).relu(), y], 1)
+        return self.last(y)
+
+
 NETWORKS = {
     "blocks": (Blocks, lambda: (torch.rand(1, 3, 8, 10),)),
+    "dense": (Dense, lambda: (torch.rand(1, 3, 8, 8),)),
     "clip": (Clip, lambda: (torch.rand(1, 3, 2, 8, 8),)),
 }
 
