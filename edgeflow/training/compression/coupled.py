@@ -6,6 +6,7 @@ differ from path to path, so that their number grows as that of the paths. Here 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ class CoupledLayers(DependencyGraph):  # type: ignore[misc]
             still: layers that keep their widths; sets that hold one are left out.
             kinds: of layers that sets are walked from.
         """
-        index_mapping.update_index_mapping(self)
+        self._map()
         seen: set[nn.Module] = set()
         for layer in list(self.module2node):
             pruner = self.get_pruner_of_module(layer)
@@ -68,8 +69,16 @@ class CoupledLayers(DependencyGraph):  # type: ignore[misc]
         Raises:
             Unfollowed: an operator is met of which it is not known what it does to channels.
         """
-        index_mapping.update_index_mapping(self)
+        self._map()
         return self._walked(module, pruning_fn, idxs)
+
+    def _map(self) -> None:
+        """Find which channels of one layer are which of the next, by the widths that layers have now."""
+        with (
+            warnings.catch_warnings()
+        ):  # of parts of concatenations that it does not find: those are not followed
+            warnings.simplefilter("ignore")
+            index_mapping.update_index_mapping(self)
 
     def _walked(self, module: nn.Module, pruning_fn: Callable[..., Any], idxs: Sequence[int]) -> Group:
         """The same where what layers read of one another is known."""
