@@ -169,13 +169,13 @@ def test_tiles_choose_by_their_own_difficulty():
     pair = spread(Pair(Preset(SMALL, tile=64, halo=16), Preset(SMALLER), True))
     last = pair.difficulty.layers[-1]
     last.weight.zero_()
-    last.weight[1, :, 1, 1] = 1.0
-    last.bias.copy_(torch.tensor([1e-3, 0.0]))
+    last.weight[0, :, 1, 1] = 1.0  # mini is the more wrong, the more the frames differ
+    last.bias.zero_()
     for layer in pair.difficulty.layers:
         if isinstance(layer, nn.Conv2d) and layer is not last:
             layer.weight.zero_()
             layer.bias.zero_()
-            layer.weight[:, -3:, 1, 1] = 1.0  # of the first layer: the difference of the frames
+            layer.weight[:, -4:, 1, 1] = 1.0  # of the first layer: the difference of the frames
     frames = tensors(pictures(64, 160))
     frames[2] = frames[1].clone()
     frames[2][..., 100:] = 1 - frames[2][..., 100:]
