@@ -161,7 +161,9 @@ class _Packer:
         """Write a plan's graphs and goldens; returns the plan that names them."""
         program = priced.program
         size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
-        count = GOLDEN_CALLS if program.states or program.variables else 2  # the one before, and the one that is kept
+        count = (
+            GOLDEN_CALLS if program.states or program.variables else 2
+        )  # the one before, and the one that is kept
         calls = sample_calls(program.inputs, (size[0], size[1]), count, self.asked.frames, program.task)
         wanted = [variant for chain in priced.chains for variant in chain.variants]
         wanted += [variant for stage in priced.draft.stages for variant in stage.variants]
