@@ -9,6 +9,7 @@ from edgeflow.export.compile import compile_model
 from edgeflow.flow import Eager, cost
 from edgeflow.ir.errors import FlowError, InputError, TrainError
 from edgeflow.ir.film import calls_of
+from edgeflow.ir.golden import read_clip
 from edgeflow.models import family
 from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, Preset, Sizes, STMFNet, build
 from edgeflow.models.st_mfnet.gridnet import COLUMNS, GridNet
@@ -201,6 +202,12 @@ def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("st") / "alone.edgeflow"
     made = compile_model(model, load("cpu"), folder, reference={}, strategy="chained", sizes=[(40, 70)])
     return model, made
+
+
+def test_one_whole_frame_is_golden_of_a_flow_that_neither_remembers_nor_decides(alone):
+    _, made = alone
+    (kind, plan), *_ = made.manifest.plans.items()
+    assert {name.split(".")[0] for name in read_clip(made.path, kind, plan)} == {"0"}
 
 
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
