@@ -13,14 +13,14 @@ from pathlib import Path
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import Moment, call_inputs, moments
 from edgeflow.ir.task import Task
-from edgeflow.runtime.video.clock import Clock
+from edgeflow.runtime.video.reading.clock import Clock
 from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.convert import Conversion, Options, Result, Session, VideoReport, convert
 from edgeflow.runtime.video.overlay import enlarged
 from edgeflow.runtime.video.rate import Fps, Rate, Shown, Times
 from edgeflow.runtime.video.repeats import repeats
 from edgeflow.runtime.video.scene import Cuts
-from edgeflow.runtime.video.source import Source
+from edgeflow.runtime.video.reading.source import Source
 from edgeflow.runtime.video.stages import Decoded, Stages
 
 
@@ -153,7 +153,9 @@ class _Film(Conversion):
         last: Decoded | None = None
         for frame in decoded:
             if not (self._spread and last is not None and repeats(last.frame, frame.frame)):
-                self._clock.at(frame.time)  # what an earlier run did, too: the clock shall say what it said then
+                self._clock.at(
+                    frame.time
+                )  # what an earlier run did, too: the clock shall say what it said then
                 last = frame
                 if self.frames >= self.first:
                     yield _Read(frame, self.frames)

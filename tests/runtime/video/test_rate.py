@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.task import Made, Task
 from edgeflow.runtime.video.convert import Options
-from edgeflow.runtime.video.encoder import Encoding
 from edgeflow.runtime.video.film import convert_film
 from edgeflow.runtime.video.rate import FASTEST, Fps, Times, parse_fps
 from edgeflow.runtime.video.repeats import repeats
+from edgeflow.runtime.video.writing.encoder import Encoding
 
 TIMED = Task((0, 1), (Made("image", 0.5),), timed=True)
 USUAL = Fraction(1, 25)
@@ -136,7 +136,7 @@ def test_repeated_frames_are_left_out_and_motion_is_spread(ramp, out):
 def test_a_film_that_was_stopped_goes_on_as_if_it_had_not_been(
     ramp, out, monkeypatch, looks_back, spread, stop
 ):
-    monkeypatch.setattr("edgeflow.runtime.video.film_writer.FRAMES", 5)
+    monkeypatch.setattr("edgeflow.runtime.video.writing.film_writer.FRAMES", 5)
     film = ramp([40 + 2 * (i // 2) for i in range(40)])
 
     class Stops(Blending):
