@@ -20,6 +20,7 @@ from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend, open_backend
 from edgeflow.runtime.checking.other_processor import prove_here
 from edgeflow.runtime.device import device_of
+from edgeflow.runtime.process_memory import check_maps, give_back
 from edgeflow.runtime.stream.decisions import in_order
 from edgeflow.runtime.stream.execute import Executor, Watch
 from edgeflow.runtime.stream.loading import load_graphs, twins
@@ -123,6 +124,7 @@ class Session:
             self._closed = True
             self._lanes.clear()
             self._size = None
+        give_back()
 
     def __call__(self, *inputs: Array) -> Any:
         """Run one frame and return its output, or a tuple of them."""
@@ -225,8 +227,10 @@ class Session:
         """Let go of sizes that were not used for long, and of all others where memory is too short for this one beside them."""
         if self._lanes.pop(size, None) and size == self._size:
             self._size = None
-        while len(self._lanes) >= KEPT_SIZES:
+        if len(self._lanes) >= KEPT_SIZES:
             self._lanes.pop(next(iter(self._lanes)))
+            give_back()
+        check_maps()
         try:
             check_room(plan, size)
         except InputError:
@@ -234,6 +238,7 @@ class Session:
                 raise
             self._lanes.clear()
             self._size = None
+            give_back()
             check_room(plan, size)
 
     @property
