@@ -102,7 +102,9 @@ def drift(session: Session, calls: list[list[Any]]) -> int:
 
 def free(kinds: Mapping[str, Any]) -> bool:
     """Whether a bundle's plans take frames of any size."""
-    return bool({"any", "landscape"} & set(kinds)) and not any(declared_size(p.inputs) for p in kinds.values())
+    return bool({"any", "landscape"} & set(kinds)) and not any(
+        declared_size(p.inputs) for p in kinds.values()
+    )
 
 
 def open_sessions(path: Path, library: str, count: int, sizes: int) -> bool:

@@ -16,7 +16,7 @@ _LEAST_MAPS = 2000
 
 @cache
 def _trim() -> Any:
-    """glibc's `malloc_trim`; None elsewhere."""
+    """The C library's `malloc_trim`; None elsewhere."""
     return getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 
 
