@@ -14,9 +14,10 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import err, out, print_json
+from edgeflow.cli.drawing import check_drawing, new_figure, store
 from edgeflow.cli.reference import build_by, find_function
 from edgeflow.cli.reports import check_reports
-from edgeflow.ir.errors import FlowError, InputError, TrainError
+from edgeflow.ir.errors import FlowError, TrainError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,7 +90,8 @@ def compress(
     from edgeflow.training.compression.learning import Pace
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    check_reports(overwrite, output, output.with_suffix(".json"), plot)
+    check_reports(overwrite, output, output.with_suffix(".json"))
+    check_drawing(overwrite, plot)
     torch.manual_seed(seed)
     network = _network(model, weights)
     drawn = _batches(batches or f"{model.rpartition(':')[0]}:batches")
@@ -207,16 +209,8 @@ def _print(report: Report, output: Path) -> None:
 
 
 def _draw(report: Report, picture: Path) -> None:
-    """Densities, and output channels before and after.
-
-    Raises:
-        InputError: nothing to draw with is installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("a picture is drawn by matplotlib: pip install 'edgeflow[plots]'") from error
-    figure = Figure(figsize=(max(6, len(report.layers) / 6), 6), layout="constrained")
+    """Densities, and output channels before and after."""
+    figure = new_figure(max(6, len(report.layers) / 6), 6)
     densities, widths = figure.subplots(2, sharex=True)
     places = range(len(report.layers))
     densities.bar(places, [layer.density for layer in report.layers])
@@ -227,7 +221,7 @@ def _draw(report: Report, picture: Path) -> None:
     widths.set_yscale("symlog")
     widths.legend()
     widths.set_xticks(places, [layer.name for layer in report.layers], rotation=90, fontsize=5)
-    figure.savefig(picture, dpi=150)
+    store(figure, picture)
 
 
 def _weights(shape: tuple[int, ...]) -> int:

@@ -9,9 +9,9 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out, print_json
+from edgeflow.cli.drawing import check_drawing
 from edgeflow.cli.memory import print_memory, size_of_kind
 from edgeflow.cli.remarks import print_remarks
-from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan, Stage
@@ -48,7 +48,7 @@ def inspect(
     """Show a bundle: model, target, the plan for each kind of frame, engines, FLOPs and sizes."""
     if redundancy is None and (weights or picture):
         raise InputError("--weights and --picture are for --redundancy CLIP: give that as well")
-    check_reports(overwrite, picture)
+    check_drawing(overwrite, picture)
     opened = open_bundle(bundle)
     if redundancy:
         from edgeflow.cli.redundancy import print_redundancy
