@@ -34,6 +34,7 @@ from edgeflow.runtime.video.reading.clock import Clock
 from edgeflow.runtime.video.colour import Colour, Frame, Rgb
 from edgeflow.runtime.video.reading.damage import Damage
 from edgeflow.runtime.video.reading.fields import Deinterlacer
+from edgeflow.runtime.video.reading.mastering import Mastering, mastering_of
 from edgeflow.runtime.video.reading.orientation import orientation_of, side_data
 from edgeflow.runtime.video.reading.source import Source, open_source
 
@@ -79,6 +80,7 @@ class VideoInfo:
         bits: Of each channel.
         seconds: The film's length where the container states it.
         bit_rate: Of the picture in bits a second, where it is known and the codec is one for watching.
+        mastering: The display it was mastered on, if it says so.
         index: Of the video stream in its container.
     """
 
@@ -95,6 +97,7 @@ class VideoInfo:
     bits: int
     seconds: float | None
     bit_rate: int | None
+    mastering: Mastering | None
     index: int
 
 
@@ -466,7 +469,6 @@ _SIDE = {
     "SPHERICAL": "that it is spherical",
     "DOVI_METADATA": "its Dolby Vision data",
     "A53_CC": "its closed captions",
-    "MASTERING_DISPLAY_METADATA": "the display it was mastered on",
 }
 """What pictures may carry beside them that no copy keeps here, by FFmpeg's name."""
 
@@ -475,9 +477,16 @@ def _lost(picture: VideoFrame, name: str) -> tuple[str, ...]:
     """What of a picture cannot be kept, one line each."""
     found = [_SIDE[kind] for data in side_data(picture) if (kind := getattr(data.type, "name", "")) in _SIDE]
     remarks = [f"{name}: {', '.join(found)} cannot be kept"] if found else []
-    if any(component.is_alpha for component in picture.format.components):
+    if _see_through(picture):
         remarks.append(f"{name}: its transparency is left out: pictures are made without it")
     return tuple(remarks)
+
+
+def _see_through(picture: VideoFrame) -> bool:
+    """Whether a picture is transparent somewhere."""
+    if not any(component.is_alpha for component in picture.format.components):
+        return False
+    return bool(picture.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
 
 
 _WATCHED = frozenset({"h264", "hevc", "vp9", "vp8", "av1", "mpeg4", "mpeg2video"})
@@ -517,6 +526,7 @@ def _describe(
         bits=max((component.bits for component in picture.format.components), default=8),
         seconds=seconds,
         bit_rate=rate if context.name in _WATCHED else None,
+        mastering=mastering_of(picture),
         index=stream.index,
     )
 

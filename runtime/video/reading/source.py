@@ -106,14 +106,16 @@ def _animation(path: Path) -> InputContainer | None:
             held = io.BytesIO()
             with av.open(held, "w", format="nut") as out:
                 stream = out.add_stream("ffv1", rate=1000)
-                stream.width, stream.height, stream.pix_fmt = *picture.size, "bgr0"
+                layout = (
+                    "bgra" if picture.has_transparency_data else "bgr0"
+                )  # the reader says what it leaves out
+                stream.width, stream.height, stream.pix_fmt = *picture.size, layout
                 stream.codec_context.time_base = Fraction(1, 1000)
                 at = 0
                 for number in range(count):
                     picture.seek(number)
-                    frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGB")), "rgb24").reformat(
-                        format="bgr0"
-                    )
+                    frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGBA")), "rgba")
+                    frame = frame.reformat(format=layout)
                     frame.pts, frame.time_base = at, Fraction(1, 1000)
                     at += round(picture.info.get("duration", 40)) or 40
                     out.mux(stream.encode(frame))
