@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +19,6 @@ from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
 from edgeflow.ir.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.files import sha256_of
-from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import Rule, parse_rule
@@ -209,7 +208,7 @@ def run(
             f"{bundle}` once",
             soft_wrap=True,
         )
-    resize = None if task.between else _resizing(opened.manifest.plans)
+    resize = None if task.between else _resizing(opened)
     written: dict[str, Any] = {"overwrite": overwrite}
     kinds = {made.kind for made in task.outputs}
     if kinds & {"image", "mask"}:
@@ -331,15 +330,16 @@ def _picture_size(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
     return size
 
 
-def _resizing(plans: Mapping[str, Plan]) -> Callable[[int, int], tuple[int, int]]:
+def _resizing(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
     """What a video is resized to; says so where that is not its own size."""
+    maker = "wrap" if bundle.manifest.model.get("wrapped") else "export"
 
     def resize(height: int, width: int) -> tuple[int, int]:
-        size = fitting_size(plans, height, width)
+        size = fitting_size(bundle.manifest.plans, height, width)
         if size != (height, width):
             err.print(
                 f"edgeflow: the video is {width}x{height}, the bundle for {size[1]}x{size[0]}: frames are "
-                "resized (a bundle for another size: edgeflow export --size)",
+                f"resized (a bundle for another size: edgeflow {maker} --size)",
                 soft_wrap=True,
             )
         return size
