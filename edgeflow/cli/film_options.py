@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgeflow.ir.errors import InputError
 
 if TYPE_CHECKING:
-    from edgeflow.runtime.video.encoder import Encoding
+    from edgeflow.runtime.video.writing.encoder import Encoding
 
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
@@ -32,7 +32,7 @@ def parse_encoding(codec: str | None, crf: float | None, bitrate: str | None, bi
     Raises:
         InputError: two of these exclude each other, or one says nothing that can be.
     """
-    from edgeflow.runtime.video.encoder import Encoding
+    from edgeflow.runtime.video.writing.encoder import Encoding
 
     if crf is not None and bitrate is not None:
         raise InputError("--crf and --bitrate both decide the quality: give one of them")

@@ -28,9 +28,9 @@ from edgeflow.ir.task import Task
 from edgeflow.runtime import Fixed, Quality, Rules, Session
 from edgeflow.runtime.session import fitting_size, picture_size
 from edgeflow.runtime.stream.policy import Policy
-from edgeflow.runtime.video.destination import check_destination, is_film
-from edgeflow.runtime.video.pictures import are_pictures, check_pictures
 from edgeflow.runtime.video.rate import parse_fps
+from edgeflow.runtime.video.writing.destination import check_destination, is_film
+from edgeflow.runtime.video.writing.pictures import are_pictures, check_pictures
 
 if TYPE_CHECKING:
     from edgeflow.runtime.video.convert import Session as VideoSession
@@ -241,7 +241,7 @@ def run(
         _print(film, json, session)
     else:
         from edgeflow.runtime.video.labels import label_video
-        from edgeflow.runtime.video.reader import Reading
+        from edgeflow.runtime.video.reading.reader import Reading
 
         if resume:
             raise InputError("--resume goes on with films that are made, not with labels: leave it out")

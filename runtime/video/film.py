@@ -12,13 +12,13 @@ from pathlib import Path
 from edgeflow.ir.film import Moment, moments
 from edgeflow.ir.task import Task
 from edgeflow.runtime.video.calls import Calls, film_calls
-from edgeflow.runtime.video.clock import Clock
 from edgeflow.runtime.video.convert import Conversion, Options, Result, Session, VideoReport, convert
 from edgeflow.runtime.video.overlay import enlarged
 from edgeflow.runtime.video.rate import Fps, Rate, Shown
+from edgeflow.runtime.video.reading.clock import Clock
+from edgeflow.runtime.video.reading.source import Source
 from edgeflow.runtime.video.repeats import repeats
 from edgeflow.runtime.video.scene import Cuts
-from edgeflow.runtime.video.source import Source
 from edgeflow.runtime.video.stages import Decoded, Stages
 
 
@@ -114,14 +114,18 @@ class _Film(Conversion):
         self._calls, self._task, self._spread = calls, calls.task, spread
         self.rate: Rate = calls.rate
         self._begun: deque[_Begun] = deque()
-        self._clock = Clock(Fraction(25), Fraction(0))  # of the frames read here; their own times are kept
+        self._clock: Clock  # of the frames read here; their own times are kept
 
     @property
     def reach(self) -> int:
-        """Frames before one that its call reads, and one more, to see whether a scene begins there."""
-        return max(self._task.base - min(self._task.offsets, default=0), 0) + 1
+        """Frames before one that its call reads, and one more, to see whether a scene begins there.
+
+        Where repeated frames are left out, these may be any of the scene.
+        """
+        return self.done if self._spread else max(self._task.base - min(self._task.offsets, default=0), 0) + 1
 
     def run(self, stages: Stages, on_frame: Callable[[int], None]) -> None:
+        self._clock = Clock(stages.fps, Fraction(0))
         if self._spread:
             self.rate = Fps(self.rate.of(stages.fps))
         with ThreadPoolExecutor(self._session.in_flight, "infer") as pool:
@@ -143,12 +147,13 @@ class _Film(Conversion):
     def _counted(self, decoded: Iterable[Decoded], on_frame: Callable[[int], None]) -> Iterator[_Read]:
         last: Decoded | None = None
         for frame in decoded:
-            kept = self.frames == self.done  # as it was by an earlier run that stopped there
-            repeated = self._spread and not (last is None or kept) and repeats(last.frame, frame.frame)
-            if self.frames >= self.first and not repeated:
-                self._clock.at(frame.time)
+            if not (self._spread and last is not None and repeats(last.frame, frame.frame)):
+                self._clock.at(
+                    frame.time
+                )  # what an earlier run did, too: the clock shall say what it said then
                 last = frame
-                yield _Read(frame, self.frames)
+                if self.frames >= self.first:
+                    yield _Read(frame, self.frames)
             self.frames += 1
             on_frame(self.frames)
 

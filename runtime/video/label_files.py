@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from edgeflow.ir.errors import VideoError
-from edgeflow.runtime.video.destination import place_of
+from edgeflow.runtime.video.writing.destination import place_of
 
 
 @dataclass(frozen=True)

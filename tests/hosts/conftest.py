@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from routed_models import small
 
-from edgeflow.export.sample import moving_picture
 from edgeflow.runtime import Session
 from edgeflow.runtime.session import picture_size
 from edgeflow.runtime.video.film import convert_film
@@ -31,7 +30,7 @@ def bundle(tmp_path_factory) -> Callable[[str], Path]:
     def get(name: str) -> Path:
         path = folder / f"{name}.edgeflow"
         if not path.exists():
-            model = small(name) if name in ("shortcut", "patchwork") else getattr(film_models, name)()
+            model = small(name) if name in ("Shortcut", "Patchwork") else getattr(film_models, name)()
             compile_kept(model, load("cpu"), path, reference={"model": name})
         return path
 
@@ -43,9 +42,15 @@ def two_scenes() -> Callable[[int, int], list[Frame]]:
     """Seven frames that move and five of another scene, of a height and width."""
 
     def make(height: int, width: int) -> list[Frame]:
-        first = [np.ascontiguousarray(moving_picture(height, width, time)) for time in range(7)]
-        second = [255 - np.ascontiguousarray(moving_picture(height, width, time)[::-1]) for time in range(5)]
-        return first + second
+        rows, columns = np.arange(height)[:, None], np.arange(width)[None, :]
+
+        def slide(time: int, phase: float) -> Frame:
+            waves = [np.sin((rows * (k + 1) + columns * (3 - k) + time) / 9 + phase * k) for k in range(3)]
+            return (128 + 90 * np.stack(waves, -1)).astype(np.uint8)
+
+        return [slide(time, 0.7) for time in range(7)] + [
+            255 - slide(time, 2.1)[:, ::-1] for time in range(5)
+        ]
 
     return make
 

@@ -71,24 +71,24 @@ def test_a_picture_of_another_scale(bundle, two_scenes, run):
 @pytest.mark.parametrize("many", [1, 8])
 def test_states_follow_the_film_however_many_frames_are_asked_for_at_a_time(bundle, two_scenes, run, many):
     frames = two_scenes(16, 24)
-    wanted = run(bundle("shortcut"), frames)
+    wanted = run(bundle("Shortcut"), frames)
     before = vs.core.num_threads
     vs.core.num_threads = many
     try:
         for _ in range(3):
-            same(apply(clip_of(frames), bundle("shortcut"), threads=1), wanted, prefetch=many)
+            same(apply(clip_of(frames), bundle("Shortcut"), threads=1), wanted, prefetch=many)
     finally:
         vs.core.num_threads = before
 
 
 def test_a_jump_begins_with_the_scene_or_says_that_it_does_not(bundle, two_scenes, run, caplog):
     frames = two_scenes(16, 24)
-    wanted = run(bundle("shortcut"), frames)
-    clip = apply(clip_of(frames), bundle("shortcut"), threads=1)
+    wanted = run(bundle("Shortcut"), frames)
+    clip = apply(clip_of(frames), bundle("Shortcut"), threads=1)
     assert [n for n in (10, 3, 9, 11) if (pixels(clip.get_frame(n)) != wanted[n]).any()] == []
     assert not caplog.records
     long = clip_of([frames[number % 7] for number in range(40)]).std.SetFrameProps(_SceneChangePrev=0)
-    apply(long, bundle("shortcut"), threads=1).get_frame(39)
+    apply(long, bundle("Shortcut"), threads=1).get_frame(39)
     assert "frame 39 was asked for out of order" in caplog.text
 
 
@@ -127,13 +127,13 @@ def test_other_formats_come_back_as_they_were(bundle, two_scenes, name):
     clip = rgb.resize.Bicubic(format=form, **({} if name.startswith("RGB") else {"matrix": 1}))
     result = apply(clip, bundle("any_time"), threads=1)
     assert result.format.id == form
-    pairs = list(zip(result.frames(), clip.std.Interleave(modify_duration=False).frames(), strict=False))
-    own = [np.asarray(frame[0]) for frame in result.frames()]
-    kept = [np.asarray(frame[0]) for frame in clip.frames()]
-    assert pairs and all((own[2 * n] == plane).all() for n, plane in enumerate(kept)), (
+    own = [np.array(frame[0]) for frame in result.frames()]
+    kept = [np.array(frame[0]) for frame in clip.frames()]
+    assert [n for n, plane in enumerate(kept) if (own[2 * n] != plane).any()] == [], (
         "the clip's own frames stay"
     )
-    assert (own[13] == kept[6]).all() and (own[1] != kept[0]).any()
+    assert (own[13] == kept[6]).all(), "and are repeated where a scene ends"
+    assert (own[7] != kept[3]).any()
     middle = apply(
         clip.resize.Bicubic(format=vs.RGB24, **({} if name.startswith("RGB") else {"matrix_in": 1})),
         bundle("any_time"),
@@ -150,13 +150,13 @@ def test_what_it_does_not_take_is_refused(bundle, two_scenes):
     clip = clip_of(frames)
     with pytest.raises(InputError, match="times is 3; choose 2 or 4 or 8"):
         apply(clip, bundle("four_frames"), times=3)
-    with pytest.raises(InputError, match="48x32 frames, got 64x48"):
+    with pytest.raises(InputError, match="the clip is 64x48, the bundle for 48x32"):
         apply(clip, bundle("larger"))
     with pytest.raises(InputError, match="makes no pictures"):
         apply(clip, bundle("labels"))
     with pytest.raises(InputError, match="several formats or sizes"):
         apply(vs.core.std.Splice([clip, clip[0].resize.Point(32, 32)], mismatch=True), bundle("any_time"))
-    variable = clip.std.AssumeFPS(fpsnum=0, fpsden=1)
+    variable = vs.core.std.Splice([clip[:6], clip[6:].std.AssumeFPS(fpsnum=30)], mismatch=True)
     with pytest.raises(InputError, match="variable frame rate"):
         apply(variable, bundle("any_time"), fps=60)
     assert len(shown(apply(variable, bundle("any_time"), threads=1))) == 24
@@ -167,5 +167,5 @@ def test_what_it_does_not_take_is_refused(bundle, two_scenes):
 def test_rules_that_remember_follow_the_film(bundle, two_scenes):
     frames = two_scenes(16, 24)
     policy = Rules(mode=KeyFrameInterval(2))
-    clip = apply(clip_of(frames), bundle("shortcut"), policy=policy, threads=1, in_flight=3)
+    clip = apply(clip_of(frames), bundle("Shortcut"), policy=policy, threads=1, in_flight=3)
     assert len(shown(clip)) == 12

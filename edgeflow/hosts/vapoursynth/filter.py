@@ -15,7 +15,7 @@ from edgeflow.hosts.vapoursynth.scenes import NEXT, PREVIOUS, mark_scenes
 from edgeflow.hosts.vapoursynth.windows import shifted
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.errors import InputError
-from edgeflow.runtime.session import Session, picture_size
+from edgeflow.runtime.session import Session, fitting_size, picture_size
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.calls import Calls, film_calls
 from edgeflow.runtime.video.rate import Fps, Shown, Times
@@ -57,7 +57,7 @@ def apply(
     """
     opened = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
     calls = film_calls(opened.manifest.task, times, None if fps is None else Fraction(fps))
-    _check(clip, calls)
+    _check(clip, calls, opened)
     session = _session(opened, clip, policy, library, threads, in_flight)
     form = Format.of(clip)
     called = _called(mark_scenes(form.to_rgb(clip)), session, calls)
@@ -67,8 +67,8 @@ def apply(
     return _finished(timing.spread(clip), made, timing)
 
 
-def _check(clip: vs.VideoNode, calls: Calls) -> None:
-    """Refuse clips whose frames differ in format, or have no rate where one is needed.
+def _check(clip: vs.VideoNode, calls: Calls, bundle: Bundle) -> None:
+    """Refuse clips whose frames differ in format, are of a size that the bundle is not for, or have no rate where one is needed.
 
     Raises:
         InputError: it is such a clip.
@@ -77,6 +77,12 @@ def _check(clip: vs.VideoNode, calls: Calls) -> None:
         raise InputError(
             "the clip's frames are of several formats or sizes: give one of a single format and size, for example by "
             "core.resize.Bicubic(clip, width, height, format=vs.YUV420P8)"
+        )
+    height, width = fitting_size(bundle.manifest.plans, clip.height, clip.width)
+    if (height, width) != (clip.height, clip.width):
+        raise InputError(
+            f"the clip is {clip.width}x{clip.height}, the bundle for {width}x{height}: resize it before, for example by "
+            f"core.resize.Bicubic(clip, {width}, {height})"
         )
     if isinstance(calls.rate, Fps) and not clip.fps:
         raise InputError(
@@ -113,14 +119,15 @@ class _Timing:
             return clip if self._rate.factor == 1 else vs.core.std.Interleave([clip] * self._rate.factor)
         length = max(-(-self._count * self._rate.fps // self._clip_fps), 1)
         blank = vs.core.std.BlankClip(clip, length=int(length), keep=True)
-        spread = vs.core.std.FrameEval(blank, lambda number: clip[self.source(number)])
+        spread = vs.core.std.FrameEval(blank, lambda n: clip[self.source(n)])
         return spread.std.AssumeFPS(fpsnum=self._rate.fps.numerator, fpsden=self._rate.fps.denominator)
 
     def source(self, number: int) -> int:
         """The frame of the clip that a frame of the result is, or comes after."""
         if isinstance(self._rate, Times):
             return number // self._rate.factor
-        return min(int(number * self._clip_fps // self._rate.fps), self._count - 1)
+        passed = number * Fraction(self._clip_fps) / self._rate.fps
+        return int(min(passed, self._count - 1))
 
     def shown(self, source: int) -> Sequence[Shown]:
         """The pictures from one frame of the clip to the next."""

@@ -16,13 +16,13 @@ from PIL import Image
 
 from edgeflow.ir.errors import BundleError, VideoError
 from edgeflow.ir.files import write_atomically
-from edgeflow.runtime.video.source import Source
+from edgeflow.runtime.video.reading.source import Source
 
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.stream import Stream
 
-    from edgeflow.runtime.video.reader import VideoReader
+    from edgeflow.runtime.video.reading.reader import VideoReader
 
 _JPEG: tuple[str, dict[str, Any]] = ("JPEG", {"quality": 95, "subsampling": 0})
 _KINDS = {

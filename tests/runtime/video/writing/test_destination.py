@@ -3,7 +3,7 @@ import os
 import pytest
 
 from edgeflow.ir.errors import VideoError
-from edgeflow.runtime.video.destination import check_destination
+from edgeflow.runtime.video.writing.destination import check_destination
 
 
 @pytest.fixture

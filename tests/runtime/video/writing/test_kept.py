@@ -16,14 +16,14 @@ import pytest
 from PIL import Image
 
 from edgeflow.ir.errors import InputError, VideoError
-from edgeflow.runtime.video import pieces
-from edgeflow.runtime.video.clock import Clock
 from edgeflow.runtime.video.convert import Options
-from edgeflow.runtime.video.encoder import Encoding
 from edgeflow.runtime.video.film import convert_film
 from edgeflow.runtime.video.interpolate import TASK, interpolate_video
-from edgeflow.runtime.video.orientation import Orientation
-from edgeflow.runtime.video.reader import Reading, VideoReader
+from edgeflow.runtime.video.reading.clock import Clock
+from edgeflow.runtime.video.reading.orientation import Orientation
+from edgeflow.runtime.video.reading.reader import Reading, VideoReader
+from edgeflow.runtime.video.writing import pieces
+from edgeflow.runtime.video.writing.encoder import Encoding
 
 MS = Fraction(1, 1000)
 
@@ -139,7 +139,7 @@ def pictures(path):
 def test_a_stopped_film_plays_and_is_gone_on_with(tmp_path, clip, moving, averaging, monkeypatch, kind):
     """Stopped once in the middle of a piece, once more later: the end is what one run would have made."""
     monkeypatch.setattr(pieces, "FRAMES", 12)
-    monkeypatch.setattr("edgeflow.runtime.video.film_writer.FRAMES", 12)
+    monkeypatch.setattr("edgeflow.runtime.video.writing.film_writer.FRAMES", 12)
     source, output = clip("in.mp4", moving(40), audio="aac"), tmp_path / f"out.{kind}"
     interpolate_video(averaging(), source, tmp_path / f"whole.{kind}")
     for fail_at in (14, 9):
@@ -166,7 +166,7 @@ def test_a_stopped_film_plays_and_is_gone_on_with(tmp_path, clip, moving, averag
 
 
 def test_a_model_that_looks_back_is_led_to_where_it_was(tmp_path, clip, moving, averaging, monkeypatch):
-    monkeypatch.setattr("edgeflow.runtime.video.film_writer.FRAMES", 12)
+    monkeypatch.setattr("edgeflow.runtime.video.writing.film_writer.FRAMES", 12)
     source = clip("in.mp4", moving(30))
     with pytest.raises(RuntimeError):
         interpolate_video(averaging(fail_at=20), source, tmp_path / "out.mp4")

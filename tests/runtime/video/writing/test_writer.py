@@ -10,8 +10,8 @@ import pytest
 
 from edgeflow.ir.errors import InputError, VideoError
 from edgeflow.runtime.video.colour import Colour, Rgb
-from edgeflow.runtime.video.reader import VideoReader
-from edgeflow.runtime.video.writer import VideoWriter
+from edgeflow.runtime.video.reading.reader import VideoReader
+from edgeflow.runtime.video.writing.writer import VideoWriter
 
 
 def write(path, frames, fps=Fraction(25), like=None):
@@ -164,7 +164,7 @@ def test_file_size_limit_leaves_nothing(out):
         "import sys, numpy as np\n"
         "from fractions import Fraction\n"
         "from edgeflow.ir.errors import VideoError\n"
-        "from edgeflow.runtime.video.writer import VideoWriter\n"
+        "from edgeflow.runtime.video.writing.writer import VideoWriter\n"
         "noise = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)\n"
         "try:\n"
         "    with VideoWriter(sys.argv[1], width=96, height=64, fps=Fraction(25)) as writer:\n"

@@ -15,10 +15,10 @@ from av.packet import Packet
 from av.stream import Stream
 
 from edgeflow.ir.errors import VideoError
-from edgeflow.runtime.video.avi_index import AviIndex
-from edgeflow.runtime.video.pieces import AHEAD
-from edgeflow.runtime.video.source import open_source
-from edgeflow.runtime.video.tracks import add_copies, copy_descriptions
+from edgeflow.runtime.video.reading.avi_index import AviIndex
+from edgeflow.runtime.video.reading.source import open_source
+from edgeflow.runtime.video.writing.pieces import AHEAD
+from edgeflow.runtime.video.writing.tracks import add_copies, copy_descriptions
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgeflow.ir.errors import VideoError
-from edgeflow.runtime.video.reader import Reading, VideoReader
+from edgeflow.runtime.video.reading.reader import Reading, VideoReader
 
 FAST_START = {"container_options": {"movflags": "faststart"}}
 

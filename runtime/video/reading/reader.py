@@ -29,13 +29,13 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from edgeflow.ir.errors import VideoError
-from edgeflow.runtime.video.avi_index import AviIndex
-from edgeflow.runtime.video.clock import Clock
 from edgeflow.runtime.video.colour import Colour, Frame, Rgb
-from edgeflow.runtime.video.damage import Damage
-from edgeflow.runtime.video.fields import Deinterlacer
-from edgeflow.runtime.video.orientation import orientation_of, side_data
-from edgeflow.runtime.video.source import Source, open_source
+from edgeflow.runtime.video.reading.avi_index import AviIndex
+from edgeflow.runtime.video.reading.clock import Clock
+from edgeflow.runtime.video.reading.damage import Damage
+from edgeflow.runtime.video.reading.fields import Deinterlacer
+from edgeflow.runtime.video.reading.orientation import orientation_of, side_data
+from edgeflow.runtime.video.reading.source import Source, open_source
 
 _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _DEFAULT = 0x1  # AV_DISPOSITION_DEFAULT
@@ -500,7 +500,7 @@ def _describe(
         aspect = (aspect or Fraction(1)) * Fraction(shown[1] * size[0], shown[0] * size[1])
     seconds = container.duration / av.time_base if container.duration else None
     rate = stream.codec_context.bit_rate or None
-    if rate is None and seconds and len(container.streams.video) == 1 and container.size > 0:
+    if rate is None and seconds and len(container.streams.video) == 1 and (container.size or 0) > 0:
         rate = int(8 * container.size / seconds)
     return VideoInfo(
         name=name,

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from edgeflow.ir.errors import VideoError
-from edgeflow.runtime.video.source import Source
+from edgeflow.runtime.video.reading.source import Source
 
 FORMATS = {
     ".mp4": "mp4",
