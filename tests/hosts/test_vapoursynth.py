@@ -56,7 +56,7 @@ def test_windows_of_four_frames_and_midpoints_of_midpoints(bundle, two_scenes, r
 @pytest.mark.parametrize("rate", [{"times": 3}, {"fps": 60}, {"fps": Fraction(60000, 1001)}])
 def test_any_time(bundle, two_scenes, run, rate):
     frames = two_scenes(48, 64)
-    result = apply(clip_of(frames), bundle("any_time"), **rate, threads=1)
+    result = apply(clip_of(frames), bundle("any_time"), **rate, threads=1, in_flight=1)
     same(result, run(bundle("any_time"), frames, **rate))
     assert result.fps == rate.get("fps", 75)
 

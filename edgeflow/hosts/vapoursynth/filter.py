@@ -161,6 +161,8 @@ def _in_lanes(
 ) -> vs.VideoNode:
     """Several filters that take turns: of one filter in Python VapourSynth runs one frame at a time."""
     lanes = min(lanes, base.num_frames)
+    if lanes == 1:
+        return _modified(base, clips, make)
 
     def lane(own: int) -> vs.VideoNode:
         turn = {"cycle": lanes, "offsets": own, "modify_duration": False}

@@ -500,7 +500,7 @@ def _describe(
         aspect = (aspect or Fraction(1)) * Fraction(shown[1] * size[0], shown[0] * size[1])
     seconds = container.duration / av.time_base if container.duration else None
     rate = stream.codec_context.bit_rate or None
-    if rate is None and seconds and len(container.streams.video) == 1 and (container.size or 0) > 0:
+    if rate is None and seconds and len(container.streams.video) == 1 and container.size > 0:
         rate = int(8 * container.size / seconds)
     return VideoInfo(
         name=name,
