@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,7 +25,7 @@ from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import Rule, parse_rule
 from edgeflow.ir.task import Task
 from edgeflow.runtime import Fixed, Quality, Rules, Session
-from edgeflow.runtime.session import declared_size, fitting_size
+from edgeflow.runtime.session import fitting_size, picture_size
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.rate import parse_fps
 from edgeflow.runtime.video.writing.destination import check_destination, is_film
@@ -232,7 +233,7 @@ def run(
             task = painter.task
         what = {"bundle": _digest(opened), "policy": steering, "spread": spread, "masks": masks}
         written |= {"times": times, "fps": rate, "spread": spread, "overlay": overlay and not masks}
-        written |= {"picture": _picture_size(opened), "resize": resize}
+        written |= {"picture": partial(picture_size, opened), "resize": resize}
         written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
         with _told() as progress:
             film = convert_film(shown, task, source, output, **written, on_progress=progress)
@@ -316,18 +317,6 @@ def _check_task(bundle: Bundle, faster: object, overlay: bool, output: str) -> N
         raise InputError(
             f"--times, --fps and --spread are for models that interpolate; {bundle.path} leaves the frames' rate as it is"
         )
-
-
-def _picture_size(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
-    """How large the pictures are that are made of frames of a size."""
-    plans = bundle.manifest.plans
-    sizes = {declared_size(plan.inputs): declared_size(plan.outputs) for plan in plans.values()}
-    scale = next((made.scale for made in bundle.manifest.task.outputs if made.kind == "image"), 1.0)
-
-    def size(height: int, width: int) -> tuple[int, int]:
-        return sizes.get((height, width)) or (round(height * scale), round(width * scale))
-
-    return size
 
 
 def _resizing(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:

@@ -11,12 +11,12 @@ from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import call_inputs, moments
 from edgeflow.ir.task import Made, Task
 from edgeflow.runtime.video.convert import Result, Session
-from edgeflow.runtime.video.writing.destination import check_destination, is_film
 from edgeflow.runtime.video.label_files import LabelFile, Line, opened
 from edgeflow.runtime.video.label_film import write_label_film
 from edgeflow.runtime.video.reading.reader import Reading, Shot, VideoReader
-from edgeflow.runtime.video.scene import Cuts
 from edgeflow.runtime.video.reading.source import Source
+from edgeflow.runtime.video.scene import Cuts
+from edgeflow.runtime.video.writing.destination import check_destination, is_film
 
 
 @dataclass(frozen=True)
