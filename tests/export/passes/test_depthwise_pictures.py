@@ -11,7 +11,7 @@ NAME = "depthwise-pictures"
 
 
 def exported(module, x):
-    segment = SegmentModule(module.eval(), {}, (False,), (True,))
+    segment = SegmentModule(module.eval(), {}, (False,), (False,))
     return to_onnx(segment, [x], [{0: torch.export.Dim("batch")}], ["out.0"], "case")
 
 
