@@ -18,7 +18,20 @@ CHANNELS = range(16, 65)
 """Of which that step is slow: more take another one, fewer fit the cache's ways."""
 _MAKERS = frozenset({"Convolution", "GroupConvolution", "ConvolutionBackpropData"})
 _PER_VALUE = frozenset(
-    {"Add", "Clamp", "Elu", "Gelu", "HSwish", "Multiply", "PRelu", "Relu", "Sigmoid", "Subtract", "Swish", "Tanh"}
+    {
+        "Add",
+        "Clamp",
+        "Elu",
+        "Gelu",
+        "HSwish",
+        "Multiply",
+        "PRelu",
+        "Relu",
+        "Sigmoid",
+        "Subtract",
+        "Swish",
+        "Tanh",
+    }
 )
 
 
