@@ -16,6 +16,7 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -151,7 +152,9 @@ class Rgb:
 
     def _graph(self, width: int, height: int, source: str, target: str) -> Graph:
         graph = Graph()
-        into = graph.add_buffer(width=width, height=height, format=source, time_base=Fraction(1, 25))
+        into = graph.add_buffer(
+            width=width, height=height, format=VideoFormat(source), time_base=Fraction(1, 25)
+        )
         scale = graph.add(
             "scale",
             f"flags=bicubic+full_chroma_int+accurate_rnd:in_range=pc:out_range={'pc' if self._range == _FULL else 'tv'}:"

@@ -17,16 +17,16 @@ from typing import Any, Protocol
 
 from edgeflow.ir.errors import VideoError
 from edgeflow.runtime.video.colour import Frame
-from edgeflow.runtime.video.reading.damage import Place
-from edgeflow.runtime.video.writing.destination import JOINED, check_destination, container_of
-from edgeflow.runtime.video.writing.encoder import Encoding
-from edgeflow.runtime.video.writing.film_writer import Filming, FilmWriter
 from edgeflow.runtime.video.overlay import Region, route_name
-from edgeflow.runtime.video.writing.pictures import PictureWriter, are_pictures, check_pictures
 from edgeflow.runtime.video.rate import Rate
+from edgeflow.runtime.video.reading.damage import Place
 from edgeflow.runtime.video.reading.reader import Reading, VideoInfo, VideoReader
 from edgeflow.runtime.video.reading.source import Source, is_kept
 from edgeflow.runtime.video.stages import Decoded, Finished, Stages
+from edgeflow.runtime.video.writing.destination import JOINED, check_destination, container_of
+from edgeflow.runtime.video.writing.encoder import Encoding
+from edgeflow.runtime.video.writing.film_writer import Filming, FilmWriter
+from edgeflow.runtime.video.writing.pictures import PictureWriter, are_pictures, check_pictures
 from edgeflow.runtime.video.writing.writer import VideoWriter
 
 

@@ -13,14 +13,14 @@ from pathlib import Path
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import Moment, call_inputs, moments
 from edgeflow.ir.task import Task
-from edgeflow.runtime.video.reading.clock import Clock
 from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.convert import Conversion, Options, Result, Session, VideoReport, convert
 from edgeflow.runtime.video.overlay import enlarged
 from edgeflow.runtime.video.rate import Fps, Rate, Shown, Times
+from edgeflow.runtime.video.reading.clock import Clock
+from edgeflow.runtime.video.reading.source import Source
 from edgeflow.runtime.video.repeats import repeats
 from edgeflow.runtime.video.scene import Cuts
-from edgeflow.runtime.video.reading.source import Source
 from edgeflow.runtime.video.stages import Decoded, Stages
 
 

@@ -11,12 +11,12 @@ from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import call_inputs, moments
 from edgeflow.ir.task import Made, Task
 from edgeflow.runtime.video.convert import Result, Session
-from edgeflow.runtime.video.writing.destination import check_destination, is_film
 from edgeflow.runtime.video.label_files import LabelFile, Line, opened
 from edgeflow.runtime.video.label_film import write_label_film
 from edgeflow.runtime.video.reading.reader import Reading, Shot, VideoReader
+from edgeflow.runtime.video.reading.source import Source, is_kept
 from edgeflow.runtime.video.scene import Cuts
-from edgeflow.runtime.video.reading.source import Source
+from edgeflow.runtime.video.writing.destination import check_destination, is_film
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def label_video(
     if not is_film(destination):
         with opened(destination) as out:
             return labelling.run(source, reading, out)
-    if not is_kept(source):
+    if not isinstance(source, str | Path) or not is_kept(source):
         raise InputError(
             "a film with labels is made by reading the video twice, and a pipe, an address or a camera is read once: save it to a file first, or "
             "write .jsonl or .csv"

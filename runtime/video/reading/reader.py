@@ -30,9 +30,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from edgeflow.ir.errors import VideoError
+from edgeflow.runtime.video.colour import Colour, Frame, Rgb
 from edgeflow.runtime.video.reading.avi_index import AviIndex
 from edgeflow.runtime.video.reading.clock import Clock
-from edgeflow.runtime.video.colour import Colour, Frame, Rgb
 from edgeflow.runtime.video.reading.damage import Damage
 from edgeflow.runtime.video.reading.fields import Deinterlacer
 from edgeflow.runtime.video.reading.live import Newest

@@ -21,6 +21,9 @@ from numpy.typing import NDArray
 
 from edgeflow.ir.errors import InputError, VideoError
 from edgeflow.runtime.video.colour import Colour
+from edgeflow.runtime.video.rate import Rate
+from edgeflow.runtime.video.reading.reader import VideoReader
+from edgeflow.runtime.video.reading.source import open_source
 from edgeflow.runtime.video.writing.destination import check_destination, container_of, place_of
 from edgeflow.runtime.video.writing.encoder import (
     EVEN,
@@ -33,9 +36,6 @@ from edgeflow.runtime.video.writing.encoder import (
 )
 from edgeflow.runtime.video.writing.join import Sound, join
 from edgeflow.runtime.video.writing.pieces import AHEAD, FRAMES, Parts, Piece, fingerprint_of
-from edgeflow.runtime.video.rate import Rate
-from edgeflow.runtime.video.reading.reader import VideoReader
-from edgeflow.runtime.video.reading.source import open_source
 from edgeflow.runtime.video.writing.tracks import what_fits
 from edgeflow.runtime.video.writing.writer import Even, write_error
 

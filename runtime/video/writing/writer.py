@@ -34,9 +34,9 @@ from numpy.typing import NDArray
 
 from edgeflow.ir.errors import InputError, VideoError
 from edgeflow.runtime.video.colour import Colour
+from edgeflow.runtime.video.reading.reader import VideoReader
 from edgeflow.runtime.video.writing.destination import container_of, place_of
 from edgeflow.runtime.video.writing.encoder import EVEN, Encoder, Encoding, choose
-from edgeflow.runtime.video.reading.reader import VideoReader
 
 
 class VideoWriter:

@@ -60,20 +60,24 @@ class Camera:
 
     def _send(self) -> None:
         line, _ = self._listening.accept()
-        with suppress(av.FFmpegError, OSError), line, line.makefile("wb") as sink:
-            with av.open(sink, "w", format="mpegts") as out:
-                options = {"preset": "ultrafast", "tune": "zerolatency", "g": "10"}
-                video = out.add_stream("libx264", rate=25, options=options)
-                video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
-                started = time.monotonic()
-                for number in range(self._frames):
-                    grey = np.full((64, 96, 3), 20 + 2 * number % 220, np.uint8)
-                    frame = av.VideoFrame.from_ndarray(grey, "rgb24")
-                    frame.pts, frame.time_base = number, Fraction(1, 25)
-                    out.mux(video.encode(frame))
-                    sink.flush()
-                    time.sleep(max(0.0, started + number / 25 - time.monotonic()))
-                out.mux(video.encode(None))
+        with (
+            suppress(av.FFmpegError, OSError),
+            line,
+            line.makefile("wb") as sink,
+            av.open(sink, "w", format="mpegts") as out,
+        ):
+            options = {"preset": "ultrafast", "tune": "zerolatency", "g": "10"}
+            video = out.add_stream("libx264", rate=25, options=options)
+            video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+            started = time.monotonic()
+            for number in range(self._frames):
+                grey = np.full((64, 96, 3), 20 + 2 * number % 220, np.uint8)
+                frame = av.VideoFrame.from_ndarray(grey, "rgb24")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                out.mux(video.encode(frame))
+                sink.flush()
+                time.sleep(max(0.0, started + number / 25 - time.monotonic()))
+            out.mux(video.encode(None))
 
 
 def test_a_source_that_is_faster_than_the_model_drops_frames_and_keeps_its_time(tmp_path, averaging):
