@@ -29,7 +29,6 @@ from edgeflow.runtime.stream.room import check_room, no_room_now
 from edgeflow.runtime.stream.rows import Array
 from edgeflow.runtime.stream.trace import Result
 
-
 KEPT_SIZES = 4
 """Frame sizes that a session keeps engines for; of more, the one that was used longest ago is let go."""
 

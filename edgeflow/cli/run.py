@@ -343,12 +343,18 @@ def _print_labels(report: LabelReport, json: bool, session: Session | Timed) -> 
         print_json(asdict(report) | _deadline(session))
         return
     err.print(
-        f"{report.frames_read} frames in, {report.calls} labels out, {report.cuts} cuts; {report.total_seconds:.1f} s, "
+        f"{report.frames_read} frames in{_dropped(report.frames_dropped)}, {report.calls} labels out, {report.cuts} cuts; "
+        f"{report.total_seconds:.1f} s, "
         f"of which inference {report.infer_seconds:.1f} s",
         soft_wrap=True,
     )
     if isinstance(session, Timed):
         session.say()
+
+
+def _dropped(count: int) -> str:
+    """How many frames of a live source were left out, where some were."""
+    return f" ({count} dropped, since newer ones came before the model was done)" if count else ""
 
 
 def _deadline(session: Session | Timed) -> dict[str, Any]:
@@ -363,7 +369,7 @@ def _print(report: VideoReport, json: bool, session: Session | Timed) -> None:
         print_json(asdict(report) | _deadline(session))
         return
     err.print(
-        f"{report.frames_read} frames in, {report.frames_written} out at {report.fps:g} frames/s, "
+        f"{report.frames_read} frames in{_dropped(report.frames_dropped)}, {report.frames_written} out at {report.fps:g} frames/s, "
         f"{report.cuts} cuts; {report.total_seconds:.1f} s, of which inference {report.infer_seconds:.1f} s "
         f"({report.frames_written / report.total_seconds:.1f} frames written per second)",
         soft_wrap=True,

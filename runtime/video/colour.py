@@ -14,9 +14,9 @@ from fractions import Fraction
 from typing import Any, TypeAlias, cast
 
 import numpy as np
-from av.video.format import VideoFormat
 from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
