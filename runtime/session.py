@@ -290,6 +290,14 @@ def fitting_size(plans: Mapping[str, Plan], height: int, width: int) -> tuple[in
     return min(sizes, key=lambda size: abs(log(size[1] / size[0] * height / width)))
 
 
+def picture_size(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
+    """The (height, width) of the pictures that a bundle makes of frames of a size."""
+    plans = bundle.manifest.plans
+    sizes = {declared_size(plan.inputs): declared_size(plan.outputs) for plan in plans.values()}
+    scale = next((made.scale for made in bundle.manifest.task.outputs if made.kind == "image"), 1.0)
+    return sizes.get((height, width)) or (round(height * scale), round(width * scale))
+
+
 def _given_size(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> tuple[int, int]:
     """(height, width) of the first image given; (0, 0) if there is none."""
     for spec, array in zip(specs, inputs, strict=False):

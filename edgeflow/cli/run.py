@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,13 +20,12 @@ from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
 from edgeflow.ir.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.files import sha256_of
-from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import Rule, parse_rule
 from edgeflow.ir.task import Task
 from edgeflow.runtime import Fixed, Quality, Rules, Session
-from edgeflow.runtime.session import declared_size, fitting_size
+from edgeflow.runtime.session import fitting_size, picture_size
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.rate import parse_fps
 from edgeflow.runtime.video.writing.destination import check_destination, is_film
@@ -211,7 +211,7 @@ def run(
             f"{bundle}` once",
             soft_wrap=True,
         )
-    resize = None if task.between else _resizing(opened.manifest.plans)
+    resize = None if task.between else _resizing(opened)
     written: dict[str, Any] = {"overwrite": overwrite}
     kinds = {made.kind for made in task.outputs}
     if kinds & {"image", "mask"}:
@@ -235,7 +235,7 @@ def run(
             task = painter.task
         what = {"bundle": _digest(opened), "policy": steering, "spread": spread, "masks": masks}
         written |= {"times": multiple, "fps": rate, "spread": spread, "overlay": overlay and not masks}
-        written |= {"picture": _picture_size(opened), "resize": resize}
+        written |= {"picture": partial(picture_size, opened), "resize": resize}
         written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
         with _told() as progress:
             film = convert_film(shown, task, source, output, **written, on_progress=progress)
@@ -321,27 +321,16 @@ def _check_task(bundle: Bundle, faster: object, overlay: bool, output: str) -> N
         )
 
 
-def _picture_size(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
-    """How large the pictures are that are made of frames of a size."""
-    plans = bundle.manifest.plans
-    sizes = {declared_size(plan.inputs): declared_size(plan.outputs) for plan in plans.values()}
-    scale = next((made.scale for made in bundle.manifest.task.outputs if made.kind == "image"), 1.0)
-
-    def size(height: int, width: int) -> tuple[int, int]:
-        return sizes.get((height, width)) or (round(height * scale), round(width * scale))
-
-    return size
-
-
-def _resizing(plans: Mapping[str, Plan]) -> Callable[[int, int], tuple[int, int]]:
+def _resizing(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
     """What a video is resized to; says so where that is not its own size."""
+    maker = "wrap" if bundle.manifest.model.get("wrapped") else "export"
 
     def resize(height: int, width: int) -> tuple[int, int]:
-        size = fitting_size(plans, height, width)
+        size = fitting_size(bundle.manifest.plans, height, width)
         if size != (height, width):
             err.print(
                 f"edgeflow: the video is {width}x{height}, the bundle for {size[1]}x{size[0]}: frames are "
-                "resized (a bundle for another size: edgeflow export --size)",
+                f"resized (a bundle for another size: edgeflow {maker} --size)",
                 soft_wrap=True,
             )
         return size
