@@ -91,7 +91,7 @@ def _flatten(graph: gs.Graph, conv: gs.Node, form: _Form) -> None:
 
 
 def _turn_attributes(conv: gs.Node, form: _Form, frames: int) -> None:
-    """Of a picture's two axes: those that are kept, and a second one over which nothing happens."""
+    """Attributes of a picture's two axes: those that are kept, and a second one over which nothing happens."""
     for name in _PER_AXIS:
         if name in conv.attrs:
             conv.attrs[name] = ([conv.attrs[name][axis] for axis in form.axes] + [1])[:2]

@@ -15,7 +15,7 @@ from openvino import opset8
 PAGE = 4096
 """Bytes after which addresses fall into the same set of the first-level cache, on all processors of interest."""
 CHANNELS = range(16, 65)
-"""Of which that step is slow: more take another one, fewer fit the cache's ways."""
+"""With which that step is slow: more take another one, fewer fit the cache's ways."""
 _MAKERS = frozenset({"Convolution", "GroupConvolution", "ConvolutionBackpropData"})
 _PER_VALUE = frozenset(
     {
