@@ -24,6 +24,7 @@ from edgeflow.cli import (
     sys_info,
     targets,
     train,
+    watch,
     wrap,
 )
 from edgeflow.cli.console import err
@@ -59,6 +60,7 @@ app.command("export")(export.export)
 app.command("build")(build.build)
 app.command("check")(check.check)
 app.command("run")(run.run)
+app.command("watch")(watch.watch)
 app.command("profile")(profile.profile)
 app.command("eval")(evaluate.evaluate)
 app.command("diff")(diff.diff)

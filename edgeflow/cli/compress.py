@@ -14,9 +14,10 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import err, out, print_json
+from edgeflow.cli.drawing import check_drawing, new_figure, store
 from edgeflow.cli.reference import build_by, find_function
 from edgeflow.cli.reports import check_reports
-from edgeflow.ir.errors import FlowError, InputError, TrainError
+from edgeflow.ir.errors import FlowError, TrainError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from edgeflow.training.compression.compress import Report
     from edgeflow.training.compression.learning import Batch
 
+ROW = 64
+"""Layers side by side in a picture."""
 RUNS = 15
 """Runs, of which the median is the time on a target."""
 
@@ -57,7 +60,9 @@ def compress(
     ] = 1e-4,
     keep: Annotated[
         list[str] | None,
-        typer.Option(help="A layer, or a module that holds some, that keeps its widths. Repeatable."),
+        typer.Option(
+            help="A layer, or a module that holds some, that keeps its widths, and whose weights are not made zero. Repeatable."
+        ),
     ] = None,
     drop_below: Annotated[
         float,
@@ -89,7 +94,8 @@ def compress(
     from edgeflow.training.compression.learning import Pace
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    check_reports(overwrite, output, output.with_suffix(".json"), plot)
+    check_reports(overwrite, output, output.with_suffix(".json"))
+    check_drawing(overwrite, plot)
     torch.manual_seed(seed)
     network = _network(model, weights)
     drawn = _batches(batches or f"{model.rpartition(':')[0]}:batches")
@@ -109,7 +115,7 @@ def compress(
         made = make(network, drawn, plan, lambda name: phase.__setitem__(0, name))
         status.update("time")
         inputs = tuple(each[:1] for each in next(drawn)[0])
-        told = measured(made.report, *(_ms(each, inputs, target) for each in (network, made.module)))
+        told = measured(made.report, *_ms((network, made.module), inputs, target))
     write_weights(made.module, output, {"compressed": model, "steps": str(distil_steps)}, half=False)
     _write_report(output.with_suffix(".json"), told)
     if plot:
@@ -156,24 +162,27 @@ def _batches(reference: str) -> Iterator[Batch]:
     raise TrainError(f"{reference} ends: let it yield batches for ever")
 
 
-def _ms(network: nn.Module, inputs: Sequence[Any], target: str) -> float:
-    """Median milliseconds of a run on a target's engine library, here."""
+def _ms(networks: Sequence[nn.Module], inputs: Sequence[Any], target: str) -> list[float]:
+    """Median milliseconds of a run of each network on a target's engine library, here, in turn: a machine has slow minutes."""
     from edgeflow.export.compile import compile_model
     from edgeflow.runtime import Session
     from edgeflow.targets import load
     from edgeflow.training.compression.whole import Whole
 
     with TemporaryDirectory() as folder:
-        bundle = Path(folder) / "timed.edgeflow"
-        compile_model(Whole(network, inputs).eval(), load(target), bundle, reference={}, compare=False)
-        session = Session(bundle)
+        sessions = []
+        for number, network in enumerate(networks):
+            bundle = Path(folder) / f"{number}.edgeflow"
+            compile_model(Whole(network, inputs).eval(), load(target), bundle, reference={}, compare=False)
+            sessions.append(Session(bundle))
         arrays = [each[0].numpy() for each in inputs]
-        times = []
+        times: list[list[float]] = [[] for _ in sessions]
         for _ in range(RUNS):
-            began = time.perf_counter()
-            session.run(*arrays)
-            times.append((time.perf_counter() - began) * 1e3)
-    return median(times)
+            for session, own in zip(sessions, times, strict=True):
+                began = time.perf_counter()
+                session.run(*arrays)
+                own.append((time.perf_counter() - began) * 1e3)
+    return [median(own) for own in times]
 
 
 def _write_report(path: Path, report: Report) -> None:
@@ -207,27 +216,20 @@ def _print(report: Report, output: Path) -> None:
 
 
 def _draw(report: Report, picture: Path) -> None:
-    """Densities, and output channels before and after.
-
-    Raises:
-        InputError: nothing to draw with is installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("a picture is drawn by matplotlib: pip install 'edgeflow[plots]'") from error
-    figure = Figure(figsize=(max(6, len(report.layers) / 6), 6), layout="constrained")
-    densities, widths = figure.subplots(2, sharex=True)
-    places = range(len(report.layers))
-    densities.bar(places, [layer.density for layer in report.layers])
-    densities.set_ylabel("density")
-    widths.plot(places, [_weights(layer.before) for layer in report.layers], label="before")
-    widths.plot(places, [_weights(layer.after or ()) for layer in report.layers], label="after")
-    widths.set_ylabel("weights")
-    widths.set_yscale("symlog")
-    widths.legend()
-    widths.set_xticks(places, [layer.name for layer in report.layers], rotation=90, fontsize=5)
-    figure.savefig(picture, dpi=150)
+    """Densities, and output channels before and after."""
+    rows = [report.layers[i : i + ROW] for i in range(0, len(report.layers), ROW)]
+    figure = new_figure(12, 5 * len(rows))
+    axes = figure.subplots(2 * len(rows), 1, squeeze=False)[:, 0]
+    for densities, widths, layers in zip(axes[::2], axes[1::2], rows, strict=True):
+        places = range(len(layers))
+        densities.bar(places, [layer.density for layer in layers])
+        densities.set(ylabel="density", ylim=(0, 1), xlim=(-1, ROW), xticks=[])
+        widths.plot(places, [_weights(layer.before) for layer in layers], ".-", label="before")
+        widths.plot(places, [_weights(layer.after or ()) for layer in layers], ".-", label="after")
+        widths.set(ylabel="weights", yscale="symlog", xlim=(-1, ROW))
+        widths.set_xticks(places, [layer.name for layer in layers], rotation=90, fontsize=6)
+    axes[1].legend()
+    store(figure, picture)
 
 
 def _weights(shape: tuple[int, ...]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -16,18 +16,14 @@ import typer
 from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.deadline import Timed, asked_budget
 from edgeflow.cli.film_options import parse_encoding, parse_time
+from edgeflow.cli.steering import steered
 from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
 from edgeflow.ir.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.files import sha256_of
-from edgeflow.ir.plan import Plan
-from edgeflow.ir.program import Route
-from edgeflow.ir.route import Axis, Choice
-from edgeflow.ir.rules import Rule, parse_rule
 from edgeflow.ir.task import Task
-from edgeflow.runtime import Fixed, Quality, Rules, Session
+from edgeflow.runtime import Session
 from edgeflow.runtime.session import fitting_size, picture_size
-from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.rate import parse_fps
 from edgeflow.runtime.video.writing.destination import check_destination, is_film
 from edgeflow.runtime.video.writing.pictures import are_pictures, check_pictures
@@ -201,8 +197,8 @@ def run(
     budget = asked_budget(policy or [], budget_ms, percentile)
     if budget and (fix or quality is not None):
         raise InputError("--policy budget, --fix and --quality all decide routes: give one of them")
-    steered = budget or _steered(opened, fix or [], policy or [], quality)
-    opened_session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
+    decides = budget or steered(opened, fix or [], policy or [], quality)
+    opened_session = Session(opened, policy=decides, library=library, threads=threads, in_flight=in_flight)
     session = Timed(opened_session, budget) if budget else opened_session
     if budget and load_costs(opened.path, opened_session.device) is None:
         err.print(
@@ -210,7 +206,7 @@ def run(
             f"{bundle}` once",
             soft_wrap=True,
         )
-    resize = None if task.between else _resizing(opened.manifest.plans)
+    resize = None if task.between else _resizing(opened)
     written: dict[str, Any] = {"overwrite": overwrite}
     kinds = {made.kind for made in task.outputs}
     if kinds & {"image", "mask"}:
@@ -282,12 +278,6 @@ def _told() -> Iterator[Callable[[int, int | None], None]]:
         yield lambda done, total: bar.update(row, completed=done, total=total)
 
 
-def _axes(bundle: Bundle) -> dict[str, Axis]:
-    """The bundle's axes, by their names and by those of the decisions over them."""
-    variables = next(iter(bundle.manifest.plans.values())).variables
-    return {name: v.axis for v in variables for name in (v.axis_name, v.name)}
-
-
 def _windows(task: Task, window: int | None, stride: int | None) -> Task:
     """The task with the windows that were asked for."""
     if (window or stride) and not any(made.kind == "labels" for made in task.outputs):
@@ -320,15 +310,16 @@ def _check_task(bundle: Bundle, faster: object, overlay: bool, output: str) -> N
         )
 
 
-def _resizing(plans: Mapping[str, Plan]) -> Callable[[int, int], tuple[int, int]]:
+def _resizing(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
     """What a video is resized to; says so where that is not its own size."""
+    maker = "wrap" if bundle.manifest.model.get("wrapped") else "export"
 
     def resize(height: int, width: int) -> tuple[int, int]:
-        size = fitting_size(plans, height, width)
+        size = fitting_size(bundle.manifest.plans, height, width)
         if size != (height, width):
             err.print(
                 f"edgeflow: the video is {width}x{height}, the bundle for {size[1]}x{size[0]}: frames are "
-                "resized (a bundle for another size: edgeflow export --size)",
+                f"resized (a bundle for another size: edgeflow {maker} --size)",
                 soft_wrap=True,
             )
         return size
@@ -343,12 +334,18 @@ def _print_labels(report: LabelReport, json: bool, session: Session | Timed) -> 
         print_json(asdict(report) | _deadline(session))
         return
     err.print(
-        f"{report.frames_read} frames in, {report.calls} labels out, {report.cuts} cuts; {report.total_seconds:.1f} s, "
+        f"{report.frames_read} frames in{_dropped(report.frames_dropped)}, {report.calls} labels out, {report.cuts} cuts; "
+        f"{report.total_seconds:.1f} s, "
         f"of which inference {report.infer_seconds:.1f} s",
         soft_wrap=True,
     )
     if isinstance(session, Timed):
         session.say()
+
+
+def _dropped(count: int) -> str:
+    """How many frames of a live source were left out, where some were."""
+    return f" ({count} dropped, since newer ones came before the model was done)" if count else ""
 
 
 def _deadline(session: Session | Timed) -> dict[str, Any]:
@@ -363,7 +360,7 @@ def _print(report: VideoReport, json: bool, session: Session | Timed) -> None:
         print_json(asdict(report) | _deadline(session))
         return
     err.print(
-        f"{report.frames_read} frames in, {report.frames_written} out at {report.fps:g} frames/s, "
+        f"{report.frames_read} frames in{_dropped(report.frames_dropped)}, {report.frames_written} out at {report.fps:g} frames/s, "
         f"{report.cuts} cuts; {report.total_seconds:.1f} s, of which inference {report.infer_seconds:.1f} s "
         f"({report.frames_written / report.total_seconds:.1f} frames written per second)",
         soft_wrap=True,
@@ -375,57 +372,3 @@ def _print(report: VideoReport, json: bool, session: Session | Timed) -> None:
     total = sum(report.routes.values()) or 1
     shares = sorted(report.routes.items(), key=lambda item: -item[1])
     err.print("routes: " + ", ".join(f"{route}: {n / total:.0%}" for route, n in shares), soft_wrap=True)
-
-
-def _steered(bundle: Bundle, fixes: list[str], rules: list[str], quality: float | None) -> Policy | None:
-    """What --fix, --policy or --quality ask for."""
-    if quality is None:
-        return _policy(fixes, rules, _axes(bundle))
-    if fixes or rules:
-        raise InputError("--quality, --fix and --policy all decide routes: give one of them")
-    return _quality(quality, bundle)
-
-
-def _policy(fixes: list[str], rules: list[str], axes: dict[str, Axis]) -> Policy | None:
-    """What --fix and --policy ask for."""
-    if fixes and rules:
-        raise InputError("--fix and --policy both decide routes: give one of them")
-    if fixes:
-        return Fixed(**dict(_parse_fix(text, axes) for text in fixes))
-    return Rules(**dict(_parse_rule(text, axes) for text in rules)) if rules else None
-
-
-def _quality(quality: float, bundle: Bundle) -> Policy:
-    """What --quality asks for, of a bundle that has rules which weigh it."""
-    plans = bundle.manifest.plans.values()
-    steps = [step for plan in plans for step in plan.steps if isinstance(step, Route)]
-    if not any(decision.rule.weighs for step in steps for decision in step.decisions):
-        raise InputError(
-            f"--quality: no decision of {bundle.path} weighs quality against time; steer it by --policy or --fix"
-        )
-    return Quality(quality)
-
-
-def _parse_rule(text: str, axes: dict[str, Axis]) -> tuple[str, Rule]:
-    """`mode=drift:0.3:12` as an axis and a rule."""
-    axis, _, rule = text.partition("=")
-    if axis not in axes:
-        raise InputError(
-            f"--policy {text}: give AXIS=RULE with an axis of the bundle: {', '.join(axes) or 'none'}"
-        )
-    try:
-        return axis, parse_rule(rule)
-    except FlowError as error:
-        raise InputError(f"--policy {text}: {error}") from error
-
-
-def _parse_fix(text: str, axes: dict[str, Axis]) -> tuple[str, Choice]:
-    name, separator, value = text.partition("=")
-    if not separator or name not in axes:
-        raise InputError(
-            f"--fix {text}: give AXIS=VALUE with an axis of the bundle: {', '.join(axes) or 'none'}"
-        )
-    for choice in axes[name].values:
-        if str(choice) == value:
-            return name, choice
-    raise InputError(f"--fix {text}: {name} is one of {', '.join(map(str, axes[name].values))}")

@@ -66,7 +66,7 @@ class Guide(nn.Module):
     @torch.no_grad()
     def forward(self, frame1: Tensor, target: Tensor, frame2: Tensor) -> Shown:
         """What moved between two frames around a known picture, (n, 3, h, w) in [0, 1] each, sides multiples of 32."""
-        found: Warped = self.flows(frame1, frame2, 0.5)
+        found: Warped = self.flows(frame1, frame2, frame1.new_full((len(frame1), 1), 0.5))
         wrong = (found.picture() - target).abs().mean(1, keepdim=True)
         return Shown(found.flow[:, :2], found.flow[:, 2:], torch.exp(-wrong / DOUBT))
 

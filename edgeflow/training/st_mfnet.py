@@ -21,7 +21,6 @@ from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, STMFNet, build
 from edgeflow.models.st_mfnet.kernels import FRAMES, PARTS
 from edgeflow.models.st_mfnet.weights import pretrained
 from edgeflow.models.weights import load_weights, read_weights
-from edgeflow.ops.adacof import adacof
 from edgeflow.training.flow_guide import Guide, Lessons
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.losses import l1, laplacian
@@ -33,8 +32,11 @@ CROP, WIDE = 128, 320
 crops of those, it found 2 pixels of motion where whole frames stood still, and 0.3 in crops."""
 BATCH = 2
 """Crops of a step of all of the network; of wide ones there is one."""
-RATE, FLOW_RATE, LATER_RATE, NORM = 2e-3, 5e-4, 3e-4, 5.0
-"""Highest learning rates: of kernels, of the flow estimator, which knows something of flow, and of all; to which gradients are clipped."""
+RATE, FLOW_RATE, LEARN_RATE, LATER_RATE, NORM = 2e-3, 5e-4, 6e-4, 3e-4, 5.0
+"""Highest learning rates: of kernels, of the flow estimator, which knows something of flow, of all where most is new, and of all later; to
+which gradients are clipped."""
+MOMENTUM = 0.02
+"""Momentum of the norms' statistics, which are of one or two crops a step: so they are of some fifty."""
 ALPHA = 0.1
 """Weight of the true picture beside the teacher's, Eq. 4."""
 CENTRE = 5.0
@@ -69,31 +71,36 @@ class Curriculum(nn.Module):
         self._lessons = Lessons(wide, guide) if guide else None
 
     def stages(self) -> tuple[Stage, ...]:
-        """What moves pixels first, by the guide's flow if there is one and by pictures, then all.
+        """What moves pixels first, by the guide's flow if there is one, then all."""
+        return self._without_flow() if self.network.sizes.flow is None else self._with_flow()
 
-        That is the flow estimator, or the full-size kernels of a network without one. The estimator learns as well, which it does not
-        as published: ours has seen made-up motion alone.
-        """
+    def _with_flow(self) -> tuple[Stage, ...]:
+        """The flow estimator moves pixels. It learns as well, which it does not as published: ours has seen made-up motion alone."""
         own = self.network
-        kernels: tuple[nn.Module, ...] = (own.features, own.kernels)
-        movers, loss, rate = kernels, self.moved, RATE
-        if own.sizes.flow is not None:
-            movers, loss, rate = ((own.motion, own.trust), self.splatted, FLOW_RATE)
-        stages = [
-            Stage("move", 0.4, rate, movers, loss, gradient_norm=NORM),
-            Stage(
-                "learn",
-                0.1,
-                LATER_RATE,
-                (*kernels, *movers, own.grid, own.texture),
-                self.learn,
-                gradient_norm=NORM,
-            ),
-        ]
-        if self._lessons:
-            taught = self.taps if own.sizes.flow is None else self.flow
-            stages.insert(0, Stage("flow", 0.5, rate, movers[:2], taught, gradient_norm=NORM))
-        return tuple(stages)
+        movers = (own.motion, own.trust)
+        stages = (
+            Stage("move", 0.4, FLOW_RATE, movers, self.splatted, gradient_norm=NORM),
+            Stage("learn", 0.1, LATER_RATE, self._all(), self.learn, gradient_norm=NORM),
+        )
+        if self._lessons is None:
+            return stages
+        return (Stage("flow", 0.5, FLOW_RATE, movers[:1], self.flow, gradient_norm=NORM), *stages)
+
+    def _without_flow(self) -> tuple[Stage, ...]:
+        """The guide teaches the full-size kernels; all else starts from nothing, and the kernels of other sizes."""
+        own = self.network
+        stages = (
+            Stage("learn", 0.4, LEARN_RATE, self._all(), self.learn, gradient_norm=NORM),
+            Stage("settle", 0.2, LATER_RATE, self._all(), self.settle, gradient_norm=NORM),
+        )
+        if self._lessons is None:
+            return stages
+        return (Stage("flow", 0.4, RATE, (own.features, own.kernels), self.taps, gradient_norm=NORM), *stages)
+
+    def _all(self) -> tuple[nn.Module, ...]:
+        own = self.network
+        movers = () if own.sizes.flow is None else (own.motion, own.trust)
+        return (own.features, own.kernels, *movers, own.grid, own.texture)
 
     def flow(self) -> Loss:
         """How far the estimator's flow of every level, in both directions, is from the guide's."""
@@ -125,20 +132,23 @@ class Curriculum(nn.Module):
         _, frame1, _, frame2, _ = frames = _crops(self._wide, 1)
         return self._compared(self.network.moved(frame1, frame2, (frame1 + frame2) / 2), frames)
 
-    def moved(self) -> Loss:
-        """The average of both frames as the full-size kernels move them: a sixth of the work of all."""
-        _, frame1, target, frame2, _ = frames = _crops(self._wide, 1)
-        features = self.network.features(frame1, frame2)
-        made = torch.zeros_like(target)
-        for name, frame in zip(FRAMES, (frame1, frame2), strict=True):
-            made = made + adacof(frame, *self._kernel(name, features)) / 2
-        return self._compared(made, frames)
-
     def learn(self) -> Loss:
         """Eq. 4, or its first term alone."""
         frames = _crops(self._samples, BATCH)
         frame0, frame1, _, frame2, frame3 = frames
-        return self._compared(self.network(frame0, frame1, frame2, frame3), frames)
+        made = self.network(frame0, frame1, frame2, frame3)
+        loss = self._compared(made, frames)
+        if self._teacher is None:
+            return loss
+        with torch.no_grad():
+            shown = self._teacher(frame0, frame1, frame2, frame3)
+        total = ALPHA * loss.total + laplacian(made, shown)
+        return Loss(total, {**loss.parts, "teacher": l1(shown, frames[2])})
+
+    def settle(self) -> Loss:
+        """The same with the norms' statistics as they are: those of two crops are not what whole frames are judged by."""
+        self.network.eval()
+        return self.learn()
 
     def _kernel(self, frame: str, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Weights and offsets of a frame's full-size kernels."""
@@ -146,14 +156,9 @@ class Curriculum(nn.Module):
         return weight, alpha, beta
 
     def _compared(self, made: Tensor, frames: Tensor) -> Loss:
-        frame0, frame1, target, frame2, frame3 = frames
-        loss = laplacian(made, target)
+        _, frame1, target, frame2, _ = frames
         parts = {"l1": l1(made, target), "average": l1((frame1 + frame2) / 2, target)}
-        if self._teacher is None:
-            return Loss(loss, parts)
-        with torch.no_grad():
-            shown = self._teacher(frame0, frame1, frame2, frame3)
-        return Loss(ALPHA * loss + laplacian(made, shown), {**parts, "teacher": l1(shown, target)})
+        return Loss(laplacian(made, target), parts)
 
 
 def _crops(samples: Samples, count: int) -> Tensor:
@@ -230,6 +235,9 @@ def begin(order: Order) -> Trainee:
     network = model.network
     if network.sizes.residual:
         start(network)
+    for norm in network.modules():
+        if isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
+            norm.momentum = MOMENTUM
     if order.options.get("start"):
         load_weights(model, order.options["start"])
     elif network.sizes.flow is not None:

@@ -18,6 +18,7 @@ from edgeflow.runtime.backends.base import Array, GraphFile, OperatorTime
 from edgeflow.runtime.backends.memory import HostMemory, Memory
 from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
 from edgeflow.runtime.backends.openvino_join import Joined, join
+from edgeflow.runtime.backends.openvino_planes import turn_planes
 from edgeflow.runtime.backends.openvino_store import CompiledFrom, Kept, find_compiled, keep_compiled
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
@@ -113,7 +114,10 @@ class OpenVinoBackend:
 
     def _model(self, source: CompiledFrom) -> tuple[Joined, str]:
         """What is to be compiled, and the precision to compile it for."""
-        models = [self._read(g.path, g.inputs, g.outputs, source.dims, source.batch) for g in source.graphs]
+        models = [
+            self._read(g.path, g.inputs, g.outputs, source.dims, source.batch, source.precision)
+            for g in source.graphs
+        ]
         if len(models) > 1:
             return join(models, self.keeps), source.precision
         typed = source.precision == "bf16" and _holds_bf16(models[0])
@@ -141,6 +145,7 @@ class OpenVinoBackend:
         outputs: Sequence[Port],
         dims: Mapping[str, int],
         batch: int | None,
+        precision: str,
     ) -> ov.Model:
         """A graph file with these inputs and outputs, in this order, at their sizes."""
         model = self._core.read_model(path)
@@ -153,6 +158,8 @@ class OpenVinoBackend:
             sizes = (dims.get(d, -1) if isinstance(d, str) else d for d in port.shape)
             shapes[port.tensor] = ov.PartialShape([rows, *map(ov.Dimension, sizes)])
         model.reshape(shapes)
+        if self._device == "CPU" and precision == "fp32":
+            turn_planes(model)
         return model
 
     def _compile(self, model: ov.Model, precision: str, **options: str) -> Any:

@@ -67,6 +67,7 @@ class Report:
     Attributes:
         reference: what they are compared with.
         calls: of each policy.
+        warmup: calls before them that are not counted.
         size: (width, height) of the frames.
         library: with its version.
         each: in the order that they were given, the dearest route last.
@@ -74,6 +75,7 @@ class Report:
 
     reference: str
     calls: int
+    warmup: int
     size: tuple[int, int]
     library: str
     each: tuple[Worth, ...]
@@ -136,6 +138,7 @@ def worth(
     return Report(
         "frames that were left out" if left_out else f"the {DEAREST}",
         len(calls) - WARMUP,
+        WARMUP,
         (width, height),
         name,
         tuple(_worth(each, truth, task.outputs[place].kind) for each in contenders),

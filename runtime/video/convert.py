@@ -80,6 +80,7 @@ class VideoReport:
         routes: How many patches took each route, e.g. {"scale=1 exit=3": 120}.
         truncated: Whether the source's end was missing.
         warnings: What the user should know, one line each.
+        frames_dropped: Of a live source, since newer ones came before the model was done.
         damage: Where something is wrong with the source: data that cannot be decoded, gaps, silence.
     """
 
@@ -94,6 +95,7 @@ class VideoReport:
     routes: Mapping[str, int]
     truncated: bool
     warnings: tuple[str, ...]
+    frames_dropped: int = 0
     damage: tuple[Place, ...] = ()
 
 
@@ -290,7 +292,8 @@ def convert(
         raise
     warnings = (*reader.remarks, *writer.warnings, *reader.damage.lines(info.name))
     if reader.truncated:
-        warnings += (f"{info.name}: its end is missing; the {conversion.frames} frames it holds were used",)
+        ended = "sent nothing more" if reader.live else "its end is missing"
+        warnings += (f"{info.name}: {ended}; the {conversion.frames} frames it holds were used",)
     return VideoReport(
         frames_read=conversion.frames,
         frames_written=writer.written,
@@ -303,6 +306,7 @@ def convert(
         routes=dict(sorted(conversion.routes.items())),
         truncated=reader.truncated,
         warnings=warnings,
+        frames_dropped=reader.dropped,
         damage=tuple(reader.damage.places),
     )
 

@@ -51,6 +51,7 @@ class JsonLines:
     def write(self, line: Line) -> None:
         """Append one."""
         self._file.write(json.dumps(asdict(line)) + "\n")
+        self._file.flush()  # somebody may be waiting for it
 
 
 class Table:

@@ -13,7 +13,7 @@ from edgeflow.models.st_mfnet.network import FILL
 from edgeflow.models.weights import write_weights
 from edgeflow.training.data import load_clips
 from edgeflow.training.evaluate_st_mfnet import evaluate
-from edgeflow.training.flow_guide import Shown
+from edgeflow.training.flow_guide import Guide, Shown
 from edgeflow.training.order import Order
 from edgeflow.training.samples import Samples, Window
 from edgeflow.training.st_mfnet import Curriculum, begin, load_motion, start
@@ -55,15 +55,16 @@ def test_every_network_of_a_stage_gets_gradients(samples):
     network = STMFNet(SMALL).train()
     start(network)
     curriculum = Curriculum(network, samples(32), samples(32), None, None)
-    move, learn = curriculum.stages()
-    move.loss().total.backward()
-    assert network.kernels["full_first_alpha"][-1].weight.grad.abs().sum() > 0
-    assert network.grid.last.skip.weight.grad is None
+    learn, settle = curriculum.stages()
     loss = learn.loss()
     loss.total.backward()
+    assert network.kernels["full_first_alpha"][-1].weight.grad.abs().sum() > 0
     assert network.grid.last.skip.weight.grad.abs().sum() > 0
     assert network.texture.last[-1].weight.grad.abs().sum() > 0
     assert float(loss.parts["l1"].detach()) == pytest.approx(float(loss.parts["average"]), rel=0.4)
+    seen = network.features.down[0].small.narrow[1].running_mean.clone()
+    settle.loss()
+    assert torch.equal(network.features.down[0].small.narrow[1].running_mean, seen)
 
 
 class Slides:
@@ -85,6 +86,17 @@ class Sliding(torch.nn.Module):
     def forward(self, frame1, target, frame2):
         flow = torch.tensor([2.0, 0.0]).view(1, 2, 1, 1) * torch.ones_like(frame1[:, :2])
         return Shown(-flow, flow, torch.ones_like(frame1[:, :1]))
+
+
+def test_the_guide_shows_a_flow_for_every_pixel(monkeypatch):
+    """With random weights, as what it shows is what RIFE's network makes of the frames."""
+    monkeypatch.setattr("edgeflow.training.flow_guide.published_file", lambda: None)
+    monkeypatch.setattr("edgeflow.training.flow_guide.load_published", lambda model, path: None)
+    shown = Guide()(*torch.rand(3, 2, 3, 32, 64))
+    assert shown.before.shape == shown.after.shape == (2, 2, 32, 64)
+    assert (
+        shown.trust.shape == (2, 1, 32, 64) and 0 < float(shown.trust.min()) <= float(shown.trust.max()) <= 1
+    )
 
 
 def test_a_flow_in_the_middle_says_where_frames_lead():

@@ -124,7 +124,8 @@ def compress(
     one = tuple(each[:1] for each in inputs)
     sparse = deepcopy(module)
     say("sparse")
-    sparsify(sparse, batches, plan.sparse, plan.sparsity)
+    kept = [p for name in plan.keep for p in sparse.get_submodule(name).parameters()]
+    sparsify(sparse, batches, plan.sparse, plan.sparsity, kept)
     of = densities(sparse)
     components = component_densities(sparse, of)
     low = [name for name, density in components.items() if density < plan.drop_below]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -39,7 +39,13 @@ class Pace:
     report: Callable[[int, float], None] = lambda step, loss: None
 
 
-def sparsify(module: nn.Module, batches: Iterator[Batch], pace: Pace, sparsity: float) -> None:
+def sparsify(
+    module: nn.Module,
+    batches: Iterator[Batch],
+    pace: Pace,
+    sparsity: float,
+    keep: Iterable[nn.Parameter] = (),
+) -> None:
     """Train on with an l1 norm on the weights, until many are exactly zero.
 
     Args:
@@ -47,13 +53,15 @@ def sparsify(module: nn.Module, batches: Iterator[Batch], pace: Pace, sparsity: 
         batches: to learn from.
         pace: of learning.
         sparsity: weight of the norm, lambda.
+        keep: parameters that the norm leaves out.
 
     Raises:
         TrainError: a loss is not finite, or its output does not fit the batch's target.
 
     Source: ST-MFNet Mini, Eq. 1 and 2; the norm is the optimiser's, as OBProx-SG has it.
     """
-    optimiser = OBProxSG([p for p in module.parameters() if p.requires_grad], pace.rate, sparsity)
+    learning = [p for p in module.parameters() if p.requires_grad]
+    optimiser = OBProxSG(learning, pace.rate, sparsity, keep=keep)
     module.train()
     for step in range(pace.steps):
         optimiser.orthant = step >= PROXIMAL * pace.steps

@@ -16,13 +16,14 @@ from torch.optim import Optimizer
 class OBProxSG(Optimizer):
     """Proximal steps first, then orthant steps: weights that are zero stay zero, and none changes its sign.
 
-    Matrices and filters are regularised; biases and the parameters of norms are not.
+    Matrices and filters are regularised; biases, the parameters of norms and what is kept are not.
 
     Args:
         parameters: that learn.
         rate: of learning.
         sparsity: weight of the l1 norm, lambda.
         eps: in orthant steps, weights up to this size become zero.
+        keep: of the parameters, those that stay as dense as they are.
     """
 
     def __init__(
@@ -31,12 +32,12 @@ class OBProxSG(Optimizer):
         rate: float = 1e-3,
         sparsity: float = 1e-4,
         eps: float = 1e-4,
+        keep: Iterable[nn.Parameter] = (),
     ) -> None:
-        own = list(parameters)
-        groups = [
-            {"params": [p for p in own if p.dim() > 1], "sparsity": sparsity},
-            {"params": [p for p in own if p.dim() <= 1], "sparsity": 0.0},
-        ]
+        own, kept = list(parameters), {id(p) for p in keep}
+        sparse = [p for p in own if p.dim() > 1 and id(p) not in kept]
+        dense = [p for p in own if p.dim() <= 1 or id(p) in kept]
+        groups = [{"params": sparse, "sparsity": sparsity}, {"params": dense, "sparsity": 0.0}]
         self.orthant = False
         """Whether steps stay within the orthant that the weights are in."""
         super().__init__([group for group in groups if group["params"]], {"rate": rate, "eps": eps})

@@ -18,8 +18,7 @@ from torch.nn.modules.conv import _ConvNd
 from edgeflow.ir.errors import TrainError
 from edgeflow.training.compression.density import LAYERS, layers_of
 
-CUSTOM = "GeneratedBackward"
-"""In the name of the gradient of a custom operator, which may make any channels of any."""
+UNFOLLOWED = "its channels meet an operator that cannot be followed"
 
 
 @dataclass(frozen=True)
@@ -89,16 +88,17 @@ def _cuts(
     cuts: list[_Cut] = []
     left: dict[str, str] = {}
     seen = set(still)
-    for group in graph.get_all_groups(ignored_layers=still, root_module_types=list(LAYERS)):
-        root = names[group[0].dep.target.module]
+    for layer, group in graph.groups(still, LAYERS):
+        root = names[layer]
+        if group is None:
+            left[root] = UNFOLLOWED
+            seen.add(layer)
+            continue
         read = [_named(names, dep) for dep, _ in group.items if graph.is_in_channel_pruning_fn(dep.handler)]
         seen.update(dep.target.module for dep, _ in group.items)
         shares = [of[name] for name in read if name in of]
         if not shares:
             continue  # nothing reads them: they are the network's output
-        if not _follows(graph, group):
-            left[root] = "its channels meet an operator that cannot be followed"
-            continue
         scores = importance(group)
         if scores is not None:
             cuts.append(_Cut(root, _least(group, scores, max(shares))))
@@ -111,19 +111,6 @@ def _cuts(
         }
     )
     return [cut for cut in cuts if cut.channels], left
-
-
-def _follows(graph: Any, group: Any) -> bool:
-    """Whether every layer of a group has the channels that it is said to have, and no operator that torch does not know is among them."""
-    for dep, channels in group.items:
-        layer = dep.target.module
-        if CUSTOM in str(dep.target.grad_fn):
-            return False
-        reads = graph.is_in_channel_pruning_fn(dep.handler)
-        count = graph.get_in_channels(layer) if reads else graph.get_out_channels(layer)
-        if isinstance(layer, nn.Module) and count is not None and max(channels) >= count:
-            return False
-    return True
 
 
 def _least(group: Any, scores: Tensor, share: float) -> tuple[int, ...]:
@@ -185,7 +172,7 @@ def _followed(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[nn.Module, A
     Raises:
         TrainError: Torch-Pruning cannot follow it.
     """
-    import torch_pruning as tp
+    from edgeflow.training.compression.coupled import CoupledLayers
 
     copy = deepcopy(module).eval()
     fixed = [p for p in copy.parameters() if not p.requires_grad]
@@ -200,9 +187,7 @@ def _followed(module: nn.Module, inputs: Sequence[Tensor]) -> tuple[nn.Module, A
                 if not _known(layer)
             }
             own = [p for p in copy.parameters() if id(p) in loose or any(p is each for each in fixed)]
-            graph = tp.DependencyGraph().build_dependency(
-                copy, tuple(inputs), ignored_params=own, verbose=False
-            )
+            graph = CoupledLayers().build_dependency(copy, tuple(inputs), ignored_params=own, verbose=False)
     except Exception as error:
         raise TrainError(
             f"{type(module).__name__} cannot be followed from its inputs to its outputs ({type(error).__name__}: {error}): "

@@ -11,7 +11,8 @@ Pictures are turned and mirrored as the header asks, so that what is cut into ti
 from __future__ import annotations  # PyAV's Packet takes a type argument in its stubs only
 
 import re
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
@@ -34,8 +35,10 @@ from edgeflow.runtime.video.reading.avi_index import AviIndex
 from edgeflow.runtime.video.reading.clock import Clock
 from edgeflow.runtime.video.reading.damage import Damage
 from edgeflow.runtime.video.reading.fields import Deinterlacer
+from edgeflow.runtime.video.reading.live import Newest
+from edgeflow.runtime.video.reading.mastering import Mastering, mastering_of
 from edgeflow.runtime.video.reading.orientation import orientation_of, side_data
-from edgeflow.runtime.video.reading.source import Source, open_source
+from edgeflow.runtime.video.reading.source import Source, is_live, open_source
 
 _COVER = 0x400  # AV_DISPOSITION_ATTACHED_PIC
 _DEFAULT = 0x1  # AV_DISPOSITION_DEFAULT
@@ -44,6 +47,7 @@ _DEFAULT = 0x1  # AV_DISPOSITION_DEFAULT
 # sound and picture seldom end together, and headers round.
 _SLACK_SECONDS = 0.5
 _LEAST_SILENCE = 0.2
+_PATIENCE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class VideoInfo:
         bits: Of each channel.
         seconds: The film's length where the container states it.
         bit_rate: Of the picture in bits a second, where it is known and the codec is one for watching.
+        mastering: The display it was mastered on, if it says so.
         index: Of the video stream in its container.
     """
 
@@ -95,6 +100,7 @@ class VideoInfo:
     bits: int
     seconds: float | None
     bit_rate: int | None
+    mastering: Mastering | None
     index: int
 
 
@@ -132,6 +138,7 @@ class VideoReader:
         audio: Its audio streams, templates for copies.
         truncated: Set when the file's end turned out to be missing; known once the iteration ended.
         damage: What was wrong with it so far.
+        live: It goes on whether it is read or not: frames are the newest ones, and those that came in between are dropped.
         remarks: What the user should know of how it is read, one line each.
 
     Raises:
@@ -146,6 +153,8 @@ class VideoReader:
     ) -> None:
         self._asked = reading or Reading(resize)
         self._name, self._container = open_source(source)
+        self.live = is_live(source, self._container)
+        self._newest: Newest[tuple[VideoFrame, Fraction]] | None = None
         try:
             self._stream = video_stream(self._container, self._name)
             self.remarks: tuple[str, ...] = _which(self._container, self._stream, self._name)
@@ -154,7 +163,7 @@ class VideoReader:
                 "SLICE"  # frame threads swallow errors, how many depends on the machine
             )
             self._index = AviIndex(self._container)
-            self._audio_packets: list[Packet[Stream]] = []
+            self._audio_packets: deque[Packet[Stream]] = deque()
             self._count = 0
             self._end = 0.0
             self._heard: dict[int, float] = {}
@@ -207,7 +216,10 @@ class VideoReader:
         most = self._asked.frames
         if most == 0:
             return
-        for picture, time in chain((self._first,), self._rest):
+        pictures: Iterable[tuple[VideoFrame, Fraction]] = chain((self._first,), self._rest)
+        if self.live:
+            pictures = self._newest = Newest(iter(pictures))
+        for picture, time in pictures:
             self._count += 1
             yield self._shot(picture, time)
             if most is not None and self._count >= most:
@@ -216,14 +228,19 @@ class VideoReader:
         self._note_gaps()
         self.truncated = self.truncated or self._ended_early()
 
+    @property
+    def dropped(self) -> int:
+        """Frames of a live source that were left out so far: newer ones came before they were asked for."""
+        return self._newest.dropped if self._newest else 0
+
     def take_audio(self) -> list[Packet[Stream]]:
         """The audio packets met since the last call, still compressed."""
-        packets, self._audio_packets = self._audio_packets, []
-        return packets
+        return [self._audio_packets.popleft() for _ in range(len(self._audio_packets))]
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._container.close()
+        """Let go of the file; of a live source only if its thread is not stuck in a read, which ends with the process."""
+        if self._newest is None or self._newest.leave(_PATIENCE_SECONDS):
+            self._container.close()
 
     def __enter__(self) -> VideoReader:
         return self
@@ -466,7 +483,6 @@ _SIDE = {
     "SPHERICAL": "that it is spherical",
     "DOVI_METADATA": "its Dolby Vision data",
     "A53_CC": "its closed captions",
-    "MASTERING_DISPLAY_METADATA": "the display it was mastered on",
 }
 """What pictures may carry beside them that no copy keeps here, by FFmpeg's name."""
 
@@ -475,9 +491,16 @@ def _lost(picture: VideoFrame, name: str) -> tuple[str, ...]:
     """What of a picture cannot be kept, one line each."""
     found = [_SIDE[kind] for data in side_data(picture) if (kind := getattr(data.type, "name", "")) in _SIDE]
     remarks = [f"{name}: {', '.join(found)} cannot be kept"] if found else []
-    if any(component.is_alpha for component in picture.format.components):
+    if _see_through(picture):
         remarks.append(f"{name}: its transparency is left out: pictures are made without it")
     return tuple(remarks)
+
+
+def _see_through(picture: VideoFrame) -> bool:
+    """Whether a picture is transparent somewhere."""
+    if not any(component.is_alpha for component in picture.format.components):
+        return False
+    return bool(picture.reformat(format="rgba").to_ndarray()[..., 3].min() < 255)
 
 
 _WATCHED = frozenset({"h264", "hevc", "vp9", "vp8", "av1", "mpeg4", "mpeg2video"})
@@ -517,6 +540,7 @@ def _describe(
         bits=max((component.bits for component in picture.format.components), default=8),
         seconds=seconds,
         bit_rate=rate if context.name in _WATCHED else None,
+        mastering=mastering_of(picture),
         index=stream.index,
     )
 

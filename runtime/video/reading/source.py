@@ -22,6 +22,7 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 """Suffixes of the pictures that a folder may hold."""
 
 _ADDRESS = re.compile(r"(https?|rtsps?|rtmps?|rtp|udp|tcp|srt|ftp)://", re.IGNORECASE)
+_LIVE = re.compile(r"(rtsps?|rtmps?|rtp|udp|tcp|srt)://", re.IGNORECASE)
 _CAMERA = re.compile(r"/dev/video\d+")
 _SECONDS = 30.0
 """That an address may take to answer, or to send the next bytes."""
@@ -30,6 +31,13 @@ _SECONDS = 30.0
 def is_address(source: Source) -> bool:
     """Whether a source is a network address or a camera: it can be read once, as it comes."""
     return isinstance(source, str) and bool(_ADDRESS.match(source) or _CAMERA.fullmatch(source))
+
+
+def is_live(source: Source, container: InputContainer) -> bool:
+    """Whether an opened source goes on whether it is read or not: a camera, a stream, an address that tells no length."""
+    if not isinstance(source, str) or not is_address(source):
+        return False
+    return bool(_LIVE.match(source) or _CAMERA.fullmatch(source)) or container.duration is None
 
 
 def is_kept(source: Source) -> bool:
@@ -59,8 +67,10 @@ def open_source(source: Source) -> tuple[str, InputContainer]:
         name = str(getattr(source, "name", "the stream"))
         return name, _demuxer(source, name, None)
     if is_address(source):
-        camera = _CAMERA.fullmatch(str(source))
-        return str(source), _demuxer(str(source), str(source), "v4l2" if camera else None, _SECONDS)
+        name = str(source)
+        camera = "v4l2" if _CAMERA.fullmatch(name) else None
+        ways = {"rtsp_flags": "prefer_tcp"} if name.lower().startswith("rtsp") else {}  # loses no packets
+        return name, _demuxer(name, name, camera, _SECONDS, ways)
     path = Path(source)
     if not path.exists():
         raise VideoError(f"{path}: no such file; check the path")
@@ -106,14 +116,16 @@ def _animation(path: Path) -> InputContainer | None:
             held = io.BytesIO()
             with av.open(held, "w", format="nut") as out:
                 stream = out.add_stream("ffv1", rate=1000)
-                stream.width, stream.height, stream.pix_fmt = *picture.size, "bgr0"
+                layout = (
+                    "bgra" if picture.has_transparency_data else "bgr0"
+                )  # the reader says what it leaves out
+                stream.width, stream.height, stream.pix_fmt = *picture.size, layout
                 stream.codec_context.time_base = Fraction(1, 1000)
                 at = 0
                 for number in range(count):
                     picture.seek(number)
-                    frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGB")), "rgb24").reformat(
-                        format="bgr0"
-                    )
+                    frame = av.VideoFrame.from_ndarray(np.asarray(picture.convert("RGBA")), "rgba")
+                    frame = frame.reformat(format=layout)
                     frame.pts, frame.time_base = at, Fraction(1, 1000)
                     at += round(picture.info.get("duration", 40)) or 40
                     out.mux(stream.encode(frame))
@@ -125,10 +137,16 @@ def _animation(path: Path) -> InputContainer | None:
 
 
 def _demuxer(
-    file: str | BinaryIO, name: str, container: str | None, timeout: float | None = None
+    file: str | BinaryIO,
+    name: str,
+    container: str | None,
+    timeout: float | None = None,
+    options: dict[str, str] | None = None,
 ) -> InputContainer:
     try:  # tags of old cameras and programs are in any encoding
-        return av.open(file, "r", format=container, metadata_errors="replace", timeout=timeout)
+        return av.open(
+            file, "r", format=container, options=options, metadata_errors="replace", timeout=timeout
+        )
     except (av.FFmpegError, OSError) as error:
         wanted = "y4m" if container == "yuv4mpegpipe" else "a video, or its index is cut off"
         reason = error.strerror or type(error).__name__

@@ -28,6 +28,9 @@ _DEFAULTS = {"webm": "libvpx-vp9", "gif": "gif", "webp": "libwebp_anim", "yuv4mp
 _QUALITY = {"libx264": "16", "libx265": "20", "libvpx-vp9": "32", "libsvtav1": "32"}
 """Constant rate factors that look like their source."""
 
+_LEFT = frozenset({"h264", "hevc", "mpeg4", "mpeg2video"})
+"""Codecs whose 4:2:0 chroma lies on the left unless they say otherwise; where others' lies is not said, and taken as the middle."""
+
 EVEN = frozenset({"avi", "yuv4mpegpipe"})
 """Containers that store no times: their pictures come evenly."""
 
@@ -100,8 +103,16 @@ def choose(
         remarks = (
             f"{like.name}: has {like.bits} bits a channel, {name} here holds {held}: --codec libx265 or ffv1 keeps more",
         )
+    if like and like.mastering and (name != "libx265" or held == 8):
+        remarks += (
+            f"{like.name}: the display it was mastered on is left out: libx265 at 10 bits and more keeps it",
+        )
     return Codec(
-        name, layout, tuple(_options(name, container, asked, like, times).items()), asked.bit_rate, remarks
+        name,
+        layout,
+        tuple(_options(name, container, asked, like, times, held).items()),
+        asked.bit_rate,
+        remarks,
     )
 
 
@@ -122,7 +133,7 @@ def _layout(known: set[str], size: tuple[int, int], bits: int) -> tuple[str, int
 
 
 def _options(
-    name: str, container: str, asked: Encoding, like: VideoInfo | None, times: Fraction
+    name: str, container: str, asked: Encoding, like: VideoInfo | None, times: Fraction, bits: int
 ) -> dict[str, str]:
     options: dict[str, str] = {}
     if asked.crf is not None:
@@ -135,7 +146,8 @@ def _options(
     if name in ("libx264", "libx265"):
         options["preset"] = "veryfast"
     if name == "libx265":
-        options["x265-params"] = "log-level=error"
+        mastering = like.mastering.for_x265() if like and like.mastering and bits > 8 else ""
+        options["x265-params"] = f"log-level=error{mastering}"
     if name == "libvpx-vp9":
         options |= {
             "deadline": "realtime",
@@ -199,16 +211,15 @@ class Encoder:
         context.time_base = self._tick = tick or time_base(fps, kind)
         if codec.bit_rate:
             context.bit_rate = codec.bit_rate
-        if codec.layout.startswith("yuv"):
-            context.color_range = 2 if colour.full else 1
-            context.colorspace, context.color_primaries = colour.space, colour.primaries
-            context.color_trc = colour.transfer
+        tag_colour(self.stream, colour)
         if pixel_aspect:
             context.sample_aspect_ratio = pixel_aspect
         if codec.name == "libx265" and kind in ("mp4", "mov"):
             context.codec_tag = "hvc1"
         self._layout, self._rgb = codec.layout, Rgb(colour)
+        self._left = "420" in codec.layout and context.codec.canonical_name in _LEFT
         self._last: int | None = None
+        self._count = 0
 
     def encode(self, frame: NDArray[Any], time: Fraction) -> list[Packet[VideoStream]]:
         """A frame, (h, w, 3) uint8 or uint16, that is shown at a time in seconds; times that are too close are moved apart."""
@@ -217,20 +228,33 @@ class Encoder:
         if self._last is not None:
             place = max(place, self._last + 1)
         self._last = place
+        self._count += 1
         picture.pts, picture.time_base = place, self._tick
         return self.stream.encode(picture)
 
     def flush(self) -> list[Packet[VideoStream]]:
         """What is left in the encoder."""
-        return self.stream.encode(None)
+        packets = self.stream.encode(None)
+        for packet in packets if self._count < 3 else ():
+            packet.dts = packet.pts  # of so few x265 leaves the times of decoding to chance
+        return packets
 
     def _picture(self, frame: NDArray[Any]) -> VideoFrame:
         if self._layout.startswith("yuv"):
-            return self._rgb.to_picture(frame, self._layout)
+            return self._rgb.to_picture(frame, self._layout, self._left)
         eight = frame if frame.dtype == np.uint8 else (frame >> 8).astype(np.uint8)
         return VideoFrame.from_ndarray(np.ascontiguousarray(eight), format="rgb24").reformat(
             format=self._layout
         )
+
+
+def tag_colour(stream: VideoStream, colour: Colour) -> None:
+    """Let a film's stream say what its colours are; those of RGB say it by their format."""
+    context = stream.codec_context
+    if (context.pix_fmt or "").startswith("yuv"):
+        context.color_range = 2 if colour.full else 1
+        context.colorspace, context.color_primaries = colour.space, colour.primaries
+        context.color_trc = colour.transfer
 
 
 def check_room(

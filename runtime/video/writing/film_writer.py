@@ -266,7 +266,7 @@ class FilmWriter:
                 f"{film.source}: holds no frames from {film.start:g} s on; choose an earlier --start"
             )
         try:
-            count, dropped = join(self._parts.paths(), sound, temporary, self._kind, self._tick)
+            count, dropped = join(self._parts.paths(), sound, temporary, self._kind, self._tick, info.colour)
         except (av.FFmpegError, OSError) as error:
             temporary.unlink(missing_ok=True)
             raise VideoError(write_error(str(film.destination), self.written, error)) from error

@@ -15,8 +15,10 @@ from av.packet import Packet
 from av.stream import Stream
 
 from edgeflow.ir.errors import VideoError
+from edgeflow.runtime.video.colour import Colour
 from edgeflow.runtime.video.reading.avi_index import AviIndex
 from edgeflow.runtime.video.reading.source import open_source
+from edgeflow.runtime.video.writing.encoder import tag_colour
 from edgeflow.runtime.video.writing.pieces import AHEAD
 from edgeflow.runtime.video.writing.tracks import add_copies, copy_descriptions
 
@@ -42,7 +44,9 @@ class Sound:
     end: float | None
 
 
-def join(pieces: Sequence[Path], sound: Sound, into: Path, container: str, tick: Fraction) -> tuple[int, int]:
+def join(
+    pieces: Sequence[Path], sound: Sound, into: Path, container: str, tick: Fraction, colour: Colour
+) -> tuple[int, int]:
     """Write a film of its pieces.
 
     Args:
@@ -51,6 +55,7 @@ def join(pieces: Sequence[Path], sound: Sound, into: Path, container: str, tick:
         into: the file to write.
         container: by FFmpeg's name.
         tick: what the pictures' times are counted in, seconds.
+        colour: of the pictures: pieces do not say what their codec does not.
 
     Returns:
         How many pictures it holds, and how many packets beside them were so damaged that they are left out.
@@ -68,6 +73,7 @@ def join(pieces: Sequence[Path], sound: Sound, into: Path, container: str, tick:
         template = first.streams.video[0]
         made = out.add_stream_from_template(template)
         made.time_base = tick
+        tag_colour(made, colour)
         copy_descriptions(source, out, source.streams[sound.video], made)
         copies = add_copies(source, out, sound.streams)
         others = _sound(source, sound, copies)

@@ -46,6 +46,14 @@ def test_biases_are_not_regularised():
     assert float(bias.detach()) == pytest.approx(0.05)
 
 
+def test_what_is_kept_is_not_regularised():
+    kept, other = (nn.Parameter(torch.full((1, 2), 0.05)) for _ in range(2))
+    for weight in (kept, other):
+        weight.grad = torch.zeros_like(weight)
+    OBProxSG([kept, other], rate=0.1, sparsity=1.0, keep=[kept]).step()
+    assert kept.tolist() == [pytest.approx([0.05, 0.05])] and other.count_nonzero() == 0
+
+
 def test_densities_by_layer_and_by_component():
     module = nn.Sequential(nn.Linear(4, 2), nn.Sequential(nn.Conv2d(2, 3, 1), nn.ReLU()))
     with torch.no_grad():

@@ -49,8 +49,26 @@ class Clip(nn.Module):
         return self.last(self.flat(self.up(self.norm(self.first(x)).relu())).squeeze(2))
 
 
+class Dense(nn.Module):
+    """A pyramid of dense concatenations over shared features: the ways through it double with every layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.entry = nn.Conv2d(3, 4, 3, padding=1)
+        self.convs = nn.ModuleList(nn.Conv2d(8 + 4 * i, 4, 3, padding=1) for i in range(12))
+        self.last = nn.Conv2d(8 + 4 * 12, 3, 1)
+
+    def forward(self, x):
+        shared = self.entry(x)
+        y = torch.cat([shared, shared.relu()], 1)
+        for conv in self.convs:
+            y = torch.cat([conv(y).relu(), y], 1)
+        return self.last(y)
+
+
 NETWORKS = {
     "blocks": (Blocks, lambda: (torch.rand(1, 3, 8, 10),)),
+    "dense": (Dense, lambda: (torch.rand(1, 3, 8, 8),)),
     "clip": (Clip, lambda: (torch.rand(1, 3, 2, 8, 8),)),
 }
 
@@ -126,8 +144,10 @@ def test_the_densest_reader_decides_and_kept_layers_stay():
 def test_an_operator_that_cannot_be_followed_is_named_with_its_layer():
     network = STMFNet(PRESETS["tiny"].sizes)
     inputs = tuple(torch.rand(1, 3, 32, 32) for _ in range(4))
-    small = shrink(network, inputs, half(network), keep=("motion",))
+    small = shrink(network, inputs, half(network))
     assert "operator that cannot be followed" in small.left["kernels.double_second_alpha.7"]
+    assert "operator that cannot be followed" in small.left["motion.decoders.1.up_flow"]  # it leads a warp
+    assert small.module.motion.refiner[2].out_channels == 16  # behind PWC-Net's dense pyramid, which ends
     assert small.module.texture.levels[0][0].first[0].out_channels == 4
     assert small.module.features.up[0].small.grouped[0].groups == 4  # depthwise: each channel a group
     assert sum(p.numel() for p in small.module.parameters()) < 0.8 * sum(

@@ -20,6 +20,7 @@ from edgeflow.runtime.video.convert import Options
 from edgeflow.runtime.video.film import convert_film
 from edgeflow.runtime.video.interpolate import TASK, interpolate_video
 from edgeflow.runtime.video.reading.clock import Clock
+from edgeflow.runtime.video.reading.mastering import Mastering, mastering_of
 from edgeflow.runtime.video.reading.orientation import Orientation
 from edgeflow.runtime.video.reading.reader import Reading, VideoReader
 from edgeflow.runtime.video.writing import pieces
@@ -316,6 +317,58 @@ def test_ten_bits_stay_ten(tmp_path, averaging, bits, wanted):
         assert made.streams.video[0].codec_context.pix_fmt == wanted
         luma = next(made.decode(video=0)).to_ndarray()[:64]
     assert (len(np.unique(luma[20])) > 20) == (bits is None)
+
+
+@pytest.mark.parametrize(("codec", "name"), [(None, "out.mp4"), ("ffv1", "out.mkv")])
+def test_what_hdr_films_say_of_themselves_is_carried_over(tmp_path, averaging, codec, name):
+    """PQ at 10 bits, with the display that it was mastered on and its light; another encoder than x265 says what it leaves out."""
+    source, made_of = (
+        tmp_path / "in.mkv",
+        (35400, 14600, 8500, 39850, 6550, 2300, 15635, 16450, 10_000_000, 1),
+    )
+    told = (
+        "master-display=G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(10000000,1):max-cll=1000,400"
+    )
+    with av.open(str(source), "w") as out:
+        video = out.add_stream("libx265", rate=24, options={"x265-params": f"log-level=error:{told}"})
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p10le"
+        context = video.codec_context
+        context.colorspace, context.color_primaries, context.color_trc = 9, 9, 16
+        for number in range(4):
+            picture = np.full((64, 96, 3), 20_000 + 3000 * number, np.uint16)
+            out.mux(
+                video.encode(
+                    av.VideoFrame.from_ndarray(picture, "rgb48le").reformat(
+                        format="yuv420p10le", dst_colorspace=9
+                    )
+                )
+            )
+        out.mux(video.encode(None))
+    report = convert_film(
+        averaging(), TASK, source, tmp_path / name, times=2, options=Options(Encoding(codec=codec))
+    )
+    with av.open(str(tmp_path / name)) as made:
+        context = made.streams.video[0].codec_context
+        assert (context.colorspace, context.color_primaries, context.color_trc) == (9, 9, 16)
+        assert context.pix_fmt == "yuv420p10le"
+        found = mastering_of(next(made.decode(video=0)))
+    said = [line for line in report.warnings if "the display it was mastered on is left out" in line]
+    assert (found == Mastering(made_of, (1000, 400)), len(said)) == (
+        (True, 0) if codec is None else (False, 1)
+    )
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "webp"])
+@pytest.mark.parametrize("clear", [False, True])
+def test_transparency_is_said_where_there_is_some(tmp_path, kind, clear):
+    pictures = [Image.new("RGBA", (48, 32), (200, 30, 40 + number, 255)) for number in range(3)]
+    for picture in pictures if clear else ():
+        picture.paste((0, 0, 0, 0), (0, 0, 24, 32))
+    path = tmp_path / f"in.{kind}"
+    more = {} if kind == "png" else {"save_all": True, "append_images": pictures[1:]}
+    pictures[0].save(path, **more)
+    with VideoReader(path) as reader:
+        assert any("its transparency is left out" in line for line in reader.remarks) == clear
 
 
 def test_an_interlaced_film_is_refused_or_made_whole(tmp_path, averaging, moving):

@@ -11,6 +11,7 @@ import pytest
 from edgeflow.ir.errors import InputError, VideoError
 from edgeflow.runtime.video.colour import Colour, Rgb
 from edgeflow.runtime.video.reading.reader import VideoReader
+from edgeflow.runtime.video.writing.encoder import Encoding
 from edgeflow.runtime.video.writing.writer import VideoWriter
 
 
@@ -84,6 +85,33 @@ def test_conversion_to_and_fro_shifts_by_two_levels_at_most(full, matrix, pixel_
     rgb = Rgb(Colour(full=full, matrix=matrix))
     once = rgb.from_picture(rgb.to_picture(patches(), pixel_format))
     assert np.abs(middles(once) - middles(patches())).max() <= 2
+
+
+def edge(frame):
+    """How far into a frame, in pixels, its colour turns from the left one to the right one."""
+    redness = frame[6, :, 0].astype(float) - frame[6, :, 1]
+    return np.sum((redness[-1] - redness) / (redness[-1] - redness[0]))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "depth"),
+    [("a.mp4", None, 8), ("a.webm", None, 8), ("a.mkv", "libx265", 16), ("a.mkv", "ffv1", 8)],
+)
+def test_colours_stay_where_they_are_over_passes(out, name, codec, depth):
+    """Chroma is read where the stream says it lies; written elsewhere it would move by half a pixel a pass."""
+    frame = np.full((32, 64, 3), 128, np.uint8)
+    frame[:, 32:] = (220, 40, 60)
+    asked = Encoding(codec, crf=None if codec == "ffv1" else 4)
+    for number in range(4):
+        given = frame if depth == 8 else frame.astype(np.uint16) * 257
+        with VideoWriter(
+            out / f"{number}{name}", width=64, height=32, fps=Fraction(25), asked=asked
+        ) as writer:
+            for _ in range(3):
+                writer.write(given)
+        with VideoReader(out / f"{number}{name}") as reader:
+            frame = list(reader)[1]
+    assert edge(frame) == pytest.approx(32, abs=0.8)  # it was 2 pixels off
 
 
 def test_y4m_gets_the_matrix_that_is_assumed_for_its_size(clip, out):
