@@ -42,12 +42,11 @@ class Caller:
         self, session: Session, calls: Calls, count: int, shown: Callable[[int], Sequence[Shown]]
     ) -> None:
         self._session, self._calls, self._count, self._shown = session, calls, count, shown
-        offsets = [offset - calls.task.base for offset in calls.task.offsets]
-        # The frame after it says whether its scene goes on.
-        self.reach = range(min(*offsets, 0), max(*offsets, 1) + 1)
+        offsets = [0, *(offset - calls.task.base for offset in calls.task.offsets)]
+        self.reach = range(min(offsets), max(offsets) + 1)
 
     def __call__(self, number: int, frames: Sequence[vs.VideoFrame]) -> vs.VideoFrame:
-        """A frame with its call's pictures in a property, and whether the next one begins a scene.
+        """A frame with its call's pictures in a property.
 
         Args:
             number: of the frame.
@@ -55,7 +54,6 @@ class Caller:
         """
         around = {number + by: frame for by, frame in zip(self.reach, frames, strict=True)}
         out = around[number].copy()
-        out.props[NEXT] = int(number + 1 < self._count and around[number + 1].props[PREVIOUS])
         if made := self.made(number, around):
             out.props[_PICTURES] = [self._framed(picture) for picture in made]
         return out
@@ -73,11 +71,11 @@ class Caller:
         return [picture for _, picture in self._calls.pictures(results)]
 
     def _scene(self, number: int, around: Mapping[int, vs.VideoFrame]) -> tuple[int, int]:
-        """First and last frame of a frame's scene, as far as it is given."""
+        """First and last frame of a frame's scene, or the first beyond those that are given."""
         first = last = number
-        while first > 0 and first - 1 in around and not around[first].props[PREVIOUS]:
+        while first > 0 and first in around and not around[first].props[PREVIOUS]:
             first -= 1
-        while last + 1 < self._count and last + 1 in around and not around[last + 1].props[PREVIOUS]:
+        while last + 1 < self._count and last in around and not around[last].props[NEXT]:
             last += 1
         return first, last
 

@@ -60,11 +60,12 @@ def apply(
     _check(clip, calls, opened)
     session = _session(opened, clip, policy, library, threads, in_flight)
     form = Format.of(clip)
-    called = _called(mark_scenes(form.to_rgb(clip)), session, calls)
+    scenes = mark_scenes(form.to_rgb(clip))
     timing = _Timing(calls, clip)
-    size = picture_size(opened, clip.height, clip.width)
-    made = form.from_rgb(_made(timing.spread(called), size, timing), clip)
-    return _finished(timing.spread(clip), made, timing)
+    called = timing.spread(_called(scenes, session, calls, timing))
+    made = form.from_rgb(_made(called, picture_size(opened, clip.height, clip.width), timing))
+    told = clip.std.CopyFrameProps(scenes, props=[PREVIOUS, NEXT])
+    return _finished(timing.spread(told), made, timing)
 
 
 def _check(clip: vs.VideoNode, calls: Calls, bundle: Bundle) -> None:
@@ -143,14 +144,14 @@ class _Timing:
         return int(number - first), self.shown(source)
 
 
-def _called(marked: vs.VideoNode, session: Session, calls: Calls) -> vs.VideoNode:
+def _called(scenes: vs.VideoNode, session: Session, calls: Calls, timing: _Timing) -> vs.VideoNode:
     """A clip's frames, each with the pictures that its call makes, see `pictures_of`."""
-    timing = _Timing(calls, marked)
+    count = scenes.num_frames
     if session.looks_back:
-        alone = CallerInOrder(session, calls, marked.num_frames, timing.shown, 2 * vs.core.num_threads + 2)
-        return _modified(marked, [shifted(marked, by) for by in alone.reach], alone)
-    caller = Caller(session, calls, marked.num_frames, timing.shown)
-    return _in_lanes(marked, [shifted(marked, by) for by in caller.reach], caller, session.in_flight)
+        caller: Caller = CallerInOrder(session, calls, count, timing.shown, 2 * vs.core.num_threads + 2)
+    else:
+        caller = Caller(session, calls, count, timing.shown)
+    return _in_lanes(scenes, [shifted(scenes, by) for by in caller.reach], caller, session.in_flight)
 
 
 def _in_lanes(
@@ -203,7 +204,6 @@ def _made(spread: vs.VideoNode, size: tuple[int, int], timing: _Timing) -> vs.Vi
             picked, made = pictures[place - before], 1
         out = picked.copy()
         out.props.clear()
-        out.props.update({name: value for name, value in frames[0].props.items() if name in (PREVIOUS, NEXT)})
         out.props[_MADE] = made
         return out
 
@@ -214,15 +214,21 @@ def _finished(source: vs.VideoNode, made: vs.VideoNode, timing: _Timing) -> vs.V
     """The result: what was made, and the clip's own frames, with the properties of these."""
 
     def finish(number: int, frames: Sequence[vs.VideoFrame]) -> vs.VideoFrame:
-        own, picture = frames
+        own, picture = frames[0], frames[-1]
         place, shown = timing.place(number)
-        out = (picture if picture.props[_MADE] else own).copy()
-        scene = {PREVIOUS: picture.props[PREVIOUS], NEXT: picture.props[NEXT]}
+        out = (picture if picture.props.get(_MADE) else own).copy()
         out.props.clear()
         out.props.update(own.props)
-        out.props[PREVIOUS] = scene[PREVIOUS] if place == 0 else 0
-        out.props[NEXT] = scene[NEXT] if place == len(shown) - 1 else 0
+        out.props[PREVIOUS] = own.props[PREVIOUS] if place == 0 else 0
+        out.props[NEXT] = own.props[NEXT] if place == len(shown) - 1 else 0
         return out
 
-    result = _modified(made, [source, made], finish)
+    def choose(n: int) -> vs.VideoNode:
+        place, shown = timing.place(n)
+        return pictures if shown[place].place else kept
+
+    result = pictures = _modified(made, [source, made], finish)
+    if not timing.replaces:  # a frame that stays does not wait for the call that is made there
+        kept = _modified(source, [source], finish)
+        result = vs.core.std.FrameEval(source, choose)
     return result.std.AssumeFPS(fpsnum=source.fps_num, fpsden=source.fps_den) if source.fps_num else result

@@ -56,7 +56,7 @@ class Format:
             return clip
         return clip.resize.Bicubic(format=vs.RGB24, **self.given)
 
-    def from_rgb(self, rgb: vs.VideoNode, clip: vs.VideoNode) -> vs.VideoNode:
+    def from_rgb(self, rgb: vs.VideoNode) -> vs.VideoNode:
         """RGB at 8 bits in the clip's format."""
         if self.wanted is None:
             return rgb

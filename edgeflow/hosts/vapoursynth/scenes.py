@@ -19,7 +19,7 @@ _FLASH = 12
 
 
 def mark_scenes(clip: vs.VideoNode) -> vs.VideoNode:
-    """An RGB clip whose frames say whether a scene begins with them."""
+    """An RGB clip whose frames say whether a scene begins with them, and with the one after them."""
 
     def mark(n: int, f: Any) -> vs.VideoFrame:
         here = f[0]
@@ -38,4 +38,11 @@ def mark_scenes(clip: vs.VideoNode) -> vs.VideoNode:
             out.props[PREVIOUS] = int(begins_scene(earlier, pixels(here)) if known is None else known)
         return out
 
-    return vs.core.std.ModifyFrame(clip, [shifted(clip, -back) for back in range(_FLASH + 1)], mark)
+    def mark_next(n: int, f: Any) -> vs.VideoFrame:
+        out = f[0].copy()
+        out.props[NEXT] = int(n < last and f[1].props[PREVIOUS])
+        return out
+
+    last = clip.num_frames - 1
+    begun = vs.core.std.ModifyFrame(clip, [shifted(clip, -back) for back in range(_FLASH + 1)], mark)
+    return vs.core.std.ModifyFrame(clip, [begun, shifted(begun, 1)], mark_next)
