@@ -8,12 +8,13 @@ from pathlib import Path
 
 import av
 import pytest
-from kept_bundles import compile_kept
-from routed_models import small
 
+from edgeflow.ir.bundle import open_bundle
+from edgeflow.runtime.backends.base import GraphFile
+from edgeflow.runtime.backends.openvino_backend import OpenVinoBackend
+from edgeflow.runtime.backends.openvino_store import CompiledFrom, keep_compiled
 from edgeflow.runtime.session import Session
 from edgeflow.runtime.video.writing import film_writer
-from edgeflow.targets import load
 
 MODELS = Path(__file__).parents[1] / "film_models.py"
 
@@ -95,13 +96,16 @@ def test_where_the_results_cannot_go(edgeflow, bundle, folder, clip):
     assert "films and pictures" in edgeflow("run", bundle, folder, "-o", folder.parent / "out").err
 
 
-def test_cache_says_why_engines_are_stale_and_removes_these(edgeflow, tmp_path, monkeypatch):
-    path = tmp_path / "gated.edgeflow"
-    compile_kept(small("Gated"), load("openvino-cpu"), path, reference={"model": "Gated"}, strategy="routes")
+def test_cache_says_why_engines_are_stale_and_removes_these(edgeflow, bundle, tmp_path, monkeypatch):
+    path = tmp_path / "larger.edgeflow"
+    shutil.copytree(bundle, path)
     monkeypatch.setenv("EDGEFLOW_CACHE", str(tmp_path / "cache"))
     assert "keeps no engines" in edgeflow("cache", path).out
-    said = edgeflow("build", path)
-    assert said.code == 0, said.err
+    for entry in next(iter(open_bundle(path).manifest.plans.values())).graphs:
+        graph = GraphFile(path / "graphs" / f"{entry.graph}.onnx", entry.inputs, entry.outputs)
+        keep_compiled(
+            CompiledFrom((graph,), {}, "f32", 1), OpenVinoBackend.build, entry.graph.encode(), "f32", ()
+        )
     told = json.loads(edgeflow("cache", path, "--json").out)
     assert told and {engine["stale"] for engine in told} == {""}
     assert {"built"} == {
