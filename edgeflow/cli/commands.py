@@ -12,6 +12,7 @@ import typer
 from edgeflow import __version__
 from edgeflow.cli import (
     build,
+    cache,
     check,
     compress,
     diff,
@@ -68,6 +69,7 @@ app.command("tune")(tune.tune)
 app.command("diff")(diff.diff)
 app.command("inspect")(inspect.inspect)
 app.add_typer(targets.app, name="targets")
+app.command("cache")(cache.cache)
 app.command("sys")(sys_info.sys_info)
 app.add_typer(train.app, name="train")
 app.command("compress")(compress.compress)

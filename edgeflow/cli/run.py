@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -16,6 +16,7 @@ import typer
 from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.deadline import Timed, asked_budget
 from edgeflow.cli.film_options import parse_encoding, parse_time, parse_times
+from edgeflow.cli.films import make_films
 from edgeflow.cli.steering import steered
 from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
 from edgeflow.ir.costs import load_costs
@@ -24,6 +25,7 @@ from edgeflow.ir.files import sha256_of
 from edgeflow.ir.task import Task
 from edgeflow.runtime import Session
 from edgeflow.runtime.session import fitting_size, picture_size
+from edgeflow.runtime.video.films import Job, holds_films
 from edgeflow.runtime.video.rate import parse_fps
 from edgeflow.runtime.video.writing.destination import check_destination, is_film
 from edgeflow.runtime.video.writing.pictures import are_pictures, check_pictures
@@ -35,11 +37,12 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(help="The bundle to run.")],
     source: Annotated[
         str,
         typer.Argument(
-            help="The video to read: a file, a folder of pictures, an address (http, rtsp), a camera (/dev/video0); - for y4m on stdin."
+            help="The video to read: a file, a folder of pictures or of films, an address (http, rtsp), a camera (/dev/video0); - for y4m on stdin."
         ),
     ],
     output: Annotated[
@@ -174,6 +177,11 @@ def run(
 
     Example: edgeflow run recognise.edgeflow in.mp4 -o labels.csv --window 32 --stride 8
 
+    A folder of films becomes films of the same names in the folder OUTPUT. Films that are done are left out, one that was begun is gone on
+    with, and one that cannot be made stops no other: it is named at the end, and the exit code is 1.
+
+    Example: edgeflow run rife.edgeflow films -o faster --fps 60
+
     Masks become a film of their classes' colours, over the frames with --overlay, or pictures whose grey levels are the classes'
     numbers.
 
@@ -183,6 +191,10 @@ def run(
 
     Example: edgeflow run cain.edgeflow in.mp4 -o out.mp4 --policy budget --budget-ms 33 --percentile 95
     """
+    if holds_films(source):
+        options = {name: value for name, value in context.params.items() if name not in ("source", "output")}
+        make_films(Path(source), Path(output), options, partial(_run_of_folder, context, options))
+        return
     if json and output == "-":
         raise InputError("--json and -o - both want stdout: write the video to a file")
     if are_pictures(output):
@@ -247,6 +259,12 @@ def run(
         with _told() as progress:
             labels = label_video(session, task, source, output, **written, on_progress=progress)
         _print_labels(labels, json, session)
+
+
+def _run_of_folder(context: typer.Context, options: Mapping[str, Any], job: Job, resume: bool) -> None:
+    """Make one of a folder's films."""
+    own = {"source": str(job.source), "output": str(job.output), "resume": resume, "json": False}
+    run(context, **{**options, **own, "bundle": Path(options["bundle"])})
 
 
 def _mask_style(overlay: bool, output: str) -> str:

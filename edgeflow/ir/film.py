@@ -54,7 +54,7 @@ def moments(
     Raises:
         InputError: the model takes more than frames.
     """
-    scene: _Scene[T] = _Scene(task, 0)
+    scene: Scene[T] = Scene(task, 0)
     for number, frame in enumerate(frames):
         if not task.offsets:
             raise InputError(
@@ -62,7 +62,7 @@ def moments(
             )
         if scene.held and cut(scene.held[-1], frame):
             yield from scene.rest()
-            scene = _Scene(task, number)
+            scene = Scene(task, number)
         yield from scene.add(frame)
     yield from scene.rest()
 
@@ -121,8 +121,16 @@ def window(task: Task, at: int, first: int, last: int) -> list[int]:
     return [min(max(place, first), last) for place in places]
 
 
-class _Scene(Generic[T]):
-    """The frames of one scene that calls still read."""
+class Scene(Generic[T]):
+    """The frames of one scene that calls still read, given one by one.
+
+    Args:
+        task: says what a call reads.
+        start: number in the film of the scene's first frame.
+
+    Attributes:
+        held: frames that are still read, the newest last.
+    """
 
     def __init__(self, task: Task, start: int) -> None:
         self._task, self._start = task, start

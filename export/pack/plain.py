@@ -57,7 +57,7 @@ def write_plain(bundle: Bundle, output: Path) -> list[str]:
         "format": FORMAT,
         "version": VERSION,
         "model": bundle.manifest.model,
-        "precision": {graph: bundle.manifest.graphs[graph].precision for graph in used},
+        "precision": {files[graph]: bundle.manifest.graphs[graph].precision for graph in used},
         "task": task_to_json(bundle.manifest.task),
         "plans": {kind: _plan(plan, files) for kind, plan in plans.items()},
     }

@@ -116,9 +116,7 @@ def tune(
     for library, threads in settings:
         progress(f"{library}, {threads} {'thread' if threads == 1 else 'threads'}")
         try:
-            report = worth(
-                bundle, frames, wanted, library=library, threads=threads, similarity=similarity
-            )
+            report = worth(bundle, frames, wanted, library=library, threads=threads, similarity=similarity)
         except BackendError as error:
             reasons.append(str(error))
             continue
@@ -164,4 +162,6 @@ def _quickest(points: Sequence[Point]) -> Point:
     """The fastest; of those as fast the one with the fewest threads, and of these the best."""
     least = min(point.ms for point in points)
     alike = [point for point in points if point.ms <= least * (1 + TIE)]
-    return min(alike, key=lambda point: (point.setting.threads, point.setting.policy == DEAREST, -point.quality))
+    return min(
+        alike, key=lambda point: (point.setting.threads, point.setting.policy == DEAREST, -point.quality)
+    )
