@@ -4,8 +4,8 @@
 
 Each is a copy of a bundle with one to three changes: fields of its manifest set to null, another type, 0, -1, huge numbers, long
 or odd text, deep nests, other fields' values, left out or doubled; bytes of its graphs, goldens and measured costs flipped, cut or
-repeated; links, pipes and folders in the place of files. All hashes are made right again. Each is opened, and what opens runs a frame and is
-checked against its goldens, in a process with a clock and a limit of memory. What counts against edgeflow: an exception that is
+repeated; links, pipes and folders in the place of files. All hashes are made right again. Each is opened, what opens runs a frame, and every third that does is
+checked against its goldens, which takes most of the time, in a process with a clock and a limit of memory. What counts against edgeflow: an exception that is
 not its own, a message of several lines, more time or memory than the limits, a process that died, and any file that changed outside.
 """
 
@@ -33,7 +33,9 @@ import typer
 SECONDS, WAITING = 20, 600
 """Of processor time, and by the clock: a busy machine is no fault, a pipe that is waited for is."""
 GIGABYTES = 3
-CHUNK = 500
+CHUNK = 2000
+CHECKED = 3
+"""Of so many bundles that ran one is checked."""
 
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2, 3, 7, 0.5, -0.5, 10**9, 2**31, 2**63, 10**30, 1e300, float("inf"), float("nan"),
@@ -132,8 +134,8 @@ def hostile(source: Path, folder: Path, chance: random.Random) -> None:
     (folder / "manifest.json").write_text(text, errors="surrogatepass")
 
 
-def try_bundle(folder: Path) -> str:
-    """Open it, run a frame, check it; what came of it in words."""
+def try_bundle(folder: Path, checked: bool) -> str:
+    """Open it, run a frame, check it if that is asked for; what came of it in words."""
     from edgeflow.ir.errors import EdgeflowError
     from edgeflow.ir.interface import Tensor, held_shape
     from edgeflow.runtime import Session, open_bundle
@@ -154,6 +156,8 @@ def try_bundle(folder: Path) -> str:
             frames.append(np.zeros(shape, np.float32 if isinstance(spec, Tensor) else np.uint8))
         with Session(bundle, threads=1) as session:
             session.run(*frames)
+        if not checked:
+            return "ran"
         stage = "check"
         return "passed its check" if check(bundle, threads=1).passed else "failed its check"
     except EdgeflowError as error:
@@ -184,7 +188,7 @@ def chunk(sources: list[Path], seed: int, count: int, pipe: Any) -> None:
             signal.alarm(WAITING)
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
             try:
-                said = try_bundle(folder)
+                said = try_bundle(folder, checked=number % CHECKED == 0)
             except TimeoutError:
                 said = "TOO LONG"
             except BaseException as error:
@@ -238,6 +242,7 @@ def main(
             bad.append((last, f"DIED with {process.exitcode}"))
             print(*bad[-1], flush=True)
         number = last + 1
+        print(f"{number - first} tried, {perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     for what, times in outcomes.most_common():
         print(f"{times:8d} {what}")
     print(

@@ -3,7 +3,7 @@
     python benchmarks/soak.py model.edgeflow [MORE.edgeflow ...]          10,000 frames, 500 sizes, 6,000 sessions a library
     python benchmarks/soak.py model.edgeflow --share 0.01                 a hundredth of that
 
-Bundles for frames of any size also see sizes that change. Every so often the same frames go through a fresh session: routes and
+Bundles for frames of any size see sizes that change, in one session. Every so often the same frames go through a fresh session: routes and
 pictures must be equal, whatever the old one saw before. Flat means that the second half grows by less than the limits below.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -21,9 +22,12 @@ import typer
 
 from edgeflow.ir.interface import Tensor, held_shape
 from edgeflow.runtime import Session, open_bundle
+from edgeflow.runtime.session import declared_size
 
 GROWTH = {"megabytes": 24.0, "threads": 2, "files": 4, "maps": 40}
 """What the second half of a soak may add."""
+SIZES = ((72, 104), (40, 56), (96, 128), (104, 104), (33, 47), (64, 200))
+"""(height, width) of the frames of one session: more than it keeps engines for."""
 
 
 def readings() -> dict[str, float]:
@@ -67,42 +71,55 @@ def judge(what: str, halves: list[dict[str, float]], seconds: float) -> bool:
 
 
 def run_frames(path: Path, library: str, count: int) -> bool:
-    """So many frames through one session; now and then, and at the end, a fresh session must make the same of them."""
+    """So many frames of changing sizes through one session; now and then a fresh session must make the same of them."""
     bundle, halves, start = open_bundle(path), [], perf_counter()
-    plan = next(iter(bundle.manifest.plans.values()))
-    session, drifted = Session(bundle, library=library, threads=1), 0
+    kinds = bundle.manifest.plans
+    plan, sizes = next(iter(kinds.values())), SIZES if free(kinds) else SIZES[:1]
+    session, drifted, routes = Session(bundle, library=library, threads=1), 0, set()
     for number in range(count):
-        if number % max(count // 4, 1) == 0 and number:
-            session.reset()
-            calls = [frames(plan, (72, 104), seed) for seed in range(number, number + 3)]
-            with Session(bundle, library=library, threads=1) as fresh:
-                for call in calls:
-                    ours, others = session.run(*call), fresh.run(*call)
-                    same = all(
-                        np.array_equal(a, b) for a, b in zip(ours.outputs, others.outputs, strict=True)
-                    )
-                    drifted += not same or ours.trace.choices != others.trace.choices
-        session.run(*frames(plan, (72, 104), number))
+        size = sizes[number // 25 % len(sizes)]
+        if number % max(count // 8, 1) == 0 and number:
+            drifted += drift(session, [frames(plan, size, seed) for seed in range(number, number + 3)])
+        trace = session.run(*frames(plan, size, number)).trace
+        routes |= {tuple(sorted(region.route.items())) for region in trace.regions}
         if number in (count // 2, count - 1):
             halves.append(readings())
-    print(f"  drift against fresh sessions: {drifted} calls")
+    print(f"  {len(sizes)} sizes, {len(routes)} routes; drift against fresh sessions: {drifted} calls")
     return judge(f"{count} frames", halves, perf_counter() - start) and not drifted
+
+
+def drift(session: Session, calls: list[list[Any]]) -> int:
+    """How many of some calls a session makes otherwise than a fresh one."""
+    session.reset()
+    drifted = 0
+    with Session(session.bundle, library=session.backend.name, threads=1) as fresh:
+        for call in calls:
+            ours, others = session.run(*call), fresh.run(*call)
+            same = all(np.array_equal(a, b) for a, b in zip(ours.outputs, others.outputs, strict=True))
+            drifted += not same or ours.trace.choices != others.trace.choices
+    return drifted
+
+
+def free(kinds: Mapping[str, Any]) -> bool:
+    """Whether a bundle's plans take frames of any size."""
+    return bool({"any", "landscape"} & set(kinds)) and not any(
+        declared_size(p.inputs) for p in kinds.values()
+    )
 
 
 def open_sessions(path: Path, library: str, count: int, sizes: int) -> bool:
     """Open a session, run a frame, close it; where frames may be of any size, of one never seen before for the first `sizes`."""
     bundle, halves, start = open_bundle(path), [], perf_counter()
-    kinds = bundle.manifest.plans
-    free = bool({"any", "landscape"} & set(kinds))
+    plan, any_size = next(iter(bundle.manifest.plans.values())), free(bundle.manifest.plans)
     for number in range(count):
-        size = (64 + 2 * (number % max(sizes, 1)), 256 + 2 * (number % max(sizes, 1))) if free else (72, 104)
+        step = 2 * (number % max(sizes, 1))
+        size = (32 + step % 100, 132 + step // 4) if any_size else (72, 104)
         with Session(bundle, library=library, threads=1) as session:
-            plan = kinds.get("any") or kinds.get("landscape") or next(iter(kinds.values()))
             session.run(*frames(plan, size, number))
         if number in (count // 2, count - 1):
             halves.append(readings())
     return judge(
-        f"{count} sessions, {min(sizes, count) if free else 1} sizes", halves, perf_counter() - start
+        f"{count} sessions, {min(sizes, count) if any_size else 1} sizes", halves, perf_counter() - start
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from math import log
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,6 +20,7 @@ from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend, open_backend
 from edgeflow.runtime.checking.other_processor import prove_here
 from edgeflow.runtime.device import device_of
+from edgeflow.runtime.process_memory import check_maps, give_back
 from edgeflow.runtime.stream.decisions import in_order
 from edgeflow.runtime.stream.execute import Executor, Watch
 from edgeflow.runtime.stream.loading import load_graphs, twins
@@ -27,12 +29,38 @@ from edgeflow.runtime.stream.room import check_room, no_room_now
 from edgeflow.runtime.stream.rows import Array
 from edgeflow.runtime.stream.trace import Result
 
+KEPT_SIZES = 4
+"""Frame sizes that a session keeps engines for; of more, the one that was used longest ago is let go."""
+
+
+@dataclass(frozen=True)
+class _Lanes:
+    """What runs frames of one size: an executor for each frame in flight, and those that are idle."""
+
+    executors: tuple[Executor, ...]
+    idle: SimpleQueue[Executor] = field(default_factory=SimpleQueue)
+
+    def __post_init__(self) -> None:
+        for executor in self.executors:
+            self.idle.put(executor)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a frame is running."""
+        return self.idle.qsize() < len(self.executors)
+
+    def reset(self) -> None:
+        """Forget all states."""
+        for executor in self.executors:
+            executor.reset()
+
 
 class Session:
     """Runs a bundle, frame after frame, keeping its states.
 
-    The first frame fixes the frame size: engines are loaded for it then. A session is one stream: it
-    serves one thread at a time, or as many as it has frames in flight. It may be used in a `with` block, which closes it.
+    Engines are loaded when the first frame of a size comes, and kept for the last `KEPT_SIZES` sizes. A session is one stream: it
+    serves one thread at a time, or as many as it has frames in flight. A frame of another size begins a new stream: states are
+    forgotten. It may be used in a `with` block, which closes it.
 
     Args:
         bundle: an open bundle, or the path of one.
@@ -71,9 +99,8 @@ class Session:
         self.device = device_of(self.bundle, self.backend)
         self._policy = policy or Own()
         self._exact, self._prove, self._watch = exact, prove, watch
-        self._executors: tuple[Executor, ...] = ()
-        self._idle: SimpleQueue[Executor] = SimpleQueue()
-        self._size: tuple[int, ...] = ()
+        self._lanes: dict[tuple[int, int], _Lanes] = {}  # the last used stands last
+        self._size: tuple[int, int] | None = None
         self._frames = 0
         self._closed = False
         self._preparing = Lock()
@@ -94,7 +121,9 @@ class Session:
         """Let go of the engines and their memory; a closed session runs no more frames."""
         with self._preparing:
             self._closed = True
-            self._executors, self._idle = (), SimpleQueue()
+            self._lanes.clear()
+            self._size = None
+        give_back()
 
     def __call__(self, *inputs: Array) -> Any:
         """Run one frame and return its output, or a tuple of them."""
@@ -108,34 +137,30 @@ class Session:
             inputs: images (h, w, 3) uint8, clips (t, h, w, 3) uint8, tensors float32 without batch dimension.
 
         Raises:
-            InputError: an input's shape or type is wrong, or differs from the stream's; as many threads as
-                may be are running a frame; or the process was forked since the session was opened.
+            InputError: an input's shape or type is wrong; as many threads as may be are running a frame, or one of another
+                size; or the process was forked since the session was opened.
             BackendError: an engine cannot run, or what it makes is not finite; the stream is as it was before the frame.
         """
         with self._preparing:
-            self._accept(inputs)
+            lanes = self._accept(inputs)
             self._frames = number = self._frames + 1
-        try:
-            executor = self._idle.get_nowait()
-        except Empty:
-            raise InputError(
-                "another thread is running a frame in this session: a session is one stream, open one per thread, "
-                "or one with more frames in_flight"
-            ) from None
+            try:
+                executor = lanes.idle.get_nowait()
+            except Empty:
+                raise _busy() from None
         try:
             return executor.run(inputs)
         except BackendError as error:
             raise type(error)(f"frame {number} of this session: {error}") from error
         except MemoryError as error:
-            size = self._size[0], self._size[1]
             raise BackendError(
-                f"frame {number} of this session: {no_room_now(executor.plan, size)}"
+                f"frame {number} of this session: {no_room_now(executor.plan, executor.size)}"
             ) from error
         finally:
-            self._idle.put(executor)
+            lanes.idle.put(executor)
 
-    def _accept(self, inputs: tuple[Array, ...]) -> None:
-        """Check a frame's inputs; the first frame has the engines loaded."""
+    def _accept(self, inputs: tuple[Array, ...]) -> _Lanes:
+        """Check a frame's inputs; what runs it. The first frame of a size has the engines loaded."""
         if self._closed:
             raise InputError("this session was closed: open another one")
         if os.getpid() != self._process:
@@ -149,13 +174,24 @@ class Session:
         if frame != (0, 0):
             plan = select_plan(plans, *frame)
         check_inputs(plan.inputs, inputs)
-        if not self._executors:
+        if self._size is None:
             self.prepare(*frame)
-        elif frame != self._size:
-            raise InputError(
-                f"this session serves {self._size[1]}x{self._size[0]} frames, got {frame[1]}x{frame[0]}: "
-                "open another session for another size"
-            )
+        elif frame not in ((0, 0), self._size):
+            self._turn_to(frame)
+        assert self._size is not None
+        return self._lanes[self._size]
+
+    def _turn_to(self, size: tuple[int, int]) -> None:
+        """Serve another size (height, width) from now on: as a new stream."""
+        assert self._size is not None
+        if self._lanes[self._size].busy:
+            raise _busy()
+        if size not in self._lanes:
+            self.prepare(*size)
+            return
+        lanes = self._lanes[size] = self._lanes.pop(size)
+        lanes.reset()
+        self._size = size
 
     def prepare(
         self, height: int = 0, width: int = 0, progress: Callable[[int, int], None] | None = None
@@ -173,19 +209,36 @@ class Session:
             raise InputError(
                 "this model looks back at earlier frames, so they run one after the other: leave in_flight at 1"
             )
-        check_room(plan, size)
+        self._make_room(plan, size)
         if self._prove:
             prove_here(self.bundle, plan, self.backend)
         loaded = load_graphs(self.bundle, plan, self.backend, size, self._exact, progress)
-        lanes = [loaded, *(twins(loaded) for _ in range(self.in_flight - 1))]
-        self._size = size
-        self._executors = tuple(
-            Executor(plan, graphs, self.backend.memory, self._policy, size, self._exact, self._watch)
-            for graphs in lanes
+        graphs = [loaded, *(twins(loaded) for _ in range(self.in_flight - 1))]
+        self._lanes[size] = _Lanes(
+            tuple(
+                Executor(plan, own, self.backend.memory, self._policy, size, self._exact, self._watch)
+                for own in graphs
+            )
         )
-        self._idle = SimpleQueue()
-        for executor in self._executors:
-            self._idle.put(executor)
+        self._size = size
+
+    def _make_room(self, plan: Plan, size: tuple[int, int]) -> None:
+        """Let go of sizes that were not used for long, and of all others where memory is too short for this one beside them."""
+        if self._lanes.pop(size, None) and size == self._size:
+            self._size = None
+        if len(self._lanes) >= KEPT_SIZES:
+            self._lanes.pop(next(iter(self._lanes)))
+            give_back()
+        check_maps()
+        try:
+            check_room(plan, size)
+        except InputError:
+            if not self._lanes:
+                raise
+            self._lanes.clear()
+            self._size = None
+            give_back()
+            check_room(plan, size)
 
     @property
     def looks_back(self) -> bool:
@@ -194,13 +247,20 @@ class Session:
 
     def reset(self) -> None:
         """Forget all states: a new stream, or a scene cut."""
-        for executor in self._executors:
-            executor.reset()
+        if self._size is not None:
+            self._lanes[self._size].reset()
 
     @property
     def executor(self) -> Executor | None:
-        """The loaded engines, once there are any."""
-        return self._executors[0] if self._executors else None
+        """The loaded engines of the size that is served, once there are any."""
+        return None if self._size is None else self._lanes[self._size].executors[0]
+
+
+def _busy() -> InputError:
+    return InputError(
+        "another thread is running a frame in this session: a session is one stream, open one per thread, "
+        "or one with more frames in_flight"
+    )
 
 
 def select_plan(plans: Mapping[str, Plan], height: int, width: int) -> Plan:
@@ -228,6 +288,14 @@ def fitting_size(plans: Mapping[str, Plan], height: int, width: int) -> tuple[in
     if not sizes or (height, width) in sizes:
         return height, width
     return min(sizes, key=lambda size: abs(log(size[1] / size[0] * height / width)))
+
+
+def picture_size(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
+    """The (height, width) of the pictures that a bundle makes of frames of a size."""
+    plans = bundle.manifest.plans
+    sizes = {declared_size(plan.inputs): declared_size(plan.outputs) for plan in plans.values()}
+    scale = next((made.scale for made in bundle.manifest.task.outputs if made.kind == "image"), 1.0)
+    return sizes.get((height, width)) or (round(height * scale), round(width * scale))
 
 
 def _given_size(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> tuple[int, int]:

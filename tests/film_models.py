@@ -112,6 +112,40 @@ class Larger(RoutedModule):
         return torch.sigmoid(F.pixel_shuffle(self.up(x), 2))
 
 
+class AnyTime(RoutedModule):
+    """The picture at any time between two frames, deeper where a tile needs it."""
+
+    inputs = (Image("frame0"), Image("frame1"), Tensor("time", (1,)))
+    outputs = (Image("picture"),)
+    task = Task((0, 1), (Made("image", time=0.5),), timed=True)
+    depth = Axis(1, 2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.see = nn.Conv2d(6, 2, 3, 2, 1)
+        self.correct = nn.Conv2d(6, 3, 3, 1, 1)
+
+    def flow(self, f: Flow, frame0: Any, frame1: Any, time: Any) -> Any:
+        scores = f.call(self.look, frame0, frame1)
+        tiles = f.tile(frame0, frame1, time, size=32, halo=2)
+        route = f.route(tiles, depth=scores)
+        x = f.call(self.blend, *tiles)
+        x = f.call(self.mend, x, tiles[0], tiles[1], when=route.depth == 2)
+        return f.stitch(x)
+
+    def look(self, frame0: torch.Tensor, frame1: torch.Tensor) -> torch.Tensor:
+        small = F.interpolate(
+            torch.cat((frame0, frame1), 1), size=(24, 24), mode="bilinear", align_corners=False
+        )
+        return self.see(small * 4 - 2)
+
+    def blend(self, before: torch.Tensor, after: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
+        return before + (after - before) * time.reshape(-1, 1, 1, 1)
+
+    def mend(self, x: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        return x + 0.05 * torch.tanh(self.correct(torch.cat((before, after), 1)))
+
+
 def _built(kind: type[RoutedModule]) -> RoutedModule:
     torch.manual_seed(3)
     return kind().eval()
@@ -131,3 +165,7 @@ def whole_clip() -> RoutedModule:
 
 def larger() -> RoutedModule:
     return _built(Larger)
+
+
+def any_time() -> RoutedModule:
+    return _built(AnyTime)

@@ -27,7 +27,7 @@ def first_frames(
     Raises:
         VideoError: the video cannot be read, or has fewer than two frames.
     """
-    from edgeflow.runtime.video.reader import VideoReader
+    from edgeflow.runtime.video.reading.reader import VideoReader
 
     with VideoReader(path, resize) as reader:
         frames: list[Any] = [np.array(frame) for frame in islice(reader, count)]

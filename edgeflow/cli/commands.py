@@ -12,6 +12,7 @@ import typer
 from edgeflow import __version__
 from edgeflow.cli import (
     build,
+    cache,
     check,
     compress,
     diff,
@@ -24,6 +25,8 @@ from edgeflow.cli import (
     sys_info,
     targets,
     train,
+    tune,
+    watch,
     wrap,
 )
 from edgeflow.cli.console import err
@@ -59,11 +62,14 @@ app.command("export")(export.export)
 app.command("build")(build.build)
 app.command("check")(check.check)
 app.command("run")(run.run)
+app.command("watch")(watch.watch)
 app.command("profile")(profile.profile)
 app.command("eval")(evaluate.evaluate)
+app.command("tune")(tune.tune)
 app.command("diff")(diff.diff)
 app.command("inspect")(inspect.inspect)
 app.add_typer(targets.app, name="targets")
+app.command("cache")(cache.cache)
 app.command("sys")(sys_info.sys_info)
 app.add_typer(train.app, name="train")
 app.command("compress")(compress.compress)
@@ -89,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         _fail(f"this command needs {error.name}, which is not installed: pip install 'edgeflow[all]'", debug)
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # what is left to print would fail once more  # noqa: SIM115
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left to print would fail once more
         sys.exit(1)
     except MemoryError:
         _fail("out of memory: use a smaller preset, or a machine with more memory", debug)

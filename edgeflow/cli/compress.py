@@ -14,9 +14,10 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import err, out, print_json
+from edgeflow.cli.drawing import check_drawing, new_figure, store
 from edgeflow.cli.reference import build_by, find_function
 from edgeflow.cli.reports import check_reports
-from edgeflow.ir.errors import FlowError, InputError, TrainError
+from edgeflow.ir.errors import FlowError, TrainError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,7 +94,8 @@ def compress(
     from edgeflow.training.compression.learning import Pace
 
     output.parent.mkdir(parents=True, exist_ok=True)
-    check_reports(overwrite, output, output.with_suffix(".json"), plot)
+    check_reports(overwrite, output, output.with_suffix(".json"))
+    check_drawing(overwrite, plot)
     torch.manual_seed(seed)
     network = _network(model, weights)
     drawn = _batches(batches or f"{model.rpartition(':')[0]}:batches")
@@ -214,17 +216,9 @@ def _print(report: Report, output: Path) -> None:
 
 
 def _draw(report: Report, picture: Path) -> None:
-    """Densities, and output channels before and after.
-
-    Raises:
-        InputError: nothing to draw with is installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("a picture is drawn by matplotlib: pip install 'edgeflow[plots]'") from error
+    """Densities, and output channels before and after."""
     rows = [report.layers[i : i + ROW] for i in range(0, len(report.layers), ROW)]
-    figure = Figure(figsize=(12, 5 * len(rows)), layout="constrained")
+    figure = new_figure(12, 5 * len(rows))
     axes = figure.subplots(2 * len(rows), 1, squeeze=False)[:, 0]
     for densities, widths, layers in zip(axes[::2], axes[1::2], rows, strict=True):
         places = range(len(layers))
@@ -235,7 +229,7 @@ def _draw(report: Report, picture: Path) -> None:
         widths.set(ylabel="weights", yscale="symlog", xlim=(-1, ROW))
         widths.set_xticks(places, [layer.name for layer in layers], rotation=90, fontsize=6)
     axes[1].legend()
-    figure.savefig(picture, dpi=120)
+    store(figure, picture)
 
 
 def _weights(shape: tuple[int, ...]) -> int:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out, print_json, progress_bar
-from edgeflow.cli.reports import check_reports
+from edgeflow.cli.drawing import check_drawing, new_figure, store
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
@@ -57,7 +57,7 @@ def evaluate(
     """
     from edgeflow.runtime.measure.worth import worth
 
-    check_reports(overwrite, picture)
+    check_drawing(overwrite, picture)
     opened = open_bundle(bundle)
     plans = opened.manifest.plans
     policies = _policies(next(iter(plans.values())), quality, bundle)
@@ -111,7 +111,7 @@ def _print(report: Report) -> None:
                 out.print(f"{each.name}: {name} {said}", soft_wrap=True)
     width, height = report.size
     err.print(
-        f"{report.calls} calls of {width}x{height} each, in turn; {report.library}; compared with {report.reference}; "
+        f"{report.calls} calls of {width}x{height} each, in turn, after {report.warmup} that warm up; {report.library}; compared with {report.reference}; "
         "flicker: how much the error changes from a picture to the next, in levels of 255",
         soft_wrap=True,
     )
@@ -129,11 +129,7 @@ def _time(each: Worth) -> tuple[str, ...]:
 
 def _draw(report: Report, path: Path) -> None:
     """Quality against time, a dot for each policy."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError('--picture is drawn by matplotlib: pip install "edgeflow[plots]"') from error
-    figure = Figure(figsize=(7, 4.2), layout="constrained")
+    figure = new_figure(7, 4.2)
     axes = figure.subplots()
     labels = report.each[0].agreement is not None
     for each in report.each:
@@ -142,12 +138,9 @@ def _draw(report: Report, path: Path) -> None:
     axes.set_ylabel(
         f"agreement with {report.reference}" if labels else f"PSNR in dB against {report.reference}"
     )
-    axes.legend(frameon=False, loc="lower right")
+    figure.legend(frameon=False, loc="outside right upper")
     axes.set_xlim(left=0)
     axes.margins(x=0.15, y=0.15)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
-    try:
-        figure.savefig(path)
-    except ValueError as error:
-        raise InputError(f"--picture {path}: {error}") from error
+    store(figure, path)

@@ -14,11 +14,12 @@ import typer
 
 from edgeflow.cli import endings
 from edgeflow.cli.clips import first_frames, parse_size
-from edgeflow.cli.console import err, print_json, progress_bar
+from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.cli.expected import expect, print_expected
 from edgeflow.cli.exported import Exported, print_exported, routes_on
 from edgeflow.cli.reference import find_model
-from edgeflow.ir.bundle import Bundle
+from edgeflow.export.pack.plain import ROUTES, check_plain_place, write_plain
+from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.libraries import library
 from edgeflow.ir.replacing import check_replaceable
@@ -52,6 +53,13 @@ class Strategy(str, Enum):
     routes = "routes"
 
 
+class Format(str, Enum):
+    """What is written."""
+
+    bundle = "bundle"
+    onnx = "onnx"
+
+
 def export(
     model: Annotated[
         str,
@@ -60,6 +68,13 @@ def export(
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The bundle to write (a folder).")],
+    form: Annotated[
+        Format,
+        typer.Option(
+            "--format",
+            help="bundle, for edgeflow's runtime; or onnx: plain ONNX files, one per route, and a manifest that says which runs when.",
+        ),
+    ] = Format.bundle,
     target: Annotated[
         str, typer.Option(help="What to compile for: a name from `edgeflow targets`, or a .toml file.")
     ] = "cpu",
@@ -86,7 +101,7 @@ def export(
         Strategy,
         typer.Option(
             help="chained: one engine per segment; routes: one engine per route; auto: the fastest between "
-            "them, from engines timed here if there is a --clip."
+            "them, from engines timed here if there is a --clip; of plain ONNX files routes."
         ),
     ] = Strategy.auto,
     size: Annotated[
@@ -144,7 +159,9 @@ def export(
         raise BundleError(
             f"cannot write {output}: there is no folder {output.absolute().parent}; make it first"
         )
-    if not dry_run:
+    if not dry_run and form is Format.onnx:
+        check_plain_place(output, overwrite)
+    elif not dry_run:
         check_replaceable(output, overwrite)
     compile_model = _compiler()
     from edgeflow.models import family
@@ -159,7 +176,7 @@ def export(
     if ":" not in model:
         reference |= family(model).options(preset, variant)
     start = perf_counter()
-    with progress_bar() as bar, _place(output, dry_run) as written:
+    with progress_bar() as bar, _place(output, dry_run or form is Format.onnx) as written:
         task = bar.add_task("trace")
         with _interruptible():
             compiled = compile_model(
@@ -167,7 +184,7 @@ def export(
                 wanted,
                 written,
                 reference=reference,
-                strategy=plan.value,
+                strategy="routes" if form is Format.onnx and plan is Strategy.auto else plan.value,
                 sizes=sizes,
                 frames=frames,
                 overwrite=overwrite,
@@ -180,6 +197,13 @@ def export(
         if dry_run:
             expected = expect(Bundle(written, compiled.manifest), wanted, sizes[0] if sizes else None)
             print_json(expected.to_json()) if json else print_expected(expected)
+            return
+        if form is Format.onnx:
+            files = write_plain(open_bundle(written), output)
+            told = {"path": str(output), "files": files, "seconds": perf_counter() - start}
+            print_json(told) if json else out.print(
+                f"{output}: {ROUTES} says which of {len(files)} ONNX files runs when"
+            )
             return
     made = Exported(compiled, perf_counter() - start, routes_on(output, frames))
     print_json(made.to_json()) if json else print_exported(made)

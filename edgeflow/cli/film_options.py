@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgeflow.ir.errors import InputError
 
 if TYPE_CHECKING:
-    from edgeflow.runtime.video.encoder import Encoding
+    from edgeflow.runtime.video.writing.encoder import Encoding
 
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 
@@ -26,13 +26,27 @@ def parse_time(text: str) -> float:
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
 
 
+def parse_times(text: str) -> int:
+    """The multiple of a film's rate.
+
+    Raises:
+        InputError: it is no whole number from 1 on.
+    """
+    if not re.fullmatch(r"[1-9]\d{0,3}", text):
+        raise InputError(
+            f"--times {text}: give a whole number such as 2, 4 or 8; for any rate, such as 60 frames a second, give --fps 60 if the "
+            "model takes a time"
+        )
+    return int(text)
+
+
 def parse_encoding(codec: str | None, crf: float | None, bitrate: str | None, bits: str) -> Encoding:
     """What is asked of the encoder.
 
     Raises:
         InputError: two of these exclude each other, or one says nothing that can be.
     """
-    from edgeflow.runtime.video.encoder import Encoding
+    from edgeflow.runtime.video.writing.encoder import Encoding
 
     if crf is not None and bitrate is not None:
         raise InputError("--crf and --bitrate both decide the quality: give one of them")

@@ -9,13 +9,14 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out, print_json
+from edgeflow.cli.drawing import check_drawing
 from edgeflow.cli.memory import print_memory, size_of_kind
 from edgeflow.cli.remarks import print_remarks
-from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan, Stage
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
+from edgeflow.ir.route import ALWAYS
 from edgeflow.runtime.machine import in_words
 
 
@@ -48,7 +49,7 @@ def inspect(
     """Show a bundle: model, target, the plan for each kind of frame, engines, FLOPs and sizes."""
     if redundancy is None and (weights or picture):
         raise InputError("--weights and --picture are for --redundancy CLIP: give that as well")
-    check_reports(overwrite, picture)
+    check_drawing(overwrite, picture)
     opened = open_bundle(bundle)
     if redundancy:
         from edgeflow.cli.redundancy import print_redundancy
@@ -118,34 +119,42 @@ def _strategy(bundle: Bundle) -> str:
 
 
 def _print_plan(bundle: Bundle, plan: Plan) -> None:
-    table = Table("step", "runs where", "engine", "precision", "MFLOP", "batches", "operators")
+    """The steps in order, a line each and one for every engine that a route may take; and the engines as a table."""
+    engines = Table("engine", "precision", "MFLOP", "batches", "operators")
+    engines.columns[0].overflow = "fold"
+    for column in engines.columns[2:]:
+        column.justify = "right"
     for step in plan.steps:
-        match step:
-            case Stage():
-                for i, graph in enumerate(step.graphs):
-                    entry = bundle.manifest.graphs[graph.graph]
-                    table.add_row(
-                        step.name if i == 0 else "",
-                        str(graph.select),
-                        graph.graph,
-                        entry.precision,
-                        f"{graph.flops / 1e6:.1f}",
-                        ", ".join(map(str, graph.batches)),
-                        f"{entry.nodes}, or kernel {entry.kernel.name}" if entry.kernel else str(entry.nodes),
-                    )
-            case Tile():
-                table.add_row(
-                    f"tile {step.size} px, halo {step.halo}, on a grid of {step.multiple}", "", "", "", "", ""
+        if isinstance(step, Stage):
+            always = len(step.graphs) == 1 and step.graphs[0].select == ALWAYS
+            out.print(f"  {step.name}{f': {step.graphs[0].graph}' if always else ''}", soft_wrap=True)
+            for graph in step.graphs:
+                if not always:
+                    out.print(f"    {graph.graph} where {graph.select}", soft_wrap=True)
+                entry = bundle.manifest.graphs[graph.graph]
+                operators = f"{entry.nodes}, or kernel {entry.kernel.name}" if entry.kernel else entry.nodes
+                batches = ", ".join(map(str, graph.batches))
+                engines.add_row(
+                    graph.graph, entry.precision, f"{graph.flops / 1e6:.1f}", batches, str(operators)
                 )
-            case Route():
-                rules = ", ".join(
-                    f"{d.variable.name} {d.variable.axis.values} by {d.rule.kind}" for d in step.decisions
-                )
-                table.add_row(f"route {step.regions}: {rules}", "", "", "", "", "")
-            case Stitch():
-                table.add_row("stitch", "", "", "", "", "")
-            case Keep():
-                table.add_row(f"keep {step.state}", str(step.when), "", "", "", "")
-            case Sample():
-                table.add_row(f"sample {step.input} by {step.variable}", "", "", "", "", "")
-    out.print(table)
+        else:
+            out.print(f"  {_in_words(step)}", soft_wrap=True)
+    out.print(engines)
+
+
+def _in_words(step: Tile | Route | Stitch | Keep | Sample) -> str:
+    """A step that is no engine's."""
+    match step:
+        case Tile():
+            return f"tile: {step.size} pixels, halo {step.halo}, on a grid of {step.multiple}"
+        case Route():
+            rules = ", ".join(
+                f"{d.variable.name} {d.variable.axis.values} by {d.rule.kind}" for d in step.decisions
+            )
+            return f"route {step.regions}: {rules}"
+        case Stitch():
+            return "stitch"
+        case Keep():
+            return f"keep {step.state}{'' if step.when == ALWAYS else f' where {step.when}'}"
+        case Sample():
+            return f"sample {step.input} by {step.variable}"

@@ -23,6 +23,7 @@ from edgeflow.ir.film import calls_of
 from edgeflow.report.pictures import check_drawing
 from edgeflow.runtime.machine import in_words
 from edgeflow.runtime.measure.changes import changes, of_json, of_profile
+from edgeflow.runtime.measure.energy import in_joules
 from edgeflow.runtime.measure.profile import PAUSE_S, ClipProfile, ProfileReport
 from edgeflow.runtime.measure.profile import profile as profile_bundle
 from edgeflow.runtime.measure.realisation import WARMUP
@@ -183,6 +184,8 @@ def _print(report: ProfileReport) -> None:
         _print_clip(report.clip)
     if report.waterfall:
         _print_waterfall(report.waterfall)
+    if report.energy:
+        out.print(in_joules(report.energy), soft_wrap=True)
     out.print(f"method: {report.method}", style="dim")
 
 
@@ -211,11 +214,16 @@ def _print_clip(clip: ClipProfile) -> None:
     out.print(routes)
 
 
+def _saved(factor: float) -> str:
+    """How much time is saved, or that none is."""
+    return f"time saved {factor:.2f}x" if factor >= 1 else f"slower: {1 / factor:.2f}x its time"
+
+
 def _print_waterfall(waterfall: Waterfall) -> None:
     routed, full = waterfall.routed_cost, waterfall.full_cost
     out.print(
         f"full static model: {waterfall.full}, {full.spent.total:.1f} ms; realisation {waterfall.realisation:.2f} "
-        f"(time saved {full.spent.total / routed.spent.total:.2f}x, "
+        f"({_saved(full.spent.total / routed.spent.total)}, "
         f"FLOPs saved {(full.work.useful + full.work.halo) / routed.work.total:.2f}x)",
         soft_wrap=True,
     )

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out, print_json
+from edgeflow.cli.drawing import new_figure, store
 from edgeflow.cli.reference import find_model
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import InputError
@@ -31,7 +32,7 @@ def print_redundancy(
     """Measure, print, and draw if asked to.
 
     Raises:
-        InputError: the bundle's weights are not at hand, the clip is too short, or nothing to draw with is installed.
+        InputError: the bundle's weights are not at hand, or the clip is too short.
     """
     from edgeflow.flow.tensors import to_tensor
     from edgeflow.runtime.session import fitting_size
@@ -103,11 +104,7 @@ def _plain_model(bundle: Bundle, weights: Path | None, trust: bool) -> RoutedMod
 
 
 def _draw(layers: Sequence[LayerRedundancy], picture: Path) -> None:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError("a picture is drawn by matplotlib: pip install 'edgeflow[plots]'") from error
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    figure = new_figure(10, 6)
     parts = (("correlation", "correlation"), ("rmse", "RMSE"), ("proportion", "share that is redundant"))
     for axes, (name, title) in zip(figure.subplots(3, sharex=True), parts, strict=True):
         for kind in ("temporal", "channel"):
@@ -121,4 +118,4 @@ def _draw(layers: Sequence[LayerRedundancy], picture: Path) -> None:
         range(len(layers)), [layer.layer.split("network.")[-1] for layer in layers], rotation=90, fontsize=6
     )
     figure.axes[0].legend()
-    figure.savefig(picture, dpi=150)
+    store(figure, picture)

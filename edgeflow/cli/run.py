@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,22 +15,20 @@ import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.deadline import Timed, asked_budget
-from edgeflow.cli.film_options import parse_encoding, parse_time
+from edgeflow.cli.film_options import parse_encoding, parse_time, parse_times
+from edgeflow.cli.films import make_films
+from edgeflow.cli.steering import steered
 from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
 from edgeflow.ir.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.files import sha256_of
-from edgeflow.ir.plan import Plan
-from edgeflow.ir.program import Route
-from edgeflow.ir.route import Axis, Choice
-from edgeflow.ir.rules import Rule, parse_rule
 from edgeflow.ir.task import Task
-from edgeflow.runtime import Fixed, Quality, Rules, Session
-from edgeflow.runtime.session import declared_size, fitting_size
-from edgeflow.runtime.stream.policy import Policy
-from edgeflow.runtime.video.destination import check_destination, is_film
-from edgeflow.runtime.video.pictures import are_pictures, check_pictures
+from edgeflow.runtime import Session
+from edgeflow.runtime.session import fitting_size, picture_size
+from edgeflow.runtime.video.films import Job, holds_films
 from edgeflow.runtime.video.rate import parse_fps
+from edgeflow.runtime.video.writing.destination import check_destination, is_film
+from edgeflow.runtime.video.writing.pictures import are_pictures, check_pictures
 
 if TYPE_CHECKING:
     from edgeflow.runtime.video.convert import Session as VideoSession
@@ -38,11 +37,12 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     bundle: Annotated[Path, typer.Argument(help="The bundle to run.")],
     source: Annotated[
         str,
         typer.Argument(
-            help="The video to read: a file, a folder of pictures, an address (http, rtsp), a camera (/dev/video0); - for y4m on stdin."
+            help="The video to read: a file, a folder of pictures or of films, an address (http, rtsp), a camera (/dev/video0); - for y4m on stdin."
         ),
     ],
     output: Annotated[
@@ -55,9 +55,10 @@ def run(
         ),
     ],
     times: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Multiply the frame rate, if the model interpolates: by 2 (the default), 4 or 8, or by any number if it takes a time."
+            metavar="INTEGER",
+            help="Multiply the frame rate, if the model interpolates: by 2 (the default), 4 or 8, or by any number if it takes a time.",
         ),
     ] = None,
     fps: Annotated[
@@ -176,6 +177,11 @@ def run(
 
     Example: edgeflow run recognise.edgeflow in.mp4 -o labels.csv --window 32 --stride 8
 
+    A folder of films becomes films of the same names in the folder OUTPUT. Films that are done are left out, one that was begun is gone on
+    with, and one that cannot be made stops no other: it is named at the end, and the exit code is 1.
+
+    Example: edgeflow run rife.edgeflow films -o faster --fps 60
+
     Masks become a film of their classes' colours, over the frames with --overlay, or pictures whose grey levels are the classes'
     numbers.
 
@@ -185,23 +191,28 @@ def run(
 
     Example: edgeflow run cain.edgeflow in.mp4 -o out.mp4 --policy budget --budget-ms 33 --percentile 95
     """
+    if holds_films(source):
+        options = {name: value for name, value in context.params.items() if name not in ("source", "output")}
+        make_films(Path(source), Path(output), options, partial(_run_of_folder, context, options))
+        return
     if json and output == "-":
         raise InputError("--json and -o - both want stdout: write the video to a file")
     if are_pictures(output):
         check_pictures(source, output, overwrite)
     elif not resume:
         check_destination(source, output, overwrite)
+    multiple = None if times is None else parse_times(times)
     encoding = parse_encoding(codec, crf, bitrate, bits)
     begin = parse_time(start)
     opened = open_bundle(bundle)
-    _check_task(opened, times or fps or spread, overlay, output)
+    _check_task(opened, multiple or fps or spread, overlay, output)
     rate = None if fps is None else parse_fps(fps)
     task = _windows(opened.manifest.task, window, stride)
     budget = asked_budget(policy or [], budget_ms, percentile)
     if budget and (fix or quality is not None):
         raise InputError("--policy budget, --fix and --quality all decide routes: give one of them")
-    steered = budget or _steered(opened, fix or [], policy or [], quality)
-    opened_session = Session(opened, policy=steered, library=library, threads=threads, in_flight=in_flight)
+    decides = budget or steered(opened, fix or [], policy or [], quality)
+    opened_session = Session(opened, policy=decides, library=library, threads=threads, in_flight=in_flight)
     session = Timed(opened_session, budget) if budget else opened_session
     if budget and load_costs(opened.path, opened_session.device) is None:
         err.print(
@@ -209,7 +220,7 @@ def run(
             f"{bundle}` once",
             soft_wrap=True,
         )
-    resize = None if task.between else _resizing(opened.manifest.plans)
+    resize = None if task.between else _resizing(opened)
     written: dict[str, Any] = {"overwrite": overwrite}
     kinds = {made.kind for made in task.outputs}
     if kinds & {"image", "mask"}:
@@ -232,15 +243,15 @@ def run(
             shown = painter = MaskPainter(session, task, masks)
             task = painter.task
         what = {"bundle": _digest(opened), "policy": steering, "spread": spread, "masks": masks}
-        written |= {"times": times, "fps": rate, "spread": spread, "overlay": overlay and not masks}
-        written |= {"picture": _picture_size(opened), "resize": resize}
+        written |= {"times": multiple, "fps": rate, "spread": spread, "overlay": overlay and not masks}
+        written |= {"picture": partial(picture_size, opened), "resize": resize}
         written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
         with _told() as progress:
             film = convert_film(shown, task, source, output, **written, on_progress=progress)
         _print(film, json, session)
     else:
         from edgeflow.runtime.video.labels import label_video
-        from edgeflow.runtime.video.reader import Reading
+        from edgeflow.runtime.video.reading.reader import Reading
 
         if resume:
             raise InputError("--resume goes on with films that are made, not with labels: leave it out")
@@ -248,6 +259,12 @@ def run(
         with _told() as progress:
             labels = label_video(session, task, source, output, **written, on_progress=progress)
         _print_labels(labels, json, session)
+
+
+def _run_of_folder(context: typer.Context, options: Mapping[str, Any], job: Job, resume: bool) -> None:
+    """Make one of a folder's films."""
+    own = {"source": str(job.source), "output": str(job.output), "resume": resume, "json": False}
+    run(context, **{**options, **own, "bundle": Path(options["bundle"])})
 
 
 def _mask_style(overlay: bool, output: str) -> str:
@@ -279,12 +296,6 @@ def _told() -> Iterator[Callable[[int, int | None], None]]:
     with progress_bar() as bar:
         row = bar.add_task("run", total=None)
         yield lambda done, total: bar.update(row, completed=done, total=total)
-
-
-def _axes(bundle: Bundle) -> dict[str, Axis]:
-    """The bundle's axes, by their names and by those of the decisions over them."""
-    variables = next(iter(bundle.manifest.plans.values())).variables
-    return {name: v.axis for v in variables for name in (v.axis_name, v.name)}
 
 
 def _windows(task: Task, window: int | None, stride: int | None) -> Task:
@@ -319,27 +330,16 @@ def _check_task(bundle: Bundle, faster: object, overlay: bool, output: str) -> N
         )
 
 
-def _picture_size(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
-    """How large the pictures are that are made of frames of a size."""
-    plans = bundle.manifest.plans
-    sizes = {declared_size(plan.inputs): declared_size(plan.outputs) for plan in plans.values()}
-    scale = next((made.scale for made in bundle.manifest.task.outputs if made.kind == "image"), 1.0)
-
-    def size(height: int, width: int) -> tuple[int, int]:
-        return sizes.get((height, width)) or (round(height * scale), round(width * scale))
-
-    return size
-
-
-def _resizing(plans: Mapping[str, Plan]) -> Callable[[int, int], tuple[int, int]]:
+def _resizing(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
     """What a video is resized to; says so where that is not its own size."""
+    maker = "wrap" if bundle.manifest.model.get("wrapped") else "export"
 
     def resize(height: int, width: int) -> tuple[int, int]:
-        size = fitting_size(plans, height, width)
+        size = fitting_size(bundle.manifest.plans, height, width)
         if size != (height, width):
             err.print(
                 f"edgeflow: the video is {width}x{height}, the bundle for {size[1]}x{size[0]}: frames are "
-                "resized (a bundle for another size: edgeflow export --size)",
+                f"resized (a bundle for another size: edgeflow {maker} --size)",
                 soft_wrap=True,
             )
         return size
@@ -354,12 +354,23 @@ def _print_labels(report: LabelReport, json: bool, session: Session | Timed) -> 
         print_json(asdict(report) | _deadline(session))
         return
     err.print(
-        f"{report.frames_read} frames in, {report.calls} labels out, {report.cuts} cuts; {report.total_seconds:.1f} s, "
+        f"{report.frames_read} frames in{_dropped(report.frames_dropped)}, {report.calls} labels out, {report.cuts} cuts; "
+        f"{report.total_seconds:.1f} s, "
         f"of which inference {report.infer_seconds:.1f} s",
         soft_wrap=True,
     )
     if isinstance(session, Timed):
         session.say()
+
+
+def _dropped(count: int) -> str:
+    """How many frames of a live source were left out, where some were."""
+    return f" ({count} dropped, since newer ones came before the model was done)" if count else ""
+
+
+def _resumed(report: VideoReport) -> str:
+    """How many frames an earlier run had done, where one had."""
+    return f" ({report.frames_resumed} done by the run before)" if report.frames_resumed else ""
 
 
 def _deadline(session: Session | Timed) -> dict[str, Any]:
@@ -374,9 +385,9 @@ def _print(report: VideoReport, json: bool, session: Session | Timed) -> None:
         print_json(asdict(report) | _deadline(session))
         return
     err.print(
-        f"{report.frames_read} frames in, {report.frames_written} out at {report.fps:g} frames/s, "
+        f"{report.frames_read} frames in{_dropped(report.frames_dropped)}{_resumed(report)}, {report.frames_written} out at {report.fps:g} frames/s, "
         f"{report.cuts} cuts; {report.total_seconds:.1f} s, of which inference {report.infer_seconds:.1f} s "
-        f"({report.frames_written / report.total_seconds:.1f} frames written per second)",
+        f"({(report.frames_written - report.pictures_resumed) / report.total_seconds:.1f} frames written per second)",
         soft_wrap=True,
     )
     if isinstance(session, Timed):
@@ -386,57 +397,3 @@ def _print(report: VideoReport, json: bool, session: Session | Timed) -> None:
     total = sum(report.routes.values()) or 1
     shares = sorted(report.routes.items(), key=lambda item: -item[1])
     err.print("routes: " + ", ".join(f"{route}: {n / total:.0%}" for route, n in shares), soft_wrap=True)
-
-
-def _steered(bundle: Bundle, fixes: list[str], rules: list[str], quality: float | None) -> Policy | None:
-    """What --fix, --policy or --quality ask for."""
-    if quality is None:
-        return _policy(fixes, rules, _axes(bundle))
-    if fixes or rules:
-        raise InputError("--quality, --fix and --policy all decide routes: give one of them")
-    return _quality(quality, bundle)
-
-
-def _policy(fixes: list[str], rules: list[str], axes: dict[str, Axis]) -> Policy | None:
-    """What --fix and --policy ask for."""
-    if fixes and rules:
-        raise InputError("--fix and --policy both decide routes: give one of them")
-    if fixes:
-        return Fixed(**dict(_parse_fix(text, axes) for text in fixes))
-    return Rules(**dict(_parse_rule(text, axes) for text in rules)) if rules else None
-
-
-def _quality(quality: float, bundle: Bundle) -> Policy:
-    """What --quality asks for, of a bundle that has rules which weigh it."""
-    plans = bundle.manifest.plans.values()
-    steps = [step for plan in plans for step in plan.steps if isinstance(step, Route)]
-    if not any(decision.rule.weighs for step in steps for decision in step.decisions):
-        raise InputError(
-            f"--quality: no decision of {bundle.path} weighs quality against time; steer it by --policy or --fix"
-        )
-    return Quality(quality)
-
-
-def _parse_rule(text: str, axes: dict[str, Axis]) -> tuple[str, Rule]:
-    """`mode=drift:0.3:12` as an axis and a rule."""
-    axis, _, rule = text.partition("=")
-    if axis not in axes:
-        raise InputError(
-            f"--policy {text}: give AXIS=RULE with an axis of the bundle: {', '.join(axes) or 'none'}"
-        )
-    try:
-        return axis, parse_rule(rule)
-    except FlowError as error:
-        raise InputError(f"--policy {text}: {error}") from error
-
-
-def _parse_fix(text: str, axes: dict[str, Axis]) -> tuple[str, Choice]:
-    name, separator, value = text.partition("=")
-    if not separator or name not in axes:
-        raise InputError(
-            f"--fix {text}: give AXIS=VALUE with an axis of the bundle: {', '.join(axes) or 'none'}"
-        )
-    for choice in axes[name].values:
-        if str(choice) == value:
-            return name, choice
-    raise InputError(f"--fix {text}: {name} is one of {', '.join(map(str, axes[name].values))}")

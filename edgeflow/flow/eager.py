@@ -197,14 +197,14 @@ class EagerFlow(Flow):
 
     def _declare(self, state: str, shape: tuple[int, ...]) -> EagerValue:
         self._shapes[state] = shape
-        return EagerValue(FRAME, [next(self.model.parameters()).new_zeros(1, *shape)], state)
+        return EagerValue(FRAME, [next(self.model.parameters(), torch.zeros(0)).new_zeros(1, *shape)], state)
 
     def _state_of(self, state: str, regions: str) -> EagerValue:
         if state not in self._read:
             count = 1 if regions == FRAME else len(self.grids[regions])
             kept = self._states.get(state)
             if kept is None:
-                kept = next(self.model.parameters()).new_zeros(count, *self._shapes[state])
+                kept = next(self.model.parameters(), torch.zeros(0)).new_zeros(count, *self._shapes[state])
             self._read[state] = EagerValue(regions, list(torch.split(kept, 1)), state)
         return self._read[state]
 

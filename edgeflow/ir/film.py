@@ -54,7 +54,7 @@ def moments(
     Raises:
         InputError: the model takes more than frames.
     """
-    scene: _Scene[T] = _Scene(task, 0)
+    scene: Scene[T] = Scene(task, 0)
     for number, frame in enumerate(frames):
         if not task.offsets:
             raise InputError(
@@ -62,7 +62,7 @@ def moments(
             )
         if scene.held and cut(scene.held[-1], frame):
             yield from scene.rest()
-            scene = _Scene(task, number)
+            scene = Scene(task, number)
         yield from scene.add(frame)
     yield from scene.rest()
 
@@ -96,8 +96,41 @@ def call_inputs(task: Task, frames: tuple[Frame, ...], time: float | None = None
     return (*taken, np.array([when], np.float32)) if task.timed else taken
 
 
-class _Scene(Generic[T]):
-    """The frames of one scene that calls still read."""
+def window(task: Task, at: int, first: int, last: int) -> list[int]:
+    """Which frames a call at one frame reads, in the order of the task's offsets.
+
+    Args:
+        task: says what a call reads.
+        at: number of the frame.
+        first: number of its scene's first frame, or of any that lies before all that the call reads.
+        last: number of its scene's last frame, or of any that lies after all that the call reads.
+
+    Returns:
+        Their numbers; none where an output would stand between two scenes.
+
+    >>> from edgeflow.ir.task import Made
+    >>> task = Task((-1, 0, 1, 2), (Made("image", time=0.5),))
+    >>> window(task, 4, 4, 9), window(task, 9, 4, 9)
+    ([4, 4, 5, 6], [])
+    """
+    if task.between and at == last:
+        return []
+    places = [at + offset - task.base for offset in task.offsets]
+    if task.shorter:
+        return [place for place in places if first <= place <= last]
+    return [min(max(place, first), last) for place in places]
+
+
+class Scene(Generic[T]):
+    """The frames of one scene that calls still read, given one by one.
+
+    Args:
+        task: says what a call reads.
+        start: number in the film of the scene's first frame.
+
+    Attributes:
+        held: frames that are still read, the newest last.
+    """
 
     def __init__(self, task: Task, start: int) -> None:
         self._task, self._start = task, start
@@ -119,11 +152,7 @@ class _Scene(Generic[T]):
 
     def _next(self) -> Moment[T]:
         at, last = self._at, self._gone + len(self.held) - 1
-        places: list[int] = []
-        if at % self._task.stride == 0 and not (self._task.between and at == last):
-            places = [at + offset - self._task.base for offset in self._task.offsets]
-            inside = [min(max(place, 0), last) for place in places]
-            places = [p for p in places if 0 <= p <= last] if self._task.shorter else inside
+        places = window(self._task, at, 0, last) if at % self._task.stride == 0 else []
         frames = tuple(self.held[place - self._gone] for place in places)
         span = (min(places, default=at) + self._start, max(places, default=at) + self._start)
         here = self.held[at - self._gone]

@@ -271,6 +271,8 @@ def _graph(
         whole = pictures.get(port.value)
         if whole is None or port.dtype != "float32" or held_shape(port.shape) != whole.shape:
             yield f"{port.tensor!r} is no image output before it is rounded"
+    if sorted(port.value for port in graph.exact) != sorted(pictures):
+        yield f"exact has one port for each image output ({', '.join(sorted(pictures)) or 'none'})"
     for port in graph.means:
         if port.value not in pictures or port.shape or port.dtype != "float32":
             yield f"{port.tensor!r} is no mean of an image output"

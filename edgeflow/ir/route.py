@@ -120,7 +120,12 @@ class Condition:
             return f"{self.variable}={values[0]}" if len(values) == 1 else f"{self.variable} in {values}"
         if self.op == "not":
             return f"not ({self.terms[0]})"
-        return f" {self.op} ".join(f"({t})" for t in self.terms) if self.terms else self.op
+        return f" {self.op} ".join(map(self._inside, self.terms)) if self.terms else self.op
+
+    def _inside(self, term: Condition) -> str:
+        """A term as it is written in this condition: "and" binds before "or"."""
+        loose = term.op == "or" and len(term.terms) > 1 and self.op == "and"
+        return f"({term})" if loose else str(term)
 
     @property
     def variables(self) -> frozenset[str]:

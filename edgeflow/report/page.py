@@ -79,6 +79,9 @@ def _headline(report: ProfileReport) -> list[tuple[str, str, str]]:
     ]
     if fall:
         cards.append((f"{fall.realisation:.2f}", "", "realisation: time saved over FLOPs saved"))
+    if report.energy:
+        name, joules = max(report.energy.joules.items(), key=lambda item: item[1])
+        cards.append((_figures(joules), "J", f"energy of a call, {name}"))
     return cards
 
 

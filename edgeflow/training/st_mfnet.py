@@ -37,7 +37,7 @@ RATE, FLOW_RATE, LEARN_RATE, LATER_RATE, NORM = 2e-3, 5e-4, 6e-4, 3e-4, 5.0
 """Highest learning rates: of kernels, of the flow estimator, which knows something of flow, of all where most is new, and of all later; to
 which gradients are clipped."""
 MOMENTUM = 0.02
-"""Of the norms' statistics, which are of one or two crops a step: so they are of some fifty."""
+"""Momentum of the norms' statistics, which are of one or two crops a step: so they are of some fifty."""
 ALPHA = 0.1
 """Weight of the true picture beside the teacher's, Eq. 4."""
 CENTRE = 5.0

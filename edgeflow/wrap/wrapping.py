@@ -288,11 +288,12 @@ def _check_gain(best: Tuned, film: Film, form: Form, max_drop: float) -> None:
                 f"within --max-drop {max_drop:g} no route saves time on this clip (frames take {found.time:.2f} of the static network's "
                 f"time at a drop of {found.drop:.2f} dB): --max-drop {drop:g} would take {other.time:.2f} of it"
             )
-    whole = (
-        ""
-        if best.tiling.size
-        else "tiles are not what they are in the whole frame, so that only frames can be reused, and "
+    why = (
+        "tiles are not what they are in the whole frame"
+        if form.scale
+        else "what it makes is not a whole number of times as large as its frames, so none of it belongs to a tile"
     )
+    whole = "" if best.tiling.size else f"{why}: only whole frames can be reused, and "
     raise InputError(
         f"no route saves time on this clip, at whatever drop (frames take {found.time:.2f} of the static network's time): {whole}nearly "
         "all of it changes from frame to frame. Give a clip of the kind that stands still in parts, or export the static network"

@@ -12,12 +12,14 @@ from typing import Any, cast
 import numpy as np
 import openvino as ov
 
+from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.errors import BackendError, EdgeflowError, PrecisionError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, GraphFile, OperatorTime
 from edgeflow.runtime.backends.memory import HostMemory, Memory
 from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
 from edgeflow.runtime.backends.openvino_join import Joined, join
+from edgeflow.runtime.backends.openvino_planes import turn_planes
 from edgeflow.runtime.backends.openvino_store import CompiledFrom, Kept, find_compiled, keep_compiled
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
@@ -32,6 +34,10 @@ _BUILT = {
 
 A CPU without half arithmetic computes a graph that is itself typed in half precision in single.
 """
+
+
+_LIES_IN_FILE = "WeightlessCacheAttribute_0"
+"""Under which OpenVINO notes where a constant lies in a file."""
 
 
 class OpenVinoBackend:
@@ -113,7 +119,10 @@ class OpenVinoBackend:
 
     def _model(self, source: CompiledFrom) -> tuple[Joined, str]:
         """What is to be compiled, and the precision to compile it for."""
-        models = [self._read(g.path, g.inputs, g.outputs, source.dims, source.batch) for g in source.graphs]
+        models = [
+            self._read(g.path, g.inputs, g.outputs, source.dims, source.batch, source.precision)
+            for g in source.graphs
+        ]
         if len(models) > 1:
             return join(models, self.keeps), source.precision
         typed = source.precision == "bf16" and _holds_bf16(models[0])
@@ -141,9 +150,12 @@ class OpenVinoBackend:
         outputs: Sequence[Port],
         dims: Mapping[str, int],
         batch: int | None,
+        precision: str,
     ) -> ov.Model:
         """A graph file with these inputs and outputs, in this order, at their sizes."""
         model = self._core.read_model(path)
+        if WEIGHTS.encode().rpartition(b"/")[2] not in path.read_bytes():
+            _hold_weights(model)
         results = [model.output(port.tensor) for port in outputs]
         parameters = {name: given for given in model.get_parameters() for name in given.output(0).names}
         model = ov.Model(results, [parameters[port.tensor] for port in inputs], path.stem)
@@ -153,6 +165,8 @@ class OpenVinoBackend:
             sizes = (dims.get(d, -1) if isinstance(d, str) else d for d in port.shape)
             shapes[port.tensor] = ov.PartialShape([rows, *map(ov.Dimension, sizes)])
         model.reshape(shapes)
+        if self._device == "CPU" and precision == "fp32":
+            turn_planes(model)
         return model
 
     def _compile(self, model: ov.Model, precision: str, **options: str) -> Any:
@@ -180,6 +194,17 @@ class OpenVinoBackend:
 def _holds_bf16(model: ov.Model) -> bool:
     """Whether the graph itself says what is bfloat16: a hint would take its single-precision parts along."""
     return any(output.element_type == ov.Type.bf16 for node in model.get_ops() for output in node.outputs())
+
+
+def _hold_weights(model: ov.Model) -> None:
+    """Let a model whose file holds all its constants keep them when it is compiled without weights.
+
+    OpenVINO notes where each lies in that file, and would look for it there in the file of weights, which holds others.
+    """
+    for node in model.get_ops():
+        notes = node.get_rt_info()
+        if _LIES_IN_FILE in notes:
+            del notes[_LIES_IN_FILE]
 
 
 def _hint(precision: str, device: str) -> str:

@@ -23,6 +23,7 @@ from edgeflow.ir.route_shares import shares
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.device import RUNS, SECONDS, timed
 from edgeflow.runtime.machine import cpu_name, instruction_sets, peak_bytes, resident_bytes
+from edgeflow.runtime.measure.energy import CallEnergy, of_calls
 from edgeflow.runtime.measure.realisation import WARMUP, Compared, compare
 from edgeflow.runtime.measure.waterfall import Waterfall
 from edgeflow.runtime.session import Session, declared_size
@@ -154,6 +155,7 @@ class ProfileReport:
         memory: what the bundle takes here.
         clip: whole frames, if there was a clip.
         waterfall: where their time goes; None if no operator counts FLOPs.
+        energy: of the clip's calls; None without a clip, or where the machine does not tell.
         calls: what every call of the clip did, in order; not part of the JSON.
         method: how it was measured.
     """
@@ -166,13 +168,15 @@ class ProfileReport:
     memory: MemoryProfile
     clip: ClipProfile | None
     waterfall: Waterfall | None
+    energy: CallEnergy | None
     calls: tuple[Trace, ...]
     method: str = (
         f"wall clock; engines: one run unmeasured, then up to {RUNS} runs or {SECONDS} s for each batch size, "
         "which take turns; "
         f"clip: calls after {WARMUP} unmeasured ones, without decoding and encoding, in turn with the full "
         "static model; waterfall: means over the half of these calls that was disturbed neither most nor least, "
-        "operators' shares from engines that time them"
+        "operators' shares from engines that time them; energy: the clip's calls one after another for some seconds, by the system's counters "
+        "and rails"
     )
 
     @property
@@ -246,10 +250,11 @@ def profile(
     clip = _clip(compared, calls[0][0], session.executor.dearest_flops()) if calls else None
     if clip and session.backend.accelerator:
         clip = replace(clip, after_pause_ms=_after_a_pause(session, calls[0]))
+    energy = of_calls(session.run, calls[WARMUP:]) if calls else None
     engines = tuple(_profile_engines(bundle, session.executor, session.backend.memory, progress))
     memory = _memory(bundle, session.executor.plan, size, engine_bytes)
     who = machine(), session.device, session.backend.name, session.backend.version
-    return ProfileReport(*who, engines, memory, clip, compared.waterfall, compared.routed)
+    return ProfileReport(*who, engines, memory, clip, compared.waterfall, energy, compared.routed)
 
 
 def _memory(bundle: Bundle, plan: Plan, size: tuple[int, int], engines: int) -> MemoryProfile:

@@ -3,16 +3,20 @@
 The conversion uses the matrix and range the stream states. An unstated matrix is BT.709 from 720
 lines up and BT.601 below, as players assume; an unstated range is limited, except for the yuvj and
 grey formats. Flat colours come back within two levels. Colour edges soften by a few levels, as they
-do wherever two pixels share one chroma sample.
+do wherever two pixels share one chroma sample, and stay where they are: pictures are read with their chroma where the stream says it lies,
+and written with it where their codec says so.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from fractions import Fraction
+from typing import Any, TypeAlias, cast
 
 import numpy as np
+from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
+from av.video.format import VideoFormat
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -21,6 +25,8 @@ Frame: TypeAlias = NDArray[np.uint8]
 
 # FFmpeg's AVColorSpace -> swscale's matrix; the two number the same matrices differently.
 _MATRIX = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
+_NAMES = {1: "bt709", 4: "fcc", 5: "bt601", 7: "smpte240m", 9: "bt2020"}
+"""FFmpeg's names of swscale's matrices."""
 _BT709, _BT601 = 1, 5
 _SPACE_RGB, _SPACE_BT709 = 0, 1
 _LIMITED, _FULL = 1, 2
@@ -78,6 +84,7 @@ class Rgb:
         # One object for each direction keeps its swscale tables from frame to frame.
         self._decode, self._encode = VideoReformatter(), VideoReformatter()
         self._decode_deep, self._encode_deep = VideoReformatter(), VideoReformatter()
+        self._siting: tuple[tuple[int, int, str, str], Graph] | None = None
 
     def from_picture(self, picture: VideoFrame, size: tuple[int, int] | None = None) -> Frame:
         """The picture as a contiguous (H, W, 3) uint8 array, resized to (height, width) if that is given."""
@@ -110,12 +117,21 @@ class Rgb:
         )
         return rgb.to_ndarray()
 
-    def to_picture(self, frame: NDArray[Any], pixel_format: str) -> VideoFrame:
-        """The frame, uint8 or uint16, as a picture in a YUV pixel format."""
+    def to_picture(self, frame: NDArray[Any], pixel_format: str, left: bool = False) -> VideoFrame:
+        """The frame, uint8 or uint16, as a picture in a YUV pixel format.
+
+        Args:
+            frame: (height, width, 3).
+            pixel_format: by FFmpeg's name.
+            left: chroma samples lie above each other with the left one of the two columns they are for, not between them.
+        """
         deep = frame.dtype == np.uint16
+        plain = VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb48le" if deep else "rgb24")
+        if left:
+            return self._sited(plain, pixel_format)
         by = self._encode_deep if deep else self._encode
         return by.reformat(
-            VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb48le" if deep else "rgb24"),
+            plain,
             format=pixel_format,
             src_colorspace=self._rgb_matrix,
             src_color_range=_FULL,
@@ -123,3 +139,30 @@ class Rgb:
             dst_color_range=self._range,
             interpolation=_BICUBIC | _FULL_CHROMA | _ACCURATE,
         )
+
+    def _sited(self, plain: VideoFrame, pixel_format: str) -> VideoFrame:
+        """The same with chroma on the left, which PyAV's reformatter cannot be asked for, and a filter can."""
+        wanted = (plain.width, plain.height, plain.format.name, pixel_format)
+        if self._siting is None or self._siting[0] != wanted:
+            self._siting = wanted, self._graph(*wanted)
+        graph = self._siting[1]
+        plain.pts, plain.time_base = 0, Fraction(1, 25)
+        graph.push(plain)
+        return cast(VideoFrame, graph.pull())
+
+    def _graph(self, width: int, height: int, source: str, target: str) -> Graph:
+        graph = Graph()
+        into = graph.add_buffer(
+            width=width, height=height, format=VideoFormat(source), time_base=Fraction(1, 25)
+        )
+        scale = graph.add(
+            "scale",
+            f"flags=bicubic+full_chroma_int+accurate_rnd:in_range=pc:out_range={'pc' if self._range == _FULL else 'tv'}:"
+            f"out_color_matrix={_NAMES[self._matrix]}:out_chroma_loc=left",
+        )
+        layout, out = graph.add("format", target), graph.add("buffersink")
+        into.link_to(scale)
+        scale.link_to(layout)
+        layout.link_to(out)
+        graph.configure()
+        return graph

@@ -17,17 +17,17 @@ from typing import Any, Protocol
 
 from edgeflow.ir.errors import VideoError
 from edgeflow.runtime.video.colour import Frame
-from edgeflow.runtime.video.damage import Place
-from edgeflow.runtime.video.destination import JOINED, check_destination, container_of
-from edgeflow.runtime.video.encoder import Encoding
-from edgeflow.runtime.video.film_writer import Filming, FilmWriter
 from edgeflow.runtime.video.overlay import Region, route_name
-from edgeflow.runtime.video.pictures import PictureWriter, are_pictures, check_pictures
 from edgeflow.runtime.video.rate import Rate
-from edgeflow.runtime.video.reader import Reading, VideoInfo, VideoReader
-from edgeflow.runtime.video.source import Source, is_kept
+from edgeflow.runtime.video.reading.damage import Place
+from edgeflow.runtime.video.reading.reader import Reading, VideoInfo, VideoReader
+from edgeflow.runtime.video.reading.source import Source, is_kept
 from edgeflow.runtime.video.stages import Decoded, Finished, Stages
-from edgeflow.runtime.video.writer import VideoWriter
+from edgeflow.runtime.video.writing.destination import JOINED, check_destination, container_of
+from edgeflow.runtime.video.writing.encoder import Encoding
+from edgeflow.runtime.video.writing.film_writer import Filming, FilmWriter
+from edgeflow.runtime.video.writing.pictures import PictureWriter, are_pictures, check_pictures
+from edgeflow.runtime.video.writing.writer import VideoWriter
 
 
 class Trace(Protocol):
@@ -80,6 +80,9 @@ class VideoReport:
         routes: How many patches took each route, e.g. {"scale=1 exit=3": 120}.
         truncated: Whether the source's end was missing.
         warnings: What the user should know, one line each.
+        frames_dropped: Of a live source, since newer ones came before the model was done.
+        frames_resumed: Of the frames read, those that an earlier run had done.
+        pictures_resumed: Of the frames written, those that it had made.
         damage: Where something is wrong with the source: data that cannot be decoded, gaps, silence.
     """
 
@@ -94,6 +97,9 @@ class VideoReport:
     routes: Mapping[str, int]
     truncated: bool
     warnings: tuple[str, ...]
+    frames_dropped: int = 0
+    frames_resumed: int = 0
+    pictures_resumed: int = 0
     damage: tuple[Place, ...] = ()
 
 
@@ -277,6 +283,7 @@ def convert(
     except BaseException:
         reader.close()
         raise
+    resumed = conversion.done, writer.written
     stages = Stages(reader, writer, overlay)
     try:
         with stages.running():
@@ -290,7 +297,8 @@ def convert(
         raise
     warnings = (*reader.remarks, *writer.warnings, *reader.damage.lines(info.name))
     if reader.truncated:
-        warnings += (f"{info.name}: its end is missing; the {conversion.frames} frames it holds were used",)
+        ended = "sent nothing more" if reader.live else "its end is missing"
+        warnings += (f"{info.name}: {ended}; the {conversion.frames} frames it holds were used",)
     return VideoReport(
         frames_read=conversion.frames,
         frames_written=writer.written,
@@ -303,6 +311,9 @@ def convert(
         routes=dict(sorted(conversion.routes.items())),
         truncated=reader.truncated,
         warnings=warnings,
+        frames_dropped=reader.dropped,
+        frames_resumed=resumed[0],
+        pictures_resumed=resumed[1],
         damage=tuple(reader.damage.places),
     )
 

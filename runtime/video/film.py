@@ -7,20 +7,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
-from math import log2
 from pathlib import Path
 
-from edgeflow.ir.errors import InputError
-from edgeflow.ir.film import Moment, call_inputs, moments
+from edgeflow.ir.film import Moment, moments
 from edgeflow.ir.task import Task
-from edgeflow.runtime.video.clock import Clock
-from edgeflow.runtime.video.colour import Frame
+from edgeflow.runtime.video.calls import Calls, film_calls
 from edgeflow.runtime.video.convert import Conversion, Options, Result, Session, VideoReport, convert
 from edgeflow.runtime.video.overlay import enlarged
-from edgeflow.runtime.video.rate import Fps, Rate, Shown, Times
+from edgeflow.runtime.video.rate import Fps, Rate, Shown
+from edgeflow.runtime.video.reading.clock import Clock
+from edgeflow.runtime.video.reading.source import Source
 from edgeflow.runtime.video.repeats import repeats
 from edgeflow.runtime.video.scene import Cuts
-from edgeflow.runtime.video.source import Source
 from edgeflow.runtime.video.stages import Decoded, Stages
 
 
@@ -66,7 +64,7 @@ def convert_film(
         InputError: The task makes no such film.
         VideoError: The source cannot be read, or the destination cannot be written or may not be replaced.
     """
-    middle = _Film(session, task, _rate(task, times, fps), spread)
+    middle = _Film(session, film_calls(task, times, fps), spread)
     return convert(
         middle,
         source,
@@ -111,22 +109,23 @@ class _Begun:
 class _Film(Conversion):
     """Runs every call of a film, as many at a time as the session may have in flight, and puts its pictures in order."""
 
-    def __init__(self, session: Session, task: Task, rate: Rate, spread: bool) -> None:
+    def __init__(self, session: Session, calls: Calls, spread: bool) -> None:
         super().__init__(session)
-        self._task, self._spread = task, spread
-        self._places = _places(task)
-        self._replaces = _replaces(task)
-        self._halvings = int(log2(rate.factor)) if _halves(task) and isinstance(rate, Times) else 1
-        self.rate = rate
+        self._calls, self._task, self._spread = calls, calls.task, spread
+        self.rate: Rate = calls.rate
         self._begun: deque[_Begun] = deque()
-        self._clock = Clock(Fraction(25), Fraction(0))  # of the frames read here; their own times are kept
+        self._clock: Clock  # of the frames read here; their own times are kept
 
     @property
     def reach(self) -> int:
-        """Frames before one that its call reads, and one more, to see whether a scene begins there."""
-        return max(self._task.base - min(self._task.offsets, default=0), 0) + 1
+        """Frames before one that its call reads, and one more, to see whether a scene begins there.
+
+        Where repeated frames are left out, these may be any of the scene.
+        """
+        return self.done if self._spread else max(self._task.base - min(self._task.offsets, default=0), 0) + 1
 
     def run(self, stages: Stages, on_frame: Callable[[int], None]) -> None:
+        self._clock = Clock(stages.fps, Fraction(0))
         if self._spread:
             self.rate = Fps(self.rate.of(stages.fps))
         with ThreadPoolExecutor(self._session.in_flight, "infer") as pool:
@@ -148,12 +147,13 @@ class _Film(Conversion):
     def _counted(self, decoded: Iterable[Decoded], on_frame: Callable[[int], None]) -> Iterator[_Read]:
         last: Decoded | None = None
         for frame in decoded:
-            kept = self.frames == self.done  # as it was by an earlier run that stopped there
-            repeated = self._spread and not (last is None or kept) and repeats(last.frame, frame.frame)
-            if self.frames >= self.first and not repeated:
-                self._clock.at(frame.time)
+            if not (self._spread and last is not None and repeats(last.frame, frame.frame)):
+                self._clock.at(
+                    frame.time
+                )  # what an earlier run did, too: the clock shall say what it said then
                 last = frame
-                yield _Read(frame, self.frames)
+                if self.frames >= self.first:
+                    yield _Read(frame, self.frames)
             self.frames += 1
             on_frame(self.frames)
 
@@ -167,30 +167,9 @@ class _Film(Conversion):
         if self._task.timed:
             following = frames[self._task.offsets.index(self._task.base + 1)]
             shown = self.rate.shown(here.time, following.time, self._clock.usual)
-        future = pool.submit(self._results, tuple(each.frame for each in frames), shown)
+        pixels = tuple(each.frame for each in frames)
+        future = pool.submit(self._calls.results, self._session, pixels, shown)
         return _Begun(here, number, self.scene, shown, future)
-
-    def _results(self, frames: tuple[Frame, ...], shown: Sequence[Shown]) -> list[Result]:
-        """What a call makes: of a model that takes a time, one result for each."""
-        if not self._task.timed:
-            return self._halved(frames, self._halvings)
-        places = [float(each.place) for each in shown if each.place]
-        return [self._session.run(*call_inputs(self._task, frames, place)) for place in places]
-
-    def _halved(self, frames: tuple[Frame, ...], halvings: int) -> list[Result]:
-        """The middle of a window, and with more halvings the middles of its middle's halves.
-
-        A half's window repeats the frame at its end, as at a scene's: what would stand a half step beyond was not made by this call.
-        """
-        result = self._session.run(*call_inputs(self._task, frames))
-        if halvings == 1:
-            return [result]
-        count = len(frames)
-        beside = count // 2 - 1
-        first, second = frames[beside : beside + 2]
-        line = (first,) * beside + (first, result.outputs[0], second) + (second,) * beside
-        before, after = (self._halved(half, halvings - 1) for half in (line[:count], line[-count:]))
-        return [*before, result, *after]
 
     def _finish(self, stages: Stages, leave: int = 0, then: _Read | None = None) -> None:
         """Emit frames and what was made of them in order, until so many are left.
@@ -235,90 +214,15 @@ class _Film(Conversion):
             return
         for result in results:
             self._note(result)
-        own = [each.time for each in shown if self._replaces or each.place]
-        if not self._replaces:
+        own = [each.time for each in shown if self._calls.replaces or each.place]
+        if not self._calls.replaces:
             # The source frame shows the routes of what follows it; without any the overlay would flicker.
             itself = [each.time for each in shown if not each.place]
             stages.finished.put(self._finished(here, itself, results[0].trace.regions, None))
-        pictures = [(result, result.outputs[place]) for result in results for place in self._places]
+        pictures = self._calls.pictures(results)
         for number, ((result, picture), time) in enumerate(zip(pictures, own, strict=True)):
-            audio = here.audio if self._replaces and number == 0 else []
+            audio = here.audio if self._calls.replaces and number == 0 else []
             regions = enlarged(result.trace.regions, here.frame, picture)
             last = number == len(pictures) - 1
             made = Decoded(picture, time, audio)
             stages.finished.put(self._finished(made, (time,), regions, done if last else None))
-
-
-def _pictures(task: Task) -> list[tuple[float, int]]:
-    """Where a call's pictures stand, in frames from its first, and which outputs they are."""
-    return sorted(
-        (each.time - task.base, place) for place, each in enumerate(task.outputs) if each.kind == "image"
-    )
-
-
-def _places(task: Task) -> list[int]:
-    return [place for _, place in _pictures(task)]
-
-
-def _replaces(task: Task) -> bool:
-    """Whether a picture takes its frame's place."""
-    return any(time == 0 for time, _ in _pictures(task)[:1])
-
-
-def _halves(task: Task) -> bool:
-    """Whether a model makes the middle of a window of frames, at no other time."""
-    reach = len(task.offsets) // 2
-    around = reach > 0 and task.offsets == tuple(range(1 - reach, 1 + reach)) and task.base == 0
-    return around and not task.clip and len(task.outputs) == 1 and not task.timed and not _replaces(task)
-
-
-def _rate(task: Task, times: int | None, fps: Fraction | None) -> Rate:
-    """The rate asked for, if the task can make it.
-
-    Raises:
-        InputError: it cannot, or makes no film.
-    """
-    own = len(_places(task)) + (not _replaces(task))
-    _check_pictures(task, [time for time, _ in _pictures(task)], own)
-    if times is not None and fps is not None:
-        raise InputError(
-            "a multiple of the rate and frames per second both say how fast the film is: give one"
-        )
-    if task.timed:
-        if times is not None and times < 2:
-            raise InputError(f"times is {times}; choose 2 or more")
-        return Times(times or own) if fps is None else Fps(fps)
-    allowed = [2, 4, 8] if _halves(task) else [own]
-    choices = " or ".join(map(str, allowed))
-    if own == 1 and (fps is not None or times not in (None, 1)):
-        asked = f"times is {times}" if fps is None else f"{float(fps):g} frames a second"
-        raise InputError(f"{asked}: the model translates frames and leaves their rate as it is")
-    if fps is not None:
-        raise InputError(
-            f"{float(fps):g} frames a second: this model takes no time, so its pictures stand at fixed places; choose times "
-            f"{choices}, or a model that takes one"
-        )
-    if times is not None and times not in allowed:
-        raise InputError(f"times is {times}; choose {choices}")
-    return Times(times or own)
-
-
-def _check_pictures(task: Task, places: Sequence[float], own: int) -> None:
-    """Refuse a task whose pictures do not make a film.
-
-    Raises:
-        InputError: it makes no pictures, not evenly spaced ones, of several frames, or larger ones between frames.
-    """
-    if not places:
-        raise InputError("this model makes no pictures: call it by edgeflow.runtime.Session")
-    shift = 0 if places[0] == 0 else 1
-    even = all(abs(place - (number + shift) / own) < 1e-6 for number, place in enumerate(places))
-    if task.stride != 1 or not even:
-        raise InputError(
-            f"this model's pictures stand at {', '.join(f'{each.time:g}' for each in task.outputs)} frames, every "
-            f"{task.stride} frames: only evenly spaced ones make a film; call it by edgeflow.runtime.Session"
-        )
-    if shift and any(each.scale != 1 for each in task.outputs):
-        raise InputError(
-            "this model makes pictures between frames and of another size than these: call it by edgeflow.runtime.Session"
-        )

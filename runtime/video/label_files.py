@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from edgeflow.ir.errors import VideoError
-from edgeflow.runtime.video.destination import place_of
+from edgeflow.runtime.video.writing.destination import place_of
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class JsonLines:
     def write(self, line: Line) -> None:
         """Append one."""
         self._file.write(json.dumps(asdict(line)) + "\n")
+        self._file.flush()  # somebody may be waiting for it
 
 
 class Table:

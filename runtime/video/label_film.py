@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.label_files import Line
-from edgeflow.runtime.video.reader import Reading, VideoReader
-from edgeflow.runtime.video.writer import VideoWriter
+from edgeflow.runtime.video.reading.reader import Reading, VideoReader
+from edgeflow.runtime.video.writing.writer import VideoWriter
 
 _PLATE, _INK = (0, 0, 0, 170), (255, 255, 255, 255)
 

@@ -11,12 +11,12 @@ from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import call_inputs, moments
 from edgeflow.ir.task import Made, Task
 from edgeflow.runtime.video.convert import Result, Session
-from edgeflow.runtime.video.destination import check_destination, is_film
 from edgeflow.runtime.video.label_files import LabelFile, Line, opened
 from edgeflow.runtime.video.label_film import write_label_film
-from edgeflow.runtime.video.reader import Reading, Shot, VideoReader
+from edgeflow.runtime.video.reading.reader import Reading, Shot, VideoReader
+from edgeflow.runtime.video.reading.source import Source, is_kept
 from edgeflow.runtime.video.scene import Cuts
-from edgeflow.runtime.video.source import Source
+from edgeflow.runtime.video.writing.destination import check_destination, is_film
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class LabelReport:
         frames_read: Frames of the source.
         calls: Lines written.
         cuts: Scene cuts: no call read frames on both sides.
+        frames_dropped: Of a live source, since newer ones came before the model was done.
         infer_seconds: Time spent in the session.
         total_seconds: Time from start to end.
         warnings: What the user should know, one line each.
@@ -35,6 +36,7 @@ class LabelReport:
     frames_read: int
     calls: int
     cuts: int
+    frames_dropped: int
     infer_seconds: float
     total_seconds: float
     warnings: tuple[str, ...]
@@ -74,9 +76,9 @@ def label_video(
     if not is_film(destination):
         with opened(destination) as out:
             return labelling.run(source, reading, out)
-    if not isinstance(source, str | Path) or str(source) == "-":
+    if not isinstance(source, str | Path) or not is_kept(source):
         raise InputError(
-            "a film with labels is made by reading the video twice, and a pipe is read once: save it to a file first, or "
+            "a film with labels is made by reading the video twice, and a pipe, an address or a camera is read once: save it to a file first, or "
             "write .jsonl or .csv"
         )
     lines = _Kept()
@@ -134,8 +136,11 @@ class _Labelling:
                     self.on_progress(read, reader.info.frames)
             warnings = (*reader.remarks, *reader.damage.lines(reader.info.name))
             if reader.truncated:
-                warnings += (f"{reader.info.name}: its end is missing; the {read} frames it holds were used",)
-            return LabelReport(read, calls, cuts, spent, time.perf_counter() - started, warnings)
+                ended = "sent nothing more" if reader.live else "its end is missing"
+                warnings += (f"{reader.info.name}: {ended}; the {read} frames it holds were used",)
+            return LabelReport(
+                read, calls, cuts, reader.dropped, spent, time.perf_counter() - started, warnings
+            )
 
 
 def _line(result: Result, place: int, made: Made, shots: tuple[Shot, ...], usual: float) -> Line:

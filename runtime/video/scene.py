@@ -8,6 +8,7 @@ neighbourhood, a new scene does not. What stays unexplained, both ways, is divid
 contrast so that dark scenes count as bright ones do.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 
 import numpy as np
@@ -38,6 +39,19 @@ class Cuts:
         before = _thumbnail(previous) if self._before is None else self._before
         self._before = None
         return _unexplained(before, _thumbnail(current)) > _THRESHOLD
+
+
+def begins_scene(earlier: Sequence[NDArray[np.uint8]], current: NDArray[np.uint8]) -> bool:
+    """Whether a frame begins a new scene, as `Cuts` says that saw the frames in order.
+
+    Args:
+        earlier: the frames before it, in order, at least one: as many as a white flash may last, and one more.
+        current: the frame.
+    """
+    if _is_white(current):
+        return False
+    before = next((frame for frame in reversed(earlier) if not _is_white(frame)), earlier[0])
+    return is_cut(before, current)
 
 
 def _is_white(frame: NDArray[np.uint8]) -> bool:

@@ -12,7 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.overlay import Region, draw_routes
-from edgeflow.runtime.video.reader import VideoReader
+from edgeflow.runtime.video.reading.reader import VideoReader
 
 _QUEUE_FRAMES = 4
 _POLL_SECONDS = 0.05
@@ -98,9 +98,9 @@ class _Stopped(Exception):
 class Pipe(Generic[_T]):
     """A bounded queue whose two ends let go when the line stops. None ends the stream."""
 
-    def __init__(self, stopped: threading.Event) -> None:
+    def __init__(self, stopped: threading.Event, most: int = _QUEUE_FRAMES) -> None:
         self._stopped = stopped
-        self._items: queue.Queue[_T | None] = queue.Queue(_QUEUE_FRAMES)
+        self._items: queue.Queue[_T | None] = queue.Queue(most)
 
     def put(self, item: _T | None) -> None:
         """Wait for room and append an item."""
@@ -140,14 +140,17 @@ class Stages:
         self._reader, self._writer, self._overlay = reader, writer, overlay
         self._stop = threading.Event()
         self._error: BaseException | None = None
-        self.decoded: Pipe[Decoded] = Pipe(self._stop)
+        self.decoded: Pipe[Decoded] = Pipe(self._stop, 1 if reader.live else _QUEUE_FRAMES)
         self.finished: Pipe[Finished] = Pipe(self._stop)
         self.decode_seconds = self.encode_seconds = 0.0
         self.fps = reader.info.fps
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Run both threads around the block; raise what went wrong in them."""
+        """Run both threads around the block; raise what went wrong in them.
+
+        An interrupt ends a live source, which has no other end: what was made of it is written, and nothing is raised.
+        """
         threads = [
             threading.Thread(target=self._guard, args=(stage,), name=f"edgeflow {name}", daemon=True)
             for name, stage in (("decode", self._decode), ("encode", self._encode))
@@ -160,6 +163,12 @@ class Stages:
                 thread.join()
         except _Stopped:
             pass  # the stage that stopped the line left its error
+        except KeyboardInterrupt:
+            if not self._reader.live:
+                raise
+            with suppress(_Stopped):
+                self.finished.put(None)
+            threads[1].join()
         finally:
             self._stop.set()
             for thread in threads:

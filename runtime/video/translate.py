@@ -6,7 +6,7 @@ from pathlib import Path
 from edgeflow.ir.task import Made, Task
 from edgeflow.runtime.video.convert import Session, VideoReport
 from edgeflow.runtime.video.film import convert_film
-from edgeflow.runtime.video.source import Source
+from edgeflow.runtime.video.reading.source import Source
 
 TASK = Task((0,), (Made("image"),))
 """A frame in, a picture out."""

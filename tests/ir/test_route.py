@@ -123,7 +123,6 @@ def test_conditions_print_for_people():
     exit = Selector(Variable("exit", AXES["exit"]))
     assert str(exit == 3) == "exit=3"
     assert (
-        str((exit >= 4) & (Selector(Variable("scale", AXES["scale"])) == 1))
-        == "(exit in (4, 5)) and (scale=1)"
+        str((exit >= 4) & (Selector(Variable("scale", AXES["scale"])) == 1)) == "exit in (4, 5) and scale=1"
     )
     assert str(~(exit == 3)) == "not (exit=3)"

@@ -2,13 +2,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kept_bundles import compile_kept
 from routed_models import SMALL
 
 from edgeflow.export.sample import moving_picture
-from edgeflow.flow import Eager, cost
+from edgeflow.flow import Eager, Image, RoutedModule, cost
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import BackendError, FlowError, InputError
 from edgeflow.runtime import Fixed, Session, open_bundle
+from edgeflow.targets import load
 
 LIBRARIES = ("onnxruntime", "openvino")
 STRATEGIES = ("chained", "routes")
@@ -187,18 +189,59 @@ def test_what_a_session_cannot_take(tiny_bundles, inputs, match):
     assert session(*clip(9, 9, 1)[0]).shape == (9, 9, 3)
 
 
-def test_a_session_serves_one_size(tiny_bundles):
+def test_a_session_serves_frames_of_several_sizes(tiny, tiny_bundles):
+    session, eager = Session(tiny_bundles["chained"].path, exact=True), Eager(tiny)
+    for size in [(20, 30), (40, 30), (20, 30), (22, 30), (24, 30), (26, 30), (40, 30)]:
+        compare(session, eager, clip(*size, 1))
+        assert f"{size[1]}x{size[0]} frames" in repr(session)
+    assert list(session._lanes) == [(22, 30), (24, 30), (26, 30), (40, 30)]  # the others were let go
+
+
+class Trail(RoutedModule):
+    """Every tile is the mean of what it was before and what comes: a state of frames of any size."""
+
+    inputs = (Image("frame"),)
+    outputs = (Image("picture"),)
+
+    def mix(self, now, before):
+        return (now + before) / 2
+
+    def flow(self, f, frame):
+        tiles = f.tile(frame, size=8, halo=0)
+        state = f.state(before=(3, 8, 8))
+        made = f.call(self.mix, tiles, state.before)
+        f.keep(before=made)
+        return f.stitch(made)
+
+
+def test_another_size_begins_a_new_stream(tmp_path):
+    path = compile_kept(Trail().eval(), load("cpu"), tmp_path / "m.edgeflow", reference={}).path
+    session = Session(path, exact=True)
+    small, large = moving_picture(16, 24, 0), moving_picture(24, 40, 0)
+    first, second = session(small), session(small)
+    assert np.abs(second - first).max() > 0.1
+    wide = session(large)
+    np.testing.assert_array_equal(session(small), first)
+    np.testing.assert_array_equal(session(small), second)
+    np.testing.assert_array_equal(session(large), wide)
+
+
+def test_a_thread_cannot_turn_a_busy_session_to_another_size(tiny_bundles):
     session = Session(tiny_bundles["chained"].path)
     session(*clip(20, 30, 1)[0])
-    with pytest.raises(InputError, match="this session serves 30x20 frames, got 40x20: open another session"):
-        session(*clip(20, 40, 1)[0])
+    run, refused = session.executor.run, []
+
+    def slowly(inputs):
+        with pytest.raises(InputError, match="another thread is running a frame") as caught:
+            session(*clip(40, 30, 1)[0])
+        refused.append(caught)
+        return run(inputs)
+
+    session.executor.run = slowly
+    assert session(*clip(20, 30, 1)[0]).shape == (20, 30, 3) and len(refused) == 1
 
 
 def test_a_bundle_of_fixed_sizes_serves_these(tmp_path, small_bundle):
-    from kept_bundles import compile_kept
-
-    from edgeflow.targets import load
-
     model, _ = small_bundle("Levels", "chained")
     sizes = [(40, 60), (60, 40)]
     path = compile_kept(model, load("cpu"), tmp_path / "fixed.edgeflow", reference={}, sizes=sizes).path

@@ -98,8 +98,8 @@ def test_a_session_gives_back_all_it_took(machine, session):
         session.run(*[frame] * len(session.executor.plan.inputs))
     assert machine.cudart.graphs and machine.cudart.live_streams
     executor = session.executor
-    session._executors = ()
-    del session.backend, session._idle, executor
+    session.close()
+    del session.backend, executor
     gc.collect()
     cudart = machine.cudart
     assert not cudart.graphs and not cudart.live_streams and not cudart.events

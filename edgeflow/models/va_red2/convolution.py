@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -78,40 +80,56 @@ class DynamicConv(nn.Module):
         return F.conv3d(x, weight, bias, strides, conv.padding, dilation)
 
     def _over_channels(self, core: Tensor, gates: Tensor, width: int) -> Tensor:
-        """All channels: every branch's own and those that it rebuilds, scaled by its gate and added up."""
-        first = self.widths.index(width)
-        total = self._widened(_scaled(core, gates, first), first)
-        for branch in range(first + 1, len(self.widths)):
-            own = core[:, : _kept(self.conv.out_channels, self.widths[branch])]
-            total = total + self._widened(_scaled(own, gates, branch), branch)
-        return total
+        """All channels: the sum over branches of gate times what the branch computes and rebuilds.
 
-    def _widened(self, own: Tensor, branch: int) -> Tensor:
-        """Its channels and the others, each a 3x3 filter of one of them."""
-        if not branch:
-            return own
-        rest = self.conv.out_channels - own.shape[1]
-        weight = self.rest[branch - 1]
-        each = self.widths[branch] - 1
-        made = _depthwise(own[:, : len(weight) // each], weight, each)
-        return torch.cat([own, made[:, :rest]], 1)
+        Channels of one block, which the same branches compute, are scaled once, by the sum of these branches' gates: every pass over
+        a clip's feature maps costs about as much as a hundredth of a convolution.
+        """
+        channels, first = self.conv.out_channels, self.widths.index(width)
+        branches = range(first, len(self.widths))
+        kept = [_kept(channels, each) for each in self.widths]
+        rest = {branch: self._rest(core, gates, branch) for branch in branches if branch}
+        blocks = []
+        for start, end in pairwise((0, *(kept[branch] for branch in reversed(branches)), channels)):
+            if start == end:
+                continue
+            terms = [rest[b][:, start - kept[b] : end - kept[b]] for b in branches if kept[b] <= start]
+            own = [b for b in branches if kept[b] >= end]
+            if own:
+                terms.append(core[:, start:end] * _as_wide(gates[:, own].sum(1), core))
+            blocks.append(_sum(terms))
+        return torch.cat(blocks, 1)
+
+    def _rest(self, core: Tensor, gates: Tensor, branch: int) -> Tensor:
+        """The channels that a branch rebuilds, each a 3x3 filter of one that it computes, times its gate."""
+        weight, each = self.rest[branch - 1], self.widths[branch] - 1
+        sources = core[:, : len(weight) // each] * _as_wide(gates[:, branch], core)
+        made = torch.cat([_depthwise(sources, weight[i::each]) for i in range(each)], 1)
+        return made[:, : self.conv.out_channels - _kept(self.conv.out_channels, self.widths[branch])]
 
     def _over_frames(self, mixed: Tensor, gates: Tensor, stride: int) -> Tensor:
-        """All frames: every branch's own and those that it rebuilds, scaled by its gate and added up."""
-        first = self.strides.index(stride)
-        total = self._lengthened(_scaled(mixed, gates, first), first)
-        for branch in range(first + 1, len(self.strides)):
-            own = mixed[:, :, :: self.strides[branch] // stride]
-            total = total + self._lengthened(_scaled(own, gates, branch), branch)
-        return total
+        """All frames: the sum over branches of gate times what the branch computes and rebuilds.
 
-    def _lengthened(self, own: Tensor, branch: int) -> Tensor:
-        """Its frames and those between, each a computed one with its channels scaled."""
-        if not branch:
-            return own
-        scales = self.later[branch - 1]
-        between = [own * scale.reshape(-1, 1, 1, 1) for scale in scales]
-        return torch.stack([own, *between], 3).flatten(2, 3)[:, :, : self.frames]
+        The largest stride is the period: a frame is a sum of computed frames of its period, each scaled once.
+        """
+        period = self.strides[-1]
+        count = -(-self.frames // period)
+        computed = {
+            place: _filled(mixed[:, :, place // stride :: period // stride], count)
+            for place in range(0, period, stride)
+        }
+        made = []
+        for place in range(period):
+            factors: dict[int, Tensor] = {}
+            for branch in range(self.strides.index(stride), len(self.strides)):
+                after = place % self.strides[branch]
+                factor = _as_wide(gates[:, branch], mixed)
+                if after:
+                    factor = factor * self.later[branch - 1][after - 1].reshape(-1, 1, 1, 1)
+                known = factors.get(place - after)
+                factors[place - after] = factor if known is None else known + factor
+            made.append(_sum([computed[source] * factor for source, factor in factors.items()]))
+        return torch.stack(made, 3).flatten(2, 3)[:, :, : self.frames]
 
 
 def _followed(conv: nn.Module, name: str) -> Any:
@@ -141,25 +159,26 @@ def _copies(channels: int, width: int) -> Tensor:
     return filters
 
 
-def _depthwise(x: Tensor, weight: Tensor, each: int) -> Tensor:
-    """Filters of single pictures (n, c, ..., h, w): `each` for a channel, the same for all its frames."""
+def _depthwise(x: Tensor, weight: Tensor) -> Tensor:
+    """A filter (c, 1, 3, 3) for each channel of pictures or of clips' frames."""
     if x.ndim == 4:
         return F.conv2d(x, weight, padding=1, groups=x.shape[1])
-    frames = x.shape[
-        2
-    ]  # channels and frames lie side by side, so libraries run their depthwise kernel on pictures
-    parts = [
-        F.conv2d(
-            x.flatten(1, 2),
-            weight[i::each].repeat_interleave(frames, 0),
-            padding=1,
-            groups=x.shape[1] * frames,
-        )
-        for i in range(each)
-    ]
-    return torch.cat([part.reshape(-1, *x.shape[1:3], *part.shape[2:]) for part in parts], 1)
+    return F.conv3d(x, weight.unsqueeze(2), padding=(0, 1, 1), groups=x.shape[1])
 
 
-def _scaled(own: Tensor, gates: Tensor, branch: int) -> Tensor:
-    """What a branch computed times its gate: before the rest is rebuilt, which is linear, since it is smaller then."""
-    return own * gates[:, branch].reshape(-1, *(1 for _ in own.shape[1:]))
+def _as_wide(gate: Tensor, x: Tensor) -> Tensor:
+    """One number a clip (n,), to be multiplied with its feature maps."""
+    return gate.reshape(-1, *(1 for _ in x.shape[1:]))
+
+
+def _filled(frames: Tensor, count: int) -> Tensor:
+    """So many frames, zeros after the last one."""
+    missing = count - frames.shape[2]
+    return F.pad(frames, (0, 0, 0, 0, 0, missing)) if missing else frames
+
+
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    total, *others = terms
+    for term in others:
+        total = total + term
+    return total

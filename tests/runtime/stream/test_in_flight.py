@@ -50,7 +50,8 @@ def test_no_more_threads_are_served_than_frames_may_be_in_flight(tiny_bundles):
     frames = [moving_picture(200, 310, time) for time in (0, 1)]
     session.run(*frames)
     meeting, inside = threading.Barrier(3), threading.Semaphore(0)
-    for executor in session._executors:
+    (lanes,) = session._lanes.values()
+    for executor in lanes.executors:
 
         def slowly(inputs, run=executor.run):
             inside.release()

@@ -16,6 +16,7 @@ from edgeflow.runtime.video.convert import Options
 from edgeflow.runtime.video.film import convert_film
 from edgeflow.runtime.video.rate import FASTEST, Fps, Times, parse_fps
 from edgeflow.runtime.video.repeats import repeats
+from edgeflow.runtime.video.writing.encoder import Encoding
 
 TIMED = Task((0, 1), (Made("image", 0.5),), timed=True)
 USUAL = Fraction(1, 25)
@@ -64,6 +65,14 @@ def test_pictures_across_a_pause_come_before_its_end():
     assert [each.time for each in even] == [1 + k * USUAL / 4 for k in range(4)]
     still = Fps(Fraction(50)).shown(Fraction(0), Fraction(1), USUAL)
     assert len(still) == 50 and [each.place for each in still if each.place] == [Fraction(1, 2)]
+
+
+def test_a_slow_film_has_no_pause_at_its_start(clip, out):
+    levels = (40, 60, 80, 100, 120)
+    frames = [np.full((64, 96, 3), level, np.uint8) for level in levels]
+    film = clip("slow.mkv", frames, fps=Fraction(5), codec="ffv1", pixel_format="bgr0", options={})
+    convert_film(Blending(), TIMED, film, out / "b.mkv", times=2)
+    assert np.allclose([level for _, level in shades(out / "b.mkv")][:9], np.arange(40, 121, 10), atol=2)
 
 
 @given(
@@ -123,21 +132,26 @@ def test_repeated_frames_are_left_out_and_motion_is_spread(ramp, out):
 
 @pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("looks_back", [False, True])
-def test_a_film_that_was_stopped_goes_on_as_if_it_had_not_been(ramp, out, monkeypatch, looks_back, spread):
-    monkeypatch.setattr("edgeflow.runtime.video.film_writer.FRAMES", 5)
+@pytest.mark.parametrize("stop", [12, 31])
+def test_a_film_that_was_stopped_goes_on_as_if_it_had_not_been(
+    ramp, out, monkeypatch, looks_back, spread, stop
+):
+    monkeypatch.setattr("edgeflow.runtime.video.writing.film_writer.FRAMES", 5)
     film = ramp([40 + 2 * (i // 2) for i in range(40)])
 
     class Stops(Blending):
         def run(self, *given):
-            if len(self.times) == 12:
+            if len(self.times) == stop:
                 raise KeyboardInterrupt
             return super().run(*given)
 
     asked = {"fps": Fraction(60), "spread": spread}
-    convert_film(Blending(looks_back), TIMED, film, out / "whole.mkv", **asked)
+    lossless = Encoding(codec="ffv1")  # a lossy one shows where its pieces begin, and a stop decides that
+    convert_film(Blending(looks_back), TIMED, film, out / "whole.mkv", **asked, options=Options(lossless))
     with pytest.raises(KeyboardInterrupt):
-        convert_film(Stops(looks_back), TIMED, film, out / "b.mkv", **asked)
-    convert_film(Blending(looks_back), TIMED, film, out / "b.mkv", **asked, options=Options(resume=True))
+        convert_film(Stops(looks_back), TIMED, film, out / "b.mkv", **asked, options=Options(lossless))
+    going_on = Options(lossless, resume=True)
+    convert_film(Blending(looks_back), TIMED, film, out / "b.mkv", **asked, options=going_on)
     assert shades(out / "b.mkv") == shades(out / "whole.mkv")
 
 

@@ -1,0 +1,81 @@
+"""`edgeflow run` on a folder of films: one after the other, and what became of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from edgeflow.cli.console import err, print_json
+from edgeflow.ir.bundle import MANIFEST
+from edgeflow.ir.errors import EdgeflowError, VideoError
+from edgeflow.ir.files import sha256_of
+from edgeflow.runtime.video.films import Job, Ledger, Outcome, jobs_of
+
+HOW = ("overwrite", "resume", "json", "threads", "in_flight", "bundle")
+"""Options that say how films are made, and not what they are."""
+
+
+def make_films(
+    folder: Path, out: Path, options: Mapping[str, Any], make: Callable[[Job, bool], None]
+) -> None:
+    """Make every film of a folder that is not done.
+
+    Args:
+        folder: of films.
+        out: where the results go; made if it is not there.
+        options: of the command.
+        make: makes one; told whether to go on with what is there.
+
+    Raises:
+        typer.Exit: with 1, if one could not be made.
+        VideoError: the results cannot go there.
+    """
+    jobs = jobs_of(folder, out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VideoError(f"{out}: cannot be made: {error.strerror}; choose another folder") from error
+    what = {name: value for name, value in sorted(options.items()) if name not in HOW and value is not None}
+    ledger = Ledger(out, {"bundle": sha256_of(Path(options["bundle"]) / MANIFEST), "options": what})
+    outcome = _made(jobs, ledger, bool(options["overwrite"]), make)
+    _say(outcome, out, bool(options["json"]))
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def _made(jobs: list[Job], ledger: Ledger, overwrite: bool, make: Callable[[Job, bool], None]) -> Outcome:
+    done, skipped = [], []
+    failed: dict[str, str] = {}
+    for number, job in enumerate(jobs, start=1):
+        if not overwrite and ledger.done(job):
+            skipped.append(job.source.name)
+            continue
+        err.print(f"{number} of {len(jobs)}: {job.source.name}", soft_wrap=True)
+        if not job.output.exists():
+            ledger.note(job)  # killed after its film got its name, it is known as done
+        try:
+            make(job, job.begun and not overwrite)
+            ledger.note(job)
+        except (EdgeflowError, OSError, MemoryError) as error:
+            failed[job.source.name] = " ".join(str(error).split()) or type(error).__name__
+            err.print(f"edgeflow: error: {failed[job.source.name]}", soft_wrap=True)
+            continue
+        done.append(job.source.name)
+    return Outcome(tuple(done), tuple(skipped), failed)
+
+
+def _say(outcome: Outcome, out: Path, json: bool) -> None:
+    if json:
+        print_json(outcome.to_json())
+        return
+    parts = [
+        f"{len(outcome.done)} films made",
+        f"{len(outcome.skipped)} were done",
+        f"{len(outcome.failed)} failed",
+    ]
+    err.print(f"{out}: {', '.join(parts)}", soft_wrap=True)
+    for name, why in outcome.failed.items():
+        err.print(f"  {name}: {why}", soft_wrap=True)

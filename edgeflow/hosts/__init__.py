@@ -1,0 +1,1 @@
+"""Programs of others that run bundles inside of them: frame servers, pipelines, servers. Each needs that program's own Python package."""

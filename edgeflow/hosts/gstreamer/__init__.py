@@ -1,0 +1,1 @@
+"""Bundles as an element of GStreamer's pipelines."""

@@ -1,0 +1,3 @@
+"""Bundles as filters of VapourSynth's clips."""
+
+from edgeflow.hosts.vapoursynth.filter import apply as apply

@@ -1,0 +1,167 @@
+"""A folder of films that become films in another folder, and which of these are done.
+
+    OUT/edgeflow-films.json     of every film that is done what it was made of
+
+A film that was begun has a folder of pieces beside its name (`writing/pieces.py`) and is gone on with.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeflow.ir.errors import BundleError, InputError, VideoError
+from edgeflow.ir.files import write_atomically
+from edgeflow.ir.manifest_file import read_json
+from edgeflow.ir.schema import plain, record, table, text
+from edgeflow.runtime.video.reading.source import PICTURES, Source
+from edgeflow.runtime.video.writing.destination import FORMATS, JOINED
+from edgeflow.runtime.video.writing.pieces import fingerprint_of
+
+FILMS = (
+    frozenset(
+        {
+            *FORMATS,
+            ".ts",
+            ".m2ts",
+            ".mts",
+            ".mpg",
+            ".mpeg",
+            ".vob",
+            ".flv",
+            ".wmv",
+            ".3gp",
+            ".ogv",
+            ".264",
+            ".265",
+        }
+    )
+    - PICTURES
+)
+"""Suffixes that films in a folder are known by."""
+
+_RECORD, _FORMAT = "edgeflow-films.json", "edgeflow-films"
+_SCHEMA = record({"format": text(40), "films": table(text(1000), plain(3), 100_000)})
+
+
+@dataclass(frozen=True)
+class Job:
+    """A film to be made of another."""
+
+    source: Path
+    output: Path
+
+    @property
+    def begun(self) -> bool:
+        """Whether an earlier run left pieces of it."""
+        return self.output.with_name(f"{self.output.name}.parts").is_dir()
+
+
+def holds_films(source: Source) -> bool:
+    """Whether a source is a folder of films, and not one of pictures.
+
+    Raises:
+        InputError: it is a folder of both.
+    """
+    if not isinstance(source, str | Path) or not Path(source).is_dir():
+        return False
+    kinds = {path.suffix.lower() for path in Path(source).iterdir() if path.is_file()}
+    if kinds & FILMS and kinds & PICTURES:
+        raise InputError(
+            f"{source} holds films and pictures ({', '.join(sorted(kinds & (FILMS | PICTURES)))}): give a folder of one of them"
+        )
+    return bool(kinds & FILMS)
+
+
+def jobs_of(folder: Path, out: Path) -> list[Job]:
+    """A job for every film in a folder, by name; the results have the same names, with `.mkv` after those of other containers.
+
+    Raises:
+        VideoError: the results cannot go there.
+    """
+    if out.is_file() or (out.suffix.lower() in FILMS and not out.is_dir()):
+        raise VideoError(f"{out}: {folder} is a folder of films, whose results go into a folder; give one")
+    if out.exists() and out.samefile(folder):
+        raise VideoError(f"{out} is the folder that is read: write to another one")
+    films = sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix.lower() in FILMS and not path.name.startswith(".")
+    )
+    return [Job(path, out / _name(path)) for path in films]
+
+
+def _name(path: Path) -> str:
+    joined = FORMATS.get(path.suffix.lower()) in JOINED
+    return path.name if joined else f"{path.name}.mkv"
+
+
+class Ledger:
+    """Which films of a folder are done, and what they were made of.
+
+    Args:
+        out: the folder of results.
+        made_of: whatever a film depends on beside its source.
+
+    Raises:
+        VideoError: the folder's record is not edgeflow's.
+    """
+
+    def __init__(self, out: Path, made_of: Mapping[str, Any]) -> None:
+        self._place, self._made_of = out / _RECORD, dict(made_of)
+        self._films: dict[str, Any] = {}
+        if self._place.exists():
+            self._films = _read(self._place)
+
+    def done(self, job: Job) -> bool:
+        """Whether a film is there that was made of the same source in the same way."""
+        return job.output.is_file() and not job.begun and self._films.get(job.output.name) == self._what(job)
+
+    def note(self, job: Job) -> None:
+        """A film is done.
+
+        Raises:
+            BundleError: the record cannot be written.
+        """
+        self._films[job.output.name] = self._what(job)
+        told = {"format": _FORMAT, "films": self._films}
+        write_atomically(self._place, (json.dumps(told, indent=1) + "\n").encode())
+
+    def _what(self, job: Job) -> dict[str, Any]:
+        source = {"source": [job.source.name, *fingerprint_of(job.source)]}
+        made: dict[str, Any] = json.loads(json.dumps({**source, **self._made_of}))
+        return made
+
+
+def _read(place: Path) -> dict[str, Any]:
+    alone = f"{place} is in the way, and is not edgeflow's: move it, or choose another folder"
+    try:
+        data = read_json(place)
+    except (OSError, BundleError) as error:
+        raise VideoError(alone) from error
+    if next(_SCHEMA(data, ""), None) or data["format"] != _FORMAT:
+        raise VideoError(alone)
+    films: dict[str, Any] = data["films"]
+    return films
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a folder's films, by their names.
+
+    Attributes:
+        done: made now.
+        skipped: done before.
+        failed: why each could not be made.
+    """
+
+    done: tuple[str, ...]
+    skipped: tuple[str, ...]
+    failed: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)

@@ -1,0 +1,1 @@
+"""Writes films: encoders and containers, in one file or in pieces that are joined."""

@@ -1,0 +1,82 @@
+"""Plain ONNX files and their manifest, run by ONNX Runtime alone in a process that has no edgeflow."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import film_models
+import numpy as np
+import pytest
+from kept_bundles import compile_kept
+from routed_models import small
+
+from edgeflow.export.pack.plain import write_plain
+from edgeflow.export.sample import moving_picture
+from edgeflow.ir.bundle import open_bundle
+from edgeflow.ir.errors import BundleError
+from edgeflow.runtime import Session
+from edgeflow.targets import load
+
+READER = Path(__file__).parents[3] / "examples" / "run_routes.py"
+MODELS = {
+    "any_time": (film_models.any_time, (70, 110)),
+    "Patchwork": (lambda: small("Patchwork"), (70, 110)),
+    "Shortcut": (lambda: small("Shortcut"), (16, 24)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("strategy", ["routes", "chained"])
+def test_a_reader_without_edgeflow_makes_the_same(tmp_path, name, strategy):
+    build, size = MODELS[name]
+    path = tmp_path / "model.edgeflow"
+    compile_kept(build(), load("cpu"), path, reference={"model": name}, strategy=strategy)
+    bundle = open_bundle(path)
+    write_plain(bundle, tmp_path / "plain")
+    images = [spec.name for spec in next(iter(bundle.manifest.plans.values())).inputs if spec.image]
+    film = [moving_picture(*size, time) for time in range(5)]
+    calls = {name: np.stack([film[i + n] for n in range(4)]) for i, name in enumerate(images)}
+    if bundle.manifest.task.timed:
+        calls["time"] = np.float32([[0.5], [0.25], [0.5], [0.75]])
+    np.savez(tmp_path / "in.npz", **calls)
+    code = [sys.executable, "-I", str(READER), tmp_path / "plain", tmp_path / "in.npz", tmp_path / "out.npz"]
+    done = subprocess.run(code, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (made,) = dict(np.load(tmp_path / "out.npz")).values()
+    with Session(bundle, threads=1) as session:
+        wanted, taken = [], set()
+        for call in zip(*calls.values(), strict=True):
+            result = session.run(*call)
+            wanted.append(result.outputs[0])
+            taken |= {str(value) for values in result.trace.choices.values() for value in values}
+    assert len(taken) > 1, "the frames take several routes"
+    assert np.abs(made.astype(int) - np.stack(wanted)).max() <= 1, (
+        "batches of other sizes may round otherwise"
+    )
+    assert (made == np.stack(wanted)).mean() > 0.999
+
+
+def test_a_folder_of_somebody_else_stays(tmp_path):
+    path = tmp_path / "model.edgeflow"
+    compile_kept(film_models.larger(), load("cpu"), path, reference={"model": "larger"}, strategy="routes")
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "mine.txt").write_text("mine")
+    with pytest.raises(BundleError, match="holds something else"):
+        write_plain(open_bundle(path), plain)
+    assert (plain / "mine.txt").read_text() == "mine"
+    shutil.rmtree(plain)
+    write_plain(open_bundle(path), plain)
+    write_plain(open_bundle(path), plain)
+    told = json.loads((plain / "routes.json").read_text())
+    files = {
+        file["file"]
+        for plan in told["plans"].values()
+        for step in plan["steps"]
+        for file in step.get("files", ())
+    }
+    assert files and all((plain / file).is_file() for file in files)
