@@ -28,7 +28,7 @@ import typer
 
 CHILD = """
 import os, sys
-work, kill_at, full_at = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+work, kill_at, full_at, locked = sys.argv[1], *map(int, sys.argv[2:5])
 count, armed = 0, True
 
 def changed(event, args):
@@ -50,12 +50,14 @@ def changed(event, args):
         os.kill(os.getpid(), 9)
     if full_at and count >= full_at and event in ("open", "os.mkdir"):
         raise OSError(28, os.strerror(28))
+    if locked:
+        raise OSError(30, os.strerror(30))
 
 first = os.getpid()
 sys.addaudithook(changed)
 from edgeflow.cli import main
 try:
-    main(sys.argv[4:])
+    main(sys.argv[5:])
 finally:
     armed = False
     print(f"changes {count}", file=sys.stderr)
@@ -108,6 +110,11 @@ def film_content(path: Path) -> str:
         )
 
 
+def engines_content(path: Path) -> str:
+    """Which engines were made: each one's name says what of."""
+    return digest(sorted(str(p.relative_to(path)) for p in (path / "engines").rglob("*")))
+
+
 def same(path: Path) -> str:
     return "" if path.exists() else "missing"
 
@@ -129,7 +136,7 @@ def digest(lines: list[str]) -> str:
 
 COMMANDS = {
     "export": Command(("export", "model.py:build", "-o", "out.edgeflow", "--plan", "chained", "--json"), "out.edgeflow", (), bundle_content),
-    "build": Command(("build", "made.edgeflow"), "made.edgeflow", (), same),
+    "build": Command(("build", "made.edgeflow"), "made.edgeflow", (), engines_content),
     "run": Command(("run", "made.edgeflow", "clip.mp4", "-o", "out.mp4"), "out.mp4", ("--resume",), film_content, ("out.mp4.parts",)),
     "check": Command(("check", "made.edgeflow", "--json"), "made.edgeflow", (), same),
     "train": Command(
@@ -139,11 +146,11 @@ COMMANDS = {
 
 
 def child(
-    work: Path, words: tuple[str, ...], kill: int = 0, full: int = 0
+    work: Path, words: tuple[str, ...], kill: int = 0, full: int = 0, locked: bool = False
 ) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "EDGEFLOW_CACHE": str(work.parent / "cache"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, "-c", CHILD, str(work), str(kill), str(full), *words],
+        [sys.executable, "-c", CHILD, str(work), str(kill), str(full), str(int(locked)), *words],
         cwd=work, env=environment, capture_output=True, text=True, timeout=3600,
     )  # fmt: skip
 
@@ -242,10 +249,20 @@ class Bench:
             self.faults.append(f"disk full at {number}: {done.stderr.strip()[-300:]}")
         self.again(work, f"disk full at {number}", wanted)
 
+    def locked(self) -> None:
+        """In a folder that cannot be written to a command says so in a line, or needs nothing of it, and leaves nothing."""
+        work = self.fresh(f"{self.name}-locked")
+        done = child(work, self.command.words, locked=True)
+        lines = [line for line in done.stderr.splitlines() if line.startswith("edgeflow: error")]
+        if "Traceback" in done.stderr or (done.returncode != 0) != (len(lines) == 1):
+            self.faults.append(f"read-only: {done.returncode} {done.stderr.strip()[-300:]}")
+        if left := beside(work, self.ready):
+            self.faults.append(f"read-only: left {left}")
+
     def twice(self, wanted: str) -> None:
         work = self.fresh(f"{self.name}-twice")
         environment = {**os.environ, "EDGEFLOW_CACHE": str(work.parent / "cache"), "OMP_NUM_THREADS": "1"}
-        words = [sys.executable, "-c", CHILD, str(work), "0", "0", *self.command.words]
+        words = [sys.executable, "-c", CHILD, str(work), "0", "0", "0", *self.command.words]
         both = [
             subprocess.Popen(
                 words, cwd=work, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -279,11 +296,12 @@ def main(
                 bench.kill(number, wanted)
             for number in points[:: max(len(points) // 5, 1)]:
                 bench.full(number, wanted)
+            bench.locked()
             bench.twice(wanted)
             for fault in bench.faults:
                 print(f"  {name}: {fault}", flush=True)
             print(
-                f"{name}: {len(points)} kills at {changes} changes of the file system, full disks, two at once: {len(bench.faults)} faults",
+                f"{name}: {len(points)} kills at {changes} changes of the file system, full disks, a read-only one, two at once: {len(bench.faults)} faults",
                 flush=True,
             )
             faults += len(bench.faults)

@@ -128,7 +128,7 @@ def compile_model(
         manifest = write_manifest(draft.noted("seconds", watch.rounded()))
         if backend and draft.timed:
             save_costs(folder, costs_of(backend, target.precision, draft.timed), by="export")
-    _let_go(partial)
+    let_go(output)
     made = lowered.total - lowered.resumed
     return Compiled(output, manifest, draft.weights.unique_bytes, made, lowered.resumed)
 
@@ -157,7 +157,7 @@ def _lowering(
 
 def _resumable(output: Path) -> Path:
     """The folder that keeps lowered segments until the bundle is whole."""
-    partial = output.with_name(f"{output.name}.partial")
+    partial = _partial_of(output)
     try:
         partial.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -165,8 +165,13 @@ def _resumable(output: Path) -> Path:
     return partial
 
 
-def _let_go(partial: Path) -> None:
-    """Remove the segments that were kept; a file that somebody else put there stays, and so does the folder then."""
+def _partial_of(output: Path) -> Path:
+    return output.with_name(f"{output.name}.partial")
+
+
+def let_go(output: Path) -> None:
+    """Remove the segments that are kept until a bundle is whole; a file that somebody else put there stays, and so does the folder then."""
+    partial = _partial_of(output)
     for ours in ("*.onnx", "*.weights", ".*.part"):
         for file in partial.glob(ours):
             file.unlink(missing_ok=True)

@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         _fail(f"this command needs {error.name}, which is not installed: pip install 'edgeflow[all]'", debug)
     except BrokenPipeError:
-        sys.stdout = open(os.devnull, "w")  # what is left to print would fail once more  # noqa: SIM115
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left to print would fail once more
         sys.exit(1)
     except MemoryError:
         _fail("out of memory: use a smaller preset, or a machine with more memory", debug)

@@ -26,6 +26,20 @@ def parse_time(text: str) -> float:
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
 
 
+def parse_times(text: str) -> int:
+    """The multiple of a film's rate.
+
+    Raises:
+        InputError: it is no whole number from 1 on.
+    """
+    if not re.fullmatch(r"[1-9]\d{0,3}", text):
+        raise InputError(
+            f"--times {text}: give a whole number such as 2, 4 or 8; for any rate, such as 60 frames a second, give --fps 60 if the "
+            "model takes a time"
+        )
+    return int(text)
+
+
 def parse_encoding(codec: str | None, crf: float | None, bitrate: str | None, bits: str) -> Encoding:
     """What is asked of the encoder.
 

@@ -15,7 +15,7 @@ import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.deadline import Timed, asked_budget
-from edgeflow.cli.film_options import parse_encoding, parse_time
+from edgeflow.cli.film_options import parse_encoding, parse_time, parse_times
 from edgeflow.cli.films import make_films
 from edgeflow.cli.steering import steered
 from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
@@ -55,9 +55,10 @@ def run(
         ),
     ],
     times: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            help="Multiply the frame rate, if the model interpolates: by 2 (the default), 4 or 8, or by any number if it takes a time."
+            metavar="INTEGER",
+            help="Multiply the frame rate, if the model interpolates: by 2 (the default), 4 or 8, or by any number if it takes a time.",
         ),
     ] = None,
     fps: Annotated[
@@ -200,10 +201,11 @@ def run(
         check_pictures(source, output, overwrite)
     elif not resume:
         check_destination(source, output, overwrite)
+    multiple = None if times is None else parse_times(times)
     encoding = parse_encoding(codec, crf, bitrate, bits)
     begin = parse_time(start)
     opened = open_bundle(bundle)
-    _check_task(opened, times or fps or spread, overlay, output)
+    _check_task(opened, multiple or fps or spread, overlay, output)
     rate = None if fps is None else parse_fps(fps)
     task = _windows(opened.manifest.task, window, stride)
     budget = asked_budget(policy or [], budget_ms, percentile)
@@ -241,7 +243,7 @@ def run(
             shown = painter = MaskPainter(session, task, masks)
             task = painter.task
         what = {"bundle": _digest(opened), "policy": steering, "spread": spread, "masks": masks}
-        written |= {"times": times, "fps": rate, "spread": spread, "overlay": overlay and not masks}
+        written |= {"times": multiple, "fps": rate, "spread": spread, "overlay": overlay and not masks}
         written |= {"picture": partial(picture_size, opened), "resize": resize}
         written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
         with _told() as progress:
@@ -366,6 +368,11 @@ def _dropped(count: int) -> str:
     return f" ({count} dropped, since newer ones came before the model was done)" if count else ""
 
 
+def _resumed(report: VideoReport) -> str:
+    """How many frames an earlier run had done, where one had."""
+    return f" ({report.frames_resumed} done by the run before)" if report.frames_resumed else ""
+
+
 def _deadline(session: Session | Timed) -> dict[str, Any]:
     """What the report says of a deadline, if there was one."""
     return {"deadline": session.report()} if isinstance(session, Timed) else {}
@@ -378,9 +385,9 @@ def _print(report: VideoReport, json: bool, session: Session | Timed) -> None:
         print_json(asdict(report) | _deadline(session))
         return
     err.print(
-        f"{report.frames_read} frames in{_dropped(report.frames_dropped)}, {report.frames_written} out at {report.fps:g} frames/s, "
+        f"{report.frames_read} frames in{_dropped(report.frames_dropped)}{_resumed(report)}, {report.frames_written} out at {report.fps:g} frames/s, "
         f"{report.cuts} cuts; {report.total_seconds:.1f} s, of which inference {report.infer_seconds:.1f} s "
-        f"({report.frames_written / report.total_seconds:.1f} frames written per second)",
+        f"({(report.frames_written - report.pictures_resumed) / report.total_seconds:.1f} frames written per second)",
         soft_wrap=True,
     )
     if isinstance(session, Timed):

@@ -86,7 +86,7 @@ def wrap(
     check_replaceable(output, overwrite)
     report_file, picture_file = (output.with_name(f"{output.stem}.{end}") for end in ("json", "png"))
     check_reports(overwrite, report_file, picture_file)
-    from edgeflow.export.compile import compile_model
+    from edgeflow.export.compile import compile_model, let_go
     from edgeflow.wrap import wrap as make
     from edgeflow.wrap.judge import judge
     from edgeflow.wrap.picture import draw
@@ -103,9 +103,13 @@ def wrap(
         wrapping = make(network, shown, wanted, max_drop=max_drop, truth=true, progress=say)
         say("export")
         reference = {"reference": model, "wrapped": True}
-        compile_model(
-            wrapping.model, wanted, output, reference=reference, strategy="routes", overwrite=overwrite
-        )
+        try:
+            compile_model(
+                wrapping.model, wanted, output, reference=reference, strategy="routes", overwrite=overwrite
+            )
+        except BaseException:
+            let_go(output)  # tuned again, the model may be another, which could not go on with it
+            raise
         say("measure")
         measured = shown_of(wrapping.form, later, true_later) if later else wrapping.shown
         report, worst = judge(wrapping, output, wanted, max_drop, measured)

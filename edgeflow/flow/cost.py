@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule
@@ -109,6 +109,15 @@ class Cost:
         return total
 
 
+def _formulas() -> dict[Any, Any]:
+    """How operators are counted that PyTorch's counter does not know: attention on a processor is one of them."""
+
+    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+    return {**torchvision_formulas(), torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention}
+
+
 def cost(model: RoutedModule, size: Mapping[str, int] | None = None) -> Cost:
     """Count every call variant of a model's flow.
 
@@ -140,7 +149,7 @@ class _CostFlow(TraceFlow):
         variant: Assignment,
         when: Condition,
     ) -> Any:
-        with FlopCounterMode(display=False, custom_mapping=torchvision_formulas()) as counter:
+        with FlopCounterMode(display=False, custom_mapping=_formulas()) as counter:
             made = super().run_segment(name, segment, tensors, keywords, variant, when)
         batch = tensors[0].shape[0]
         flops = counter.get_total_flops() // batch

@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import openvino as ov
 
+from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.errors import BackendError, EdgeflowError, PrecisionError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, GraphFile, OperatorTime
@@ -33,6 +34,10 @@ _BUILT = {
 
 A CPU without half arithmetic computes a graph that is itself typed in half precision in single.
 """
+
+
+_LIES_IN_FILE = "WeightlessCacheAttribute_0"
+"""Under which OpenVINO notes where a constant lies in a file."""
 
 
 class OpenVinoBackend:
@@ -149,6 +154,8 @@ class OpenVinoBackend:
     ) -> ov.Model:
         """A graph file with these inputs and outputs, in this order, at their sizes."""
         model = self._core.read_model(path)
+        if WEIGHTS.encode().rpartition(b"/")[2] not in path.read_bytes():
+            _hold_weights(model)
         results = [model.output(port.tensor) for port in outputs]
         parameters = {name: given for given in model.get_parameters() for name in given.output(0).names}
         model = ov.Model(results, [parameters[port.tensor] for port in inputs], path.stem)
@@ -187,6 +194,17 @@ class OpenVinoBackend:
 def _holds_bf16(model: ov.Model) -> bool:
     """Whether the graph itself says what is bfloat16: a hint would take its single-precision parts along."""
     return any(output.element_type == ov.Type.bf16 for node in model.get_ops() for output in node.outputs())
+
+
+def _hold_weights(model: ov.Model) -> None:
+    """Let a model whose file holds all its constants keep them when it is compiled without weights.
+
+    OpenVINO notes where each lies in that file, and would look for it there in the file of weights, which holds others.
+    """
+    for node in model.get_ops():
+        notes = node.get_rt_info()
+        if _LIES_IN_FILE in notes:
+            del notes[_LIES_IN_FILE]
 
 
 def _hint(precision: str, device: str) -> str:

@@ -81,6 +81,8 @@ class VideoReport:
         truncated: Whether the source's end was missing.
         warnings: What the user should know, one line each.
         frames_dropped: Of a live source, since newer ones came before the model was done.
+        frames_resumed: Of the frames read, those that an earlier run had done.
+        pictures_resumed: Of the frames written, those that it had made.
         damage: Where something is wrong with the source: data that cannot be decoded, gaps, silence.
     """
 
@@ -96,6 +98,8 @@ class VideoReport:
     truncated: bool
     warnings: tuple[str, ...]
     frames_dropped: int = 0
+    frames_resumed: int = 0
+    pictures_resumed: int = 0
     damage: tuple[Place, ...] = ()
 
 
@@ -279,6 +283,7 @@ def convert(
     except BaseException:
         reader.close()
         raise
+    resumed = conversion.done, writer.written
     stages = Stages(reader, writer, overlay)
     try:
         with stages.running():
@@ -307,6 +312,8 @@ def convert(
         truncated=reader.truncated,
         warnings=warnings,
         frames_dropped=reader.dropped,
+        frames_resumed=resumed[0],
+        pictures_resumed=resumed[1],
         damage=tuple(reader.damage.places),
     )
 

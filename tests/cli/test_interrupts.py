@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -97,6 +98,7 @@ def test_a_stopped_run_plays_and_goes_on_as_it_says(tmp_path, tiny_bundles, clip
             assert sum(1 for _ in film.decode(video=0)) >= 120
     done = subprocess.run(again, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    assert re.search(r"150 frames in \(\d+ done by the run before\), 300 out", done.stderr)
     with av.open(str(tmp_path / "out.mp4")) as film:
         times = [float(frame.time) for frame in film.decode(video=0)]
     assert len(times) == 300 and times == sorted(set(times))
@@ -113,6 +115,19 @@ def test_y4m_through_a_pipe(tmp_path, tiny_bundles, clip):
     )
     assert done.stdout.startswith(b"YUV4MPEG2")
     assert done.stdout.count(b"FRAME\n") == 10
+
+
+def test_a_pipe_that_nobody_reads_any_more_ends_it_quietly(tmp_path, tiny_bundles, clip):
+    frames = subprocess.run(
+        [sys.executable, "-c", LOOP, str(clip), "40"], capture_output=True, check=True
+    ).stdout
+    (tmp_path / "long.y4m").write_bytes(frames)
+    command = edgeflow("run", Path(tiny_bundles["chained"].path), tmp_path / "long.y4m", "-o", "-")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout.read(9) == b"YUV4MPEG2"
+        run.stdout.close()
+        said = run.stderr.read().decode()
+    assert run.returncode == 1 and not said.strip()
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, which only Linux has")

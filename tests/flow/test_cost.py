@@ -2,7 +2,7 @@ import pytest
 import torch
 from routed_models import small
 
-from edgeflow.flow import Training, cost
+from edgeflow.flow import Image, RoutedModule, Tensor, Training, cost
 from edgeflow.models.cain_sd import WholeFrame, build
 
 PER_TILE = {  # GFLOPs per 256x256 output, by scale; depths 1 to 5, CARN-M included
@@ -104,3 +104,17 @@ def test_expected_cost_is_that_of_the_routes_taken_and_reaches_the_router():
     expected.mean().backward()
     for net in (model.sd_finder.scale_net, model.sd_finder.depth_net):
         assert net[0].weight.grad.abs().sum() > 0
+
+
+def test_attention_is_counted_as_its_products():
+    class Attends(RoutedModule):
+        inputs, outputs = (Image("frame", 8, 8),), (Tensor("made", (4, 16, 64)),)
+
+        def flow(self, f, frame):
+            return f.call(self.attend, frame)
+
+        def attend(self, x):
+            tokens = x.flatten(1).reshape(-1, 1, 16, 12).repeat(1, 4, 1, 6)[..., :64]
+            return torch.nn.functional.scaled_dot_product_attention(tokens, tokens, tokens)
+
+    assert cost(Attends().eval()).calls[0].flops == 2 * 2 * 4 * 16 * 16 * 64

@@ -24,6 +24,7 @@ from edgeflow.ir.errors import BundleError, EdgeflowError
 from edgeflow.ir.onnx_file import read_onnx
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
+from edgeflow.runtime.stream import room
 
 COMPAT = Path(__file__).parents[1] / "compat"
 
@@ -175,6 +176,23 @@ def test_all_faults_are_said_at_once_with_their_places(bundle):
         ),
         (lambda plan, graph: graph.update(select=[["true"]]), "a condition is wanted"),
         (lambda plan, graph: graph["outputs"][0].__setitem__(2, [7]), "its value is not"),
+        (lambda plan, graph: graph["outputs"][0].__setitem__(2, [1 << 20] * 3), "is larger than"),
+        (
+            lambda plan, graph: graph.update(kept=[["shortcut", "frame"]]),
+            "'frame' cannot stand for 'shortcut'",
+        ),
+        (
+            lambda plan, graph: next(s for s in plan["steps"] if s["kind"] == "stage")["graphs"].append(
+                graph
+            ),
+            "two of its graphs run at",
+        ),
+        (
+            lambda plan, graph: plan["steps"].append(
+                {"kind": "keep", "state": "none", "input": "frame", "when": ["true"]}
+            ),
+            "there is no state 'none'",
+        ),
         (lambda plan, graph: plan["states"][0].update(shape=[1, 1, 1]), "cannot be kept"),
         (lambda plan, graph: plan["results"].append("x"), "results"),
     ],
@@ -187,6 +205,56 @@ def test_what_a_plan_may_not_say(bundle, change, wanted):
 
     rewrite(bundle, apply)
     refused(bundle, wanted)
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        (lambda tile, stage: tile.update(size="16"), "size: a whole number"),
+        (lambda tile, stage: tile.update(size=0), "size: a whole number"),
+        (lambda tile, stage: stage["graphs"][0].update(exact=[]), "exact has one port for each image output"),
+    ],
+)
+def test_what_tiles_and_pictures_may_not_say(tmp_path, change, wanted):
+    bundle = unpacked("1.7-patchwork", tmp_path / "model.edgeflow")
+
+    def apply(data):
+        for plan in data["plans"].values():
+            stages = [step for step in plan["steps"] if step["kind"] == "stage"]
+            change(next(step for step in plan["steps"] if step["kind"] == "tile"), stages[-1])
+
+    rewrite(bundle, apply)
+    refused(bundle, wanted)
+
+
+@pytest.mark.parametrize(
+    ("offset", "wanted"),
+    [
+        (1152, "its kernel reads other weights than the graph"),
+        (1 << 40, "of its kernel lies outside graphs/weights.bin"),
+    ],
+)
+def test_a_kernel_reads_the_weights_of_the_graph_that_it_stands_for(bundle, offset, wanted):
+    """Others would give other pictures, or be read beyond their end."""
+
+    def change(data):
+        for entry in data["graphs"].values():
+            constants = [{"name": "weight", "offset": offset, "shape": [1, 1, 1, 1]}]
+            entry["kernel"] = {"name": "adabd", "constants": constants}
+
+    rewrite(bundle, change)
+    refused(bundle, wanted)
+
+
+def test_a_frame_too_large_for_the_memory_says_what_would_fit(tmp_path, monkeypatch):
+    bundle = unpacked("1.7-patchwork", tmp_path / "model.edgeflow")
+    session = Session(bundle, threads=1)
+    session.run(np.zeros((40, 56, 3), np.uint8))
+    monkeypatch.setattr(room, "available_bytes", lambda: 1 << 18)
+    with pytest.raises(
+        EdgeflowError, match=r"a frame of 200x160 needs .* are free: frames of about \d+x\d+ would fit"
+    ):
+        session.run(np.zeros((160, 200, 3), np.uint8))
 
 
 @pytest.mark.parametrize("text", ['{"a": ' + "9" * 5000 + "}", "[" * 100_000, '{"a": NaN', "\x00"])

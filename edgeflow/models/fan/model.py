@@ -13,7 +13,7 @@ from edgeflow.flow import Axis, Clip, Flow, Nearest, RoutedModule
 from edgeflow.flow import Tensor as Scores
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.task import Made, Task
-from edgeflow.models.fan.per_length import NORMS, specialise
+from edgeflow.models.fan.per_length import ALTERABLE, NORMS, Entrance, specialise
 
 LENGTHS = (4, 8, 16)
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -28,8 +28,8 @@ class FrameAdaptive(RoutedModule):
         lengths: clip lengths that have a sub-network, ascending.
         size: (height, width) of frames.
         names: of the classes, in order, or how many there are if they have none.
-        altered: names of the convolutions whose input channels are scaled for every length, as patterns
-            (`blocks.*.convs.0`); none for none.
+        altered: names of the convolutions whose input channels are scaled for every length, or of `Entrance`s at which the
+            residual stream is, as patterns (`blocks.*.convs.0`); none for none.
 
     Raises:
         FlowError: the network has no normalisation, so that nothing tells its lengths apart; or nothing is so named.
@@ -111,8 +111,8 @@ class Longest(RoutedModule):
 
 
 def _matching(network: nn.Module, patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Whether a name matches one of the patterns, each of which must match a convolution."""
-    convs = [name for name, part in network.named_modules() if isinstance(part, nn.modules.conv._ConvNd)]
+    """Whether a name matches one of the patterns, each of which must match a convolution or an entrance."""
+    convs = [name for name, part in network.named_modules() if isinstance(part, ALTERABLE)]
     for pattern in patterns:
         found = [name for name in convs if fnmatch(name, pattern)]
         if not found:
@@ -121,7 +121,7 @@ def _matching(network: nn.Module, patterns: Sequence[str]) -> Callable[[str], bo
             )
         for name in found:
             conv: Any = network.get_submodule(name)
-            if conv.padding_mode != "zeros":
+            if not isinstance(conv, Entrance) and conv.padding_mode != "zeros":
                 raise FlowError(
                     f"layer {name}: its padding is {conv.padding_mode!r}, and a scale folds through zeros alone: leave it out of altered="
                 )

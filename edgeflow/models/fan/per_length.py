@@ -103,13 +103,54 @@ class AlteredConv(nn.Module):
         return made
 
 
+class Entrance(nn.Identity):
+    """A place where all that comes in can be altered: the residual stream at a block's entrance.
+
+    Args:
+        channels: of what comes in, (n, channels, ...).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+
+ALTERABLE = (nn.modules.conv._ConvNd, Entrance)
+"""What can be altered."""
+
+
+class AlteredStream(nn.Module):
+    """A scale of every channel by 1 + theta, with a theta for every clip length, where no convolution can take it in.
+
+    Args:
+        entrance: where it stands.
+        count: of lengths.
+        length: that the network computes for.
+
+    Source: FAN, section 4.3, for transformers.
+    """
+
+    def __init__(self, entrance: Entrance, count: int, length: Length) -> None:
+        super().__init__()
+        self.thetas = nn.ParameterList(
+            nn.Parameter(torch.empty(entrance.channels).normal_(0, 1e-3)) for _ in range(count)
+        )
+        self._length = length
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(n, c, ...) -> the same."""
+        theta = self.thetas[self._length.position]
+        made: Tensor = x * (1 + theta).reshape(1, -1, *(1 for _ in x.shape[2:]))
+        return made
+
+
 def specialise(network: nn.Module, count: int, altered: Callable[[str], bool]) -> Length:
     """Give a network a normalisation and an alteration for every clip length, in place.
 
     Args:
         network: whose modules are replaced.
         count: of lengths.
-        altered: whether the convolution of this name is altered.
+        altered: whether the convolution or the `Entrance` of this name is altered.
 
     Returns:
         The length that the network computes for, to be set before it is called.
@@ -123,7 +164,8 @@ def specialise(network: nn.Module, count: int, altered: Callable[[str], bool]) -
             elif isinstance(part, NORMS):
                 made[part] = PerLength(part, count, length)
                 setattr(module, child, made[part])
-            elif isinstance(part, nn.modules.conv._ConvNd) and altered(f"{name}.{child}".lstrip(".")):
-                made[part] = AlteredConv(part, count, length)
+            elif isinstance(part, ALTERABLE) and altered(f"{name}.{child}".lstrip(".")):
+                kind: Any = AlteredStream if isinstance(part, Entrance) else AlteredConv
+                made[part] = kind(part, count, length)
                 setattr(module, child, made[part])
     return length

@@ -10,7 +10,11 @@ from torch import nn
 
 from edgeflow.models.fan.model import LENGTHS, FrameAdaptive
 from edgeflow.models.fan.resnet import DEPTHS, TSM
+from edgeflow.models.fan.slowfast import Depth as Paths
+from edgeflow.models.fan.slowfast import SlowFast
 from edgeflow.models.fan.tea import TEA
+from edgeflow.models.fan.uniformer import Depth as Stages
+from edgeflow.models.fan.uniformer import UniFormer
 from edgeflow.models.fan.ways import Cascade, SlidingWindow
 from edgeflow.models.motions import MOTIONS, SIDE
 
@@ -33,12 +37,14 @@ class Preset:
         altered: see `FrameAdaptive`.
         size: (height, width) of frames.
         names: of the classes, or how many there are.
+        lengths: of clips.
     """
 
     network: Callable[[int], nn.Module]
     altered: tuple[str, ...] = ("blocks.*.convs.0",)
     size: tuple[int, int] = (224, 224)
     names: Sequence[str] | int = SOMETHING
+    lengths: tuple[int, ...] = LENGTHS
 
     @property
     def classes(self) -> int:
@@ -54,13 +60,22 @@ PRESETS = {
     "tea": Preset(
         TEA, altered=()
     ),  # the paper's TEA has norms of its own for every length, and no alteration
+    "slowfast": Preset(
+        lambda n: SlowFast(Paths(), n),
+        ("slow.*.convs.0", "fast.*.convs.0"),
+        size=(256, 256),
+        lengths=(16, 32, 64),  # of which its slow path sees a quarter
+    ),
+    "uniformer-s": Preset(
+        lambda n: UniFormer(Stages(), n), ("stages.0.*.0", "stages.1.*.0", "stages.*.entrance")
+    ),
 }
 
 
 def build(preset: str = "tiny", variant: str = "all") -> FrameAdaptive:
     """An untrained model in eval mode, of a preset and for the clip lengths of a variant."""
     own = PRESETS[preset]
-    lengths = ALONE.get(variant, LENGTHS)
+    lengths = ALONE.get(variant, own.lengths)
     altered = own.altered if len(lengths) > 1 else ()  # one length alone is the plain network
     kind = WAYS.get(variant, FrameAdaptive)
     return kind(

@@ -180,7 +180,7 @@ class VideoReader:
             self._rest = self._timed()
             self._first = next(self._rest, None)
             if self._first is None:
-                raise VideoError(f"{self._name}: no picture could be decoded; check that the file plays")
+                raise VideoError(f"{self._name}: {self._nothing()}")
             picture, start = self._first
             self._stored = picture.height, picture.width
             self._orientation = orientation_of(picture)
@@ -258,6 +258,13 @@ class VideoReader:
                 av.FFmpegError
             ):  # a pipe, or a form without an index: it is read from the beginning
                 self._container.seek(int(self._origin / self._stream.time_base), stream=self._stream)
+
+    def _nothing(self) -> str:
+        """Why there is no first picture."""
+        if self._asked.start and self._end:
+            lasts = max(self._end - float(self._origin) + self._asked.start, 0.0)
+            return f"ends at {lasts:.2f} s, before --start {self._asked.start:g}; choose an earlier one"
+        return "no picture could be decoded; check that the file plays"
 
     def _shot(self, picture: VideoFrame, time: Fraction) -> Shot:
         if (picture.height, picture.width) != self._stored:

@@ -46,17 +46,17 @@ def check_pictures(source: Source, destination: str | Path, overwrite: bool) -> 
     """Refuse names under which pictures are there already, or that lie among the pictures that are read.
 
     Raises:
-        VideoError: they do, their folder is not there, or the name has several numbers, or one in its folder's name.
+        VideoError: they do, there is no place for their folder, or the name has several numbers, or one in its folder's name.
     """
     place = Path(destination)
-    if not place.parent.is_dir():
+    if not (place.parent.is_dir() or (place.parent.parent.is_dir() and not place.parent.exists())):
         raise VideoError(f"{destination}: folder {place.parent} does not exist; create it first")
     numbers = _NUMBER.findall(place.name)
     if len(numbers) > 1 or "%" in _NUMBER.sub("", str(place)) or "%" in str(place.parent):
         raise VideoError(f"{destination}: give the file name one number, such as frames/%05d.png")
     if isinstance(source, str | Path) and place.parent.resolve() == Path(source).resolve():
         raise VideoError(f"{destination} lies among the pictures that are read: write to another folder")
-    there = [name for name in place.parent.iterdir() if _fits(place.name, name.name)]
+    there = [name for name in place.parent.glob("*") if _fits(place.name, name.name)]
     if there and not overwrite:
         raise VideoError(f"{there[0]} exists: choose another name, or replace it with --overwrite")
     same = [name for name in there if isinstance(source, str | Path) and _same(Path(source), name)]
@@ -65,7 +65,9 @@ def check_pictures(source: Source, destination: str | Path, overwrite: bool) -> 
 
 
 class PictureWriter:
-    """Writes frames as pictures, each under its name when it is whole; use it in a with statement.
+    """Writes frames as pictures, each of a series under its name when it is whole, a single one at the end; use it in a with statement.
+
+    The folder is made with the first picture, if it is not there.
 
     Args:
         destination: The picture's name, with a number such as %05d if there are several; they are counted from 1.
@@ -84,6 +86,7 @@ class PictureWriter:
         self._destination = Path(destination)
         self._numbered = bool(_NUMBER.search(self._destination.name))
         self.written = 0
+        self._single: bytes | None = None
         self.warnings: tuple[str, ...] = ()
         if most is not None and most > 1:
             self._refuse_second()
@@ -108,9 +111,16 @@ class PictureWriter:
         held = io.BytesIO()
         kind, options = _KINDS[place.suffix.lower()]
         Image.fromarray(np.ascontiguousarray(frame)).save(held, kind, **options)
+        if self._numbered:
+            self._store(place, held.getvalue())
+        else:
+            self._single = held.getvalue()  # it counts only if no second one comes
+
+    def _store(self, place: Path, data: bytes) -> None:
         try:
-            write_atomically(place, held.getvalue())
-        except BundleError as error:
+            place.parent.mkdir(exist_ok=True)
+            write_atomically(place, data)
+        except (BundleError, OSError) as error:
             raise VideoError(f"{error}; the {self.written - 1} before it are whole") from error
 
     def write_audio(self, packets: Iterable[Packet[Stream]]) -> None:
@@ -120,7 +130,9 @@ class PictureWriter:
         """All that is made of so many frames of the source was written; here nothing hangs on it."""
 
     def close(self) -> None:
-        """Every picture is whole already."""
+        """Store the single picture; those of a series are whole already."""
+        if self._single is not None:
+            self._store(self._destination, self._single)
 
     def __enter__(self) -> PictureWriter:
         return self

@@ -108,6 +108,7 @@ class VideoWriter:
         Raises:
             InputError: The frame's size is not the video's.
             VideoError: The frame could not be stored.
+            BrokenPipeError: Nobody reads stdout any more.
         """
         width, height = self._size
         if frame.shape != (height, width, 3):
@@ -205,6 +206,8 @@ class VideoWriter:
         try:
             yield
         except (av.FFmpegError, OSError) as error:
+            if self._stdout is not None and error.errno == errno.EPIPE:
+                raise BrokenPipeError(errno.EPIPE, "nobody reads stdout any more") from error
             raise VideoError(write_error(self._name, self.written, error)) from error
 
     def _discard(self) -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from kept_bundles import compile_kept
 from openvino_here import HAS_BF16
+from routed_models import small
 
 import edgeflow
 from edgeflow.export.sample import moving_picture
@@ -207,3 +209,18 @@ def test_a_bundle_that_cannot_be_written_to_says_so(bundle):
 def test_a_bundle_for_any_size_needs_one(bundle):
     with pytest.raises(InputError, match="give --size WIDTHxHEIGHT"):
         keep_models(open_bundle(bundle), folder_of(bundle))
+
+
+def test_a_graph_without_outer_weights_keeps_its_own(tmp_path):
+    """Such a file's constants were looked for in the file of weights, where others lie: refused, or wrong without a word."""
+    model = small("Shortcut")
+    path = compile_kept(model, load("openvino-cpu"), tmp_path / "m.edgeflow", reference={}).path
+    clip = [moving_picture(16, 24, 5 * time) for time in range(4)]
+    session = Session(path, exact=True)
+    expected = [session(frame) for frame in clip]
+    made = keep_models(open_bundle(path), folder_of(path), (16, 24))
+    assert any(b"weights.bin" not in file.read_bytes() for file in (path / "graphs").glob("*.onnx"))
+    session = Session(path, exact=True)
+    assert made and all(
+        np.allclose(session(frame), was, atol=1e-6) for frame, was in zip(clip, expected, strict=True)
+    )

@@ -413,7 +413,7 @@ def test_a_part_of_a_film(tmp_path, averaging, clip, moving):
     with VideoReader(tmp_path / "out.mp4") as reader:
         assert np.abs(next(iter(reader)).astype(int) - wanted).mean() < 3
         assert abs(reader.info.seconds - 0.4) < 0.1
-    with pytest.raises(VideoError, match="no picture could be decoded"):
+    with pytest.raises(VideoError, match=r"ends at 2\.\d+ s, before --start 99; choose an earlier one"):
         convert_film(
             averaging(), TASK, source, tmp_path / "b.mp4", times=2, options=replace(options, start=99.0)
         )

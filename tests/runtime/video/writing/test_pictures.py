@@ -1,5 +1,6 @@
 """Pictures in and out: one, or a numbered series."""
 
+from fractions import Fraction
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,7 +11,9 @@ from edgeflow.ir.errors import VideoError
 from edgeflow.runtime.video.film import convert_film
 from edgeflow.runtime.video.interpolate import TASK as MIDDLE
 from edgeflow.runtime.video.interpolate import interpolate_video
+from edgeflow.runtime.video.reading.reader import VideoReader
 from edgeflow.runtime.video.translate import translate_video
+from edgeflow.runtime.video.writing.pictures import PictureWriter
 
 
 class Negative:
@@ -45,8 +48,7 @@ def test_a_picture_of_a_picture(out, suffix):
 
 def test_numbered_pictures_of_a_film_and_a_film_of_them(clip, out, averaging, decode):
     film = clip("a.mkv", frames(4), codec="ffv1", pixel_format="bgr0", options={}, audio="aac")
-    (out / "frames").mkdir()
-    report = interpolate_video(averaging(), film, out / "frames" / "f-%03d.png")
+    report = interpolate_video(averaging(), film, out / "frames" / "f-%03d.png")  # which makes the folder
     names = sorted(path.name for path in (out / "frames").iterdir())
     assert names == [f"f-{number:03d}.png" for number in range(1, 9)] and report.frames_written == 8
     assert [int(pixels(out / "frames" / name).mean()) for name in names] == [30, 40, 50, 60, 70, 80, 90, 90]
@@ -65,7 +67,7 @@ def test_names_that_would_cost_pictures_are_refused_before_any_work(clip, out, a
         (film, "in/%d.png", "exists: choose another name, or replace it with --overwrite"),
         (out / "in", "in/new-%d.png", "among the pictures that are read"),
         (out / "in" / "1.png", "in/1.png", "exists"),
-        (film, "no/%d.png", "does not exist; create it first"),
+        (film, "no/in/%d.png", "does not exist; create it first"),
         (film, "in/%d-%d.png", "one number"),
         (film, "in/%s.png", "one number"),
     ):
@@ -83,3 +85,15 @@ def test_what_is_done_stays_when_a_picture_cannot_be_made(clip, out, averaging):
     made = sorted(path.name for path in out.iterdir())
     assert made and made == [f"{number:02d}.png" for number in range(1, len(made) + 1)]
     assert all(pixels(out / name).shape == (48, 64, 3) for name in made)
+
+
+def test_of_several_pictures_under_one_name_none_stays(clip, out):
+    with VideoReader(clip("a.mkv", frames(2), codec="ffv1", pixel_format="bgr0", options={})) as reader:
+        picture = next(iter(reader))
+        with (
+            pytest.raises(VideoError, match="more than one picture is made"),
+            PictureWriter(out / "one.png", reader, None) as writer,
+        ):
+            writer.write(picture, Fraction(0))
+            writer.write(picture, Fraction(1))
+    assert not list(out.iterdir())
