@@ -2,7 +2,7 @@
 
     python benchmarks/damaged_films.py --count 540
 
-A film of two seconds with sound is made as mp4, mkv and webm, and damaged: 1, 8 or 64 flipped bits, bursts, zeroed runs, cuts,
+A film of two seconds with sound is made as mp4, mkv, webm and avi, and damaged: 1, 8 or 64 flipped bits, bursts, zeroed runs, cuts,
 repeats, missing ends. Each goes through the reader and the writer with a session that repeats frames, and what comes out is
 compared with what the whole film gives: pictures by their times, sound by its length.
 """
@@ -27,6 +27,8 @@ from edgeflow.runtime.video.convert import Options
 from edgeflow.runtime.video.film import convert_film
 
 SECONDS, FPS = 2, 25
+CODECS = {".webm": ("libvpx-vp9", "libopus", 48000, 960), ".avi": ("mpeg4", "libmp3lame", 44100, 1152)}
+"""Encoders of picture and sound, samples a second and a frame; H.264 and AAC elsewhere."""
 WAYS = ("1 bit", "8 bits", "64 bits", "burst", "zeros", "cut", "repeat", "end")
 
 
@@ -45,7 +47,7 @@ class Same:
 
 def whole(path: Path) -> Path:
     """A film with moving pictures and a tone."""
-    codecs = ("libvpx-vp9", "libopus", 48000) if path.suffix == ".webm" else ("libx264", "aac", 44100)
+    codecs = CODECS.get(path.suffix, ("libx264", "aac", 44100, 1024))
     y, x = np.mgrid[0:72, 0:128]
     with av.open(str(path), "w") as out:
         video, sound = (
@@ -63,9 +65,7 @@ def whole(path: Path) -> Path:
         tone = av.AudioFrame.from_ndarray(wave, "s16", "mono")
         tone.sample_rate, tone.pts = codecs[2], 0
         layout = "s16" if codecs[1] == "libopus" else "fltp"
-        for frame in av.AudioResampler(
-            layout, "mono", codecs[2], frame_size=960 if layout == "s16" else 1024
-        ).resample(tone):
+        for frame in av.AudioResampler(layout, "mono", codecs[2], frame_size=codecs[3]).resample(tone):
             out.mux(sound.encode(frame))
         out.mux(sound.encode(None))
     return path
@@ -142,14 +142,14 @@ def main(count: Annotated[int, typer.Option(help="Damaged films in all.")] = 540
     start = perf_counter()
     with tempfile.TemporaryDirectory(prefix="damaged-") as place:
         folder = Path(place)
-        films = [whole(folder / f"whole.{kind}") for kind in ("mp4", "mkv", "webm")]
+        films = [whole(folder / f"whole.{kind}") for kind in ("mp4", "mkv", "webm", "avi")]
         wanted = {}
         for film in films:
             outcome(film, folder / f"good{film.suffix}", ({}, 0.0))
             wanted[film] = content(folder / f"good{film.suffix}")
         for number in range(count):
             chance = random.Random(number)
-            film, way = films[number % 3], WAYS[(number // 3) % len(WAYS)]
+            film, way = films[number % len(films)], WAYS[(number // len(films)) % len(WAYS)]
             data = bytearray(film.read_bytes())
             damage(data, way, chance)
             source, made = folder / f"in{film.suffix}", folder / f"out{film.suffix}"

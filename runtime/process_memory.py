@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ def give_back() -> None:
     OpenVINO makes code in blocks of the heap, and each leaves its borders as memory maps (4 to 6 a session that was closed). They go with the
     heap's end: a tenth of them stays.
     """
+    gc.collect()  # engines may be in circles of references
     if (trim := _trim()) is not None:
         trim(0)
 

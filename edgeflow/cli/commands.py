@@ -25,6 +25,7 @@ from edgeflow.cli import (
     sys_info,
     targets,
     train,
+    tune,
     watch,
     wrap,
 )
@@ -64,6 +65,7 @@ app.command("run")(run.run)
 app.command("watch")(watch.watch)
 app.command("profile")(profile.profile)
 app.command("eval")(evaluate.evaluate)
+app.command("tune")(tune.tune)
 app.command("diff")(diff.diff)
 app.command("inspect")(inspect.inspect)
 app.add_typer(targets.app, name="targets")

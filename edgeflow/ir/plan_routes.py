@@ -62,12 +62,22 @@ def full_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
         plan: what to execute.
         size: (height, width) of the frames.
     """
-    route = dearest_route(plan, size)
     decisions = [decision for step in plan.steps if isinstance(step, Route) for decision in step.decisions]
-    for variable in (decision.variable for decision in decisions if isinstance(decision.rule, Spread)):
-        ways = [{**route, variable.name: value} for value in variable.axis.values]
-        route = min(ways, key=lambda way: route_flops(plan, size, way))
-    return route
+    spread = [decision.variable for decision in decisions if isinstance(decision.rule, Spread)]
+    routes = [_dearest_of(plan, size, dict(way)) for way in assignments(spread)]
+    return min(routes, key=lambda route: route_flops(plan, size, route))
+
+
+def _dearest_of(plan: Plan, size: tuple[int, int], way: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The dearest of the routes that have these values; what does not matter to it is as in the dearest of all."""
+    counts = region_counts(plan.steps, size)
+
+    def worth(stages: Sequence[Stage], chosen: Mapping[str, Choice]) -> float:
+        held = all(chosen.get(name, value) == value for name, value in way.items())
+        return _flops(stages, counts, size, chosen) if held else -1
+
+    found, usual = _best_route(plan, worth), {**dearest_route(plan, size), **way}
+    return usual if route_flops(plan, size, usual) == route_flops(plan, size, found) else found
 
 
 def cheapest_route(

@@ -59,17 +59,18 @@ def plain(image: Tensor, weight: Tensor, alpha: Tensor, beta: Tensor, dilation: 
     """`adacof` tap by tap: all taps at once would hold 100 samples of every pixel."""
     n, c, height, width = image.shape
     side = isqrt(weight.shape[1])
-    # The border once more on every side: a place is then that of its first corner, and the others lie beside it.
-    rows = F.pad(image, (1, 1, 1, 1), mode="replicate").permute(0, 2, 3, 1).reshape(-1, c)
+    # The border once more on every side: a place is then that of its first corner, and the others lie beside it. Plane by plane, since
+    # taking single numbers is six times as fast as taking pixels of three.
+    planes = F.pad(image, (1, 1, 1, 1), mode="replicate").transpose(0, 1).reshape(c, -1)
     start = torch.arange(n, device=image.device).view(-1, 1, 1) * ((height + 2) * (width + 2))
     ys = torch.arange(height, device=image.device).unsqueeze(1)
     xs = torch.arange(width, device=image.device)
-    made = image.new_zeros(n, height, width, c)
+    made = [image.new_zeros(n * height * width)] * c
     for tap in range(side**2):
         i, j = ((t - side // 2) * dilation for t in divmod(tap, side))
         top, down = _split(ys + i, alpha[:, tap], height)
         left, right = _split(xs + j, beta[:, tap], width)
-        place = start + (top + 1) * (width + 2) + left + 1
+        place = (start + (top + 1) * (width + 2) + left + 1).flatten()
         lower = weight[:, tap] * down
         upper = weight[:, tap] - lower
         corners = (
@@ -79,8 +80,12 @@ def plain(image: Tensor, weight: Tensor, alpha: Tensor, beta: Tensor, dilation: 
             (width + 3, lower * right),
         )
         for step, share in corners:
-            made = made + F.embedding(place + step, rows) * share.unsqueeze(3)
-    return made.permute(0, 3, 1, 2)
+            places, shares = place + step, share.flatten()
+            made = [
+                torch.addcmul(own, plane.index_select(0, places), shares)
+                for own, plane in zip(made, planes, strict=True)
+            ]
+    return torch.stack(made).view(c, n, height, width).transpose(0, 1)
 
 
 def _split(places: Tensor, offset: Tensor, size: int) -> tuple[Tensor, Tensor]:

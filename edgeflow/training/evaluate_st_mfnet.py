@@ -53,7 +53,7 @@ def evaluate(model: Interpolator, clip: Clip, whole: bool, most: int = 8) -> Cli
     eager = Eager(model.eval())
     made, average = Scores(), Scores()
     routes: Counter[str] = Counter()
-    chosen = _windows(clip, whole, most)
+    chosen = windows(clip, whole, most)
     for window in chosen:
         before, first, target, second, after = (picture_of(clip.frames[number]) for number in window.frames)
         moving = torch.from_numpy(clip.activity[window.first] > MOVING)
@@ -64,7 +64,8 @@ def evaluate(model: Interpolator, clip: Clip, whole: bool, most: int = 8) -> Cli
     return ClipScore(clip.name, len(chosen), made.quality(), average.quality(), dict(routes))
 
 
-def _windows(clip: Clip, whole: bool, most: int) -> list[Window]:
+def windows(clip: Clip, whole: bool, most: int) -> list[Window]:
+    """The windows that are scored, evenly spread; arguments and errors are those of `evaluate`."""
     before, after = -Window.steps[0], Window.steps[-1]
     start = 0 if whole else clip.split
     possible = [

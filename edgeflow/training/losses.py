@@ -175,3 +175,23 @@ class Resource:
         """
         held = {name: mask if name == axis else mask.detach() for name, mask in masks.items()}
         return self.weights[axis] * self.cost.expected(held, "tiles").mean() / self.pixels
+
+
+RIGHT = 1.0
+"""Squared levels of 255 that are taken for right: a guess of less is a guess at noise."""
+
+
+def misjudged(guessed: torch.Tensor, errors: torch.Tensor, patch: int) -> torch.Tensor:
+    """How far guesses at squared errors are off, a scalar: squared differences of logarithms, of cells and of patches of them.
+
+    Args:
+        guessed: mean squared errors in squared levels of 255, (n, ways, rows, columns).
+        errors: that were measured, of the same shape.
+        patch: side of the patches, in cells: about what a tile answers for.
+    """
+    means = [F.avg_pool2d(each, patch, max(patch // 2, 1)) for each in (guessed, errors)]
+    return _logs_apart(*means) + 0.2 * _logs_apart(guessed, errors)
+
+
+def _logs_apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    return (torch.log(one + RIGHT) - torch.log(other + RIGHT)).square().mean()

@@ -17,9 +17,10 @@ from edgeflow.flow.measures import sampled
 from edgeflow.ir.route import Choice
 from edgeflow.models.rife import RIFE, build
 from edgeflow.models.rife.model import PUBLISHED
-from edgeflow.models.rife.router import CELL, STILL
+from edgeflow.models.rife.router import CELL
 from edgeflow.models.rife.weights import load_published, published_file
 from edgeflow.training.loop import Loss, Stage
+from edgeflow.training.losses import misjudged
 from edgeflow.training.order import Order, Trainee
 from edgeflow.training.samples import Samples
 
@@ -73,7 +74,7 @@ class Curriculum(nn.Module):
         drawn = [self._known[i] for i in self._rng.integers(len(self._known), size=BATCH)]
         frames = torch.stack([each.frames for each in drawn], 1)
         seen = [sampled(each, (CROP // THINNED, CROP // THINNED)) for each in frames]
-        loss = misjudged(self.model.router.errors(*seen), torch.stack([each.errors for each in drawn]))
+        loss = misjudged(self.model.router.errors(*seen), torch.stack([each.errors for each in drawn]), PATCH)
         return Loss(loss, {"crops": torch.tensor(float(len(self._known)))})
 
 
@@ -86,16 +87,6 @@ def measured(model: RIFE, first: Tensor, middle: Tensor, last: Tensor) -> Measur
     made = [Eager(model, route)(first, last, time).outputs[0] for route in routes]
     squared = [((picture.clamp(0, 1) - middle) * 255).square().mean(1, keepdim=True) for picture in made]
     return Measured(torch.cat((first, last)), F.avg_pool2d(torch.cat(squared, 1), THINNED * CELL)[0])
-
-
-def misjudged(guessed: Tensor, errors: Tensor) -> Tensor:
-    """Mean squared difference of the logarithms of errors, of cells and of patches of them; errors (n, ways, rows, columns)."""
-    patches = [F.avg_pool2d(each, PATCH, PATCH // 2) for each in (guessed, errors)]
-    return _apart(*patches) + 0.2 * _apart(guessed, errors)
-
-
-def _apart(one: Tensor, other: Tensor) -> Tensor:
-    return (torch.log(one + STILL) - torch.log(other + STILL)).square().mean()
 
 
 def begin(order: Order) -> Trainee:

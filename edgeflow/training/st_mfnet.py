@@ -21,6 +21,7 @@ from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, STMFNet, build
 from edgeflow.models.st_mfnet.kernels import FRAMES, PARTS
 from edgeflow.models.st_mfnet.weights import pretrained
 from edgeflow.models.weights import load_weights, read_weights
+from edgeflow.training import st_mfnet_router
 from edgeflow.training.flow_guide import Guide, Lessons
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.losses import l1, laplacian
@@ -226,9 +227,10 @@ def load_motion(network: STMFNet) -> None:
 
 def begin(order: Order) -> Trainee:
     """What `edgeflow train st-mfnet` trains."""
-    model = build(order.preset, order.variant).train()
+    model = build(order.preset, order.variant)
     if isinstance(model, Pair):
-        raise TrainError("a pair is trained network by network: train each preset's variant alone")
+        return st_mfnet_router.begin(order, model)
+    model.train()
     clips = order.clips(None).training
     samples, wide = (Samples(clips, side, order.rng, Window) for side in (CROP, WIDE))
     teacher = _teacher(order)

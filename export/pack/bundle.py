@@ -43,6 +43,7 @@ OTHER_SIZES = ((144, 144), (145, 227), (72, 512), (64, 80), (352, 624))
 """(height, width) of golden frames for graphs that read frames of any size: square, odd, wide, small and large."""
 
 GOLDEN_CALLS = 3
+"""Calls of whole frames that are kept; one of a flow without states and decisions, of which others would say nothing more."""
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,10 @@ class _Packer:
         """Write a plan's graphs and goldens; returns the plan that names them."""
         program = priced.program
         size = GOLDEN_SIZE if kind != "portrait" else GOLDEN_SIZE[::-1]
-        calls = sample_calls(
-            program.inputs, (size[0], size[1]), GOLDEN_CALLS, self.asked.frames, program.task
-        )
+        count = (
+            GOLDEN_CALLS if program.states or program.variables else 2
+        )  # the one before, and the one that is kept
+        calls = sample_calls(program.inputs, (size[0], size[1]), count, self.asked.frames, program.task)
         wanted = [variant for chain in priced.chains for variant in chain.variants]
         wanted += [variant for stage in priced.draft.stages for variant in stage.variants]
         routes = combined([variant.variant for variant in wanted])
@@ -178,8 +180,9 @@ class _Packer:
             for step in priced.draft.steps
         ]
         if self.asked.goldens:
+            kept = calls if program.states or program.variables else calls[-1:]
             with self.watch.part("goldens"):
-                self._add_arrays(f"golden/clip-{kind}.npz", golden_clip(self.model, calls))
+                self._add_arrays(f"golden/clip-{kind}.npz", golden_clip(self.model, kept))
         done = Plan(
             priced.draft.strategy,
             program.inputs,

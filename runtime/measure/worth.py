@@ -41,6 +41,7 @@ class Worth:
         psnr: of its pictures, mean in dB; None of a model that makes labels.
         worst_psnr: of the picture that is farthest off.
         flicker: how much the error changes from a picture to the next: mean absolute difference, in levels of 255.
+        ssim: mean structural similarity of its pictures, where that was asked for.
         agreement: share of calls whose best label is the reference's; None of a model that makes pictures.
         routes: per decision, which share of its regions took which value.
     """
@@ -53,11 +54,13 @@ class Worth:
     flicker: float | None
     agreement: float | None
     routes: Mapping[str, Mapping[str, float]]
+    ssim: float | None = None
 
     @property
     def quality(self) -> float:
-        """Its PSNR, or its agreement."""
-        return (self.agreement or 0.0) if self.psnr is None else self.psnr
+        """Its SSIM if that was asked for, its PSNR, or its agreement."""
+        found = (self.ssim, self.psnr, self.agreement)
+        return next((value for value in found if value is not None), 0.0)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ def worth(
     *,
     library: str | None = None,
     threads: int | None = None,
+    similarity: Callable[[Picture, Picture], float] | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Report:
     """Run policies in turn on every call of a clip, with the dearest route beside them.
@@ -115,6 +119,7 @@ def worth(
         policies: by name.
         library: engine library; the target's if None.
         threads: CPU threads.
+        similarity: structural similarity of two pictures, if that is wanted.
         progress: told how many calls are done, and of how many.
 
     Raises:
@@ -141,7 +146,7 @@ def worth(
         WARMUP,
         (width, height),
         name,
-        tuple(_worth(each, truth, task.outputs[place].kind) for each in contenders),
+        tuple(_worth(each, truth, task.outputs[place].kind, similarity) for each in contenders),
     )
 
 
@@ -186,7 +191,12 @@ def _load(
     ], f"{backend.name} {backend.version}, {backend.threads} threads"
 
 
-def _worth(contender: _Contender, truth: Sequence[NDArray[Any]], kind: str) -> Worth:
+def _worth(
+    contender: _Contender,
+    truth: Sequence[NDArray[Any]],
+    kind: str,
+    similarity: Callable[[Picture, Picture], float] | None,
+) -> Worth:
     traces = contender.traces[WARMUP:]
     pairs = list(zip(contender.made[WARMUP:], truth[WARMUP:], strict=False))
     decibels = [_psnr(own, true) for own, true in pairs] if kind == "image" else []
@@ -200,6 +210,7 @@ def _worth(contender: _Contender, truth: Sequence[NDArray[Any]], kind: str) -> W
         _flicker(pairs) if decibels else None,
         float(np.mean(alike)) if alike else None,
         _routes(traces),
+        float(np.mean([similarity(own, true) for own, true in pairs])) if decibels and similarity else None,
     )
 
 

@@ -130,7 +130,8 @@ def _colours(works: Mapping[str, int]) -> dict[str, _Rgb]:
     """A colour for each route, by its work: the cheapest first."""
     names = sorted(works, key=lambda name: (works[name], name))
     last = max(1, len(names) - 1)
-    return {name: _shade(index / last) for index, name in enumerate(names)}
+    behind = len(names) - 1
+    return {name: _shade(1 - (behind - index) / last) for index, name in enumerate(names)}
 
 
 def _shade(share: float) -> _Rgb:

