@@ -13,7 +13,7 @@ from edgeflow.ir.files import sha256_of
 from edgeflow.ir.manifest_file import read_json
 
 SUFFIXES = (".engine", ".blob")
-"""What TensorRT's engines end in, and OpenVINO's compiled models."""
+"""Suffixes of TensorRT's engines, and of OpenVINO's compiled models."""
 
 
 @dataclass(frozen=True)

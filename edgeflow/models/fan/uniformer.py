@@ -17,7 +17,7 @@ HEAD = 64
 WIDER = 4
 """Channels inside a perceptron over those outside."""
 EPSILON = 1e-6
-"""Of its layer norms."""
+"""What its layer norms add to a variance."""
 
 
 @dataclass(frozen=True)
