@@ -21,9 +21,9 @@ from edgeflow.training.losses import misjudged
 from edgeflow.training.order import Order, Trainee
 from edgeflow.training.samples import Samples, Window
 
-CROP = 192
+CROP = 128
 """Side of the crops whose errors are measured, in pixels."""
-ENOUGH = 150
+ENOUGH = 100
 """Crops; later steps learn from those."""
 BATCH = 8
 RATE = 2e-3

@@ -184,6 +184,23 @@ def test_tiles_choose_by_their_own_difficulty():
     assert chosen[0] == "mini" and chosen[-1] == "full"
 
 
+def test_the_weights_of_a_pair_are_those_of_its_networks_and_its_router(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEFLOW_CACHE", str(tmp_path))
+    own = family("st-mfnet")
+    pair, alone = (
+        own.model("tiny", "frame"),
+        {name: own.model(name, "alone") for name in ("tiny", "tiny-mini")},
+    )
+    load_weights(pair, own.weights("tiny", "frame"))
+    for name, network in (("tiny", pair.network), ("tiny-mini", pair.mini)):
+        load_weights(alone[name], own.weights(name, "alone"))
+        for key, tensor in alone[name].network.state_dict().items():
+            assert torch.equal(network.state_dict()[key], tensor)
+    still = torch.rand(1, 3, 64, 64)
+    assert pair.score(still, still).argmax(1) == 0
+    assert own.weights("full", "tile") is None
+
+
 def test_what_is_no_pair_is_refused():
     with pytest.raises(FlowError, match="mini is the smaller network of a pair: full and tiny have one"):
         build("mini", "frame")

@@ -20,6 +20,8 @@ PROXIMAL = 0.1
 """Share of the steps that are proximal; orthant steps follow. The published schedule's: 2 of 20 epochs."""
 ALPHA = 0.1
 """Weight of the truth beside the teacher, Eq. 4."""
+HELD = 1 / 3
+"""Share of the steps of distillation, the last ones, in which norms keep their statistics: those of a few crops are not what it is judged by."""
 NORM = 5.0
 """To which gradients are clipped."""
 
@@ -84,10 +86,10 @@ def distil(student: nn.Module, teacher: nn.Module | None, batches: Iterator[Batc
     Source: ST-MFNet Mini, Eq. 4. The optimiser is Adamax, as published; the teacher's norms do not drift, which they did there.
     """
     optimiser = torch.optim.Adamax([p for p in student.parameters() if p.requires_grad], lr=pace.rate)
-    student.train()
     if teacher is not None:
         teacher.eval()
     for step in range(pace.steps):
+        student.train(step < (1 - HELD) * pace.steps)
         inputs, target = next(batches)
         made = student(*inputs)
         loss = likeness(made, target)

@@ -150,6 +150,17 @@ def test_distillation_beats_the_truth_alone_where_the_truth_is_noisy():
     assert errors["distilled"] < 0.7 * errors["alone"]
 
 
+def test_norms_keep_their_statistics_in_the_end():
+    student, held = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)), []
+
+    def seen(step, loss):
+        held.append(student[1].running_mean.clone())
+
+    distil(student, None, smooth(), Pace(6, 1e-3, seen))
+    assert not torch.equal(held[2], held[3])
+    assert torch.equal(held[3], held[4]) and torch.equal(held[4], held[5])
+
+
 def test_the_command_on_a_users_network(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     output, picture = tmp_path / "small.safetensors", tmp_path / "layers.png"
