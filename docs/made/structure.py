@@ -22,7 +22,6 @@ ABOUT = {
     "training": "data, losses, curricula",
     "wrap": "static networks, routed",
     "report": "the page of a profile",
-    "hosts": "programs that run bundles",
     "hosts": "inside other people's programs",
     "models": "families, one folder each",
     "export": "the compiler",
