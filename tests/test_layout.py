@@ -54,6 +54,7 @@ def test_docstrings_are_sentences_and_not_their_tails():
     folders = (
         "edgeflow/cli",
         "edgeflow/flow",
+        "edgeflow/hosts",
         "edgeflow/ir",
         "edgeflow/models",
         "edgeflow/ops",

@@ -19,6 +19,7 @@ from edgeflow.cli.expected import expect, print_expected
 from edgeflow.cli.exported import Exported, print_exported, routes_on
 from edgeflow.cli.reference import find_model
 from edgeflow.export.pack.plain import ROUTES, check_plain_place, write_plain
+from edgeflow.hosts.triton.repository import check_model_place, model_name, write_repository
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.libraries import library
@@ -58,6 +59,7 @@ class Format(str, Enum):
 
     bundle = "bundle"
     onnx = "onnx"
+    triton = "triton"
 
 
 def export(
@@ -72,7 +74,8 @@ def export(
         Format,
         typer.Option(
             "--format",
-            help="bundle, for edgeflow's runtime; or onnx: plain ONNX files, one per route, and a manifest that says which runs when.",
+            help="bundle, for edgeflow's runtime; onnx: plain ONNX files, one per route, and a manifest that says which runs when; "
+            "or triton: a model in the repository OUTPUT of Triton Inference Server.",
         ),
     ] = Format.bundle,
     target: Annotated[
@@ -161,6 +164,8 @@ def export(
         )
     if not dry_run and form is Format.onnx:
         check_plain_place(output, overwrite)
+    elif not dry_run and form is Format.triton:
+        check_model_place(output / model_name(model), overwrite)
     elif not dry_run:
         check_replaceable(output, overwrite)
     compile_model = _compiler()
@@ -176,7 +181,7 @@ def export(
     if ":" not in model:
         reference |= family(model).options(preset, variant)
     start = perf_counter()
-    with progress_bar() as bar, _place(output, dry_run or form is Format.onnx) as written:
+    with progress_bar() as bar, _place(output, dry_run or form is not Format.bundle) as written:
         task = bar.add_task("trace")
         with _interruptible():
             compiled = compile_model(
@@ -197,6 +202,11 @@ def export(
         if dry_run:
             expected = expect(Bundle(written, compiled.manifest), wanted, sizes[0] if sizes else None)
             print_json(expected.to_json()) if json else print_expected(expected)
+            return
+        if form is Format.triton:
+            place = write_repository(open_bundle(written), output, model_name(model), overwrite)
+            told = {"path": str(place), "seconds": perf_counter() - start}
+            print_json(told) if json else out.print(f"{place}: for tritonserver --model-repository {output}")
             return
         if form is Format.onnx:
             files = write_plain(open_bundle(written), output)

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from edgeflow.cli import endings
 from edgeflow.cli.console import err, print_json
 from edgeflow.ir.bundle import MANIFEST
 from edgeflow.ir.errors import EdgeflowError, VideoError
@@ -59,12 +60,21 @@ def _made(jobs: list[Job], ledger: Ledger, overwrite: bool, make: Callable[[Job,
         try:
             make(job, job.begun and not overwrite)
             ledger.note(job)
-        except (EdgeflowError, OSError, MemoryError) as error:
-            failed[job.source.name] = " ".join(str(error).split()) or type(error).__name__
+        except Exception as error:  # whatever it is, the other films can be made
+            if endings.asked():
+                raise
+            failed[job.source.name] = _why(error)
             err.print(f"edgeflow: error: {failed[job.source.name]}", soft_wrap=True)
             continue
         done.append(job.source.name)
     return Outcome(tuple(done), tuple(skipped), failed)
+
+
+def _why(error: Exception) -> str:
+    """What is wrong, in a line."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    ours = isinstance(error, EdgeflowError | OSError | MemoryError)
+    return said if ours else f"{type(error).__name__}: {said} (a fault of edgeflow, please report it)"
 
 
 def _say(outcome: Outcome, out: Path, json: bool) -> None:

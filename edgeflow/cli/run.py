@@ -17,7 +17,7 @@ from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.deadline import Timed, asked_budget
 from edgeflow.cli.film_options import parse_encoding, parse_time, parse_times
 from edgeflow.cli.films import make_films
-from edgeflow.cli.steering import steered
+from edgeflow.cli.steering import Asked, or_as_tuned, steered
 from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
 from edgeflow.ir.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
@@ -211,8 +211,11 @@ def run(
     budget = asked_budget(policy or [], budget_ms, percentile)
     if budget and (fix or quality is not None):
         raise InputError("--policy budget, --fix and --quality all decide routes: give one of them")
-    decides = budget or steered(opened, fix or [], policy or [], quality)
-    opened_session = Session(opened, policy=decides, library=library, threads=threads, in_flight=in_flight)
+    asked = or_as_tuned(opened, Asked(library, threads, tuple(fix or ()), tuple(policy or ()), quality))
+    decides = budget or steered(opened, list(asked.fix), list(asked.policy), asked.quality)
+    opened_session = Session(
+        opened, policy=decides, library=asked.library, threads=asked.threads, in_flight=in_flight
+    )
     session = Timed(opened_session, budget) if budget else opened_session
     if budget and load_costs(opened.path, opened_session.device) is None:
         err.print(
@@ -229,9 +232,9 @@ def run(
 
         steering = sorted(
             [
-                *(fix or []),
-                *(policy or []),
-                *([] if quality is None else [f"quality={quality:g}"]),
+                *asked.fix,
+                *asked.policy,
+                *([] if asked.quality is None else [f"quality={asked.quality:g}"]),
                 *([f"{budget.milliseconds:g} ms at {budget.percentile:g}%"] if budget else []),
             ]
         )

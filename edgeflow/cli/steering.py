@@ -2,13 +2,52 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from edgeflow.cli.console import err
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import Rule, parse_rule
+from edgeflow.ir.tuned import load_tuned
 from edgeflow.runtime import Fixed, Quality, Rules
+from edgeflow.runtime.machine import cpu_name
 from edgeflow.runtime.stream.policy import Policy
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for on the command line.
+
+    Attributes:
+        library: --library.
+        threads: --threads.
+        fix: --fix.
+        policy: --policy.
+        quality: --quality.
+    """
+
+    library: str | None
+    threads: int | None
+    fix: tuple[str, ...]
+    policy: tuple[str, ...]
+    quality: float | None
+
+
+def or_as_tuned(bundle: Bundle, asked: Asked) -> Asked:
+    """What was asked for; where nothing was, what `edgeflow tune --keep` kept for this machine, and says so.
+
+    Raises:
+        BundleError: what was kept is damaged.
+    """
+    if asked != Asked(None, None, (), (), None):
+        return asked
+    tuned = load_tuned(bundle.path, cpu_name())
+    if tuned is None:
+        return asked
+    err.print(f"edgeflow: as tuned for this machine: {tuned.options}", soft_wrap=True)
+    return Asked(tuned.library, tuned.threads, tuned.fix, (), tuned.quality)
 
 
 def steered(bundle: Bundle, fixes: list[str], rules: list[str], quality: float | None) -> Policy | None:

@@ -27,13 +27,16 @@ from edgeflow.ir.plan import Plan
 from edgeflow.ir.plan_routes import full_route
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Choice, assignments, count_assignments
+from edgeflow.ir.tuned import Tuned, save_tuned
 from edgeflow.runtime import Fixed, Session
+from edgeflow.runtime.machine import cpu_name
 from edgeflow.runtime.measure.worth import DEAREST
 from edgeflow.runtime.session import fitting_size, select_plan
 from edgeflow.runtime.stream.policy import Own, Policy, Quality
 
 if TYPE_CHECKING:
-    from edgeflow.runtime.measure.tune import Point, Tuned
+    from edgeflow.runtime.measure.tune import Point
+    from edgeflow.runtime.measure.tune import Tuned as Found
 
 QUALITIES = (0.0, 0.25, 0.4, 0.6, 0.75, 1.0)
 """Weights of quality that are tried, beside the model's own, 0.5."""
@@ -42,6 +45,7 @@ ROUTES = 12
 METRICS = ("psnr", "ssim", "top1")
 SHEET = 3
 """Frames on the sheet."""
+_QUALITY = "quality "
 ACROSS = 640
 """Pixels of a picture on the sheet, at most."""
 
@@ -72,6 +76,12 @@ def tune(
         ),
     ] = None,
     frames: Annotated[int, typer.Option(min=6, help="Frames of the clip to use.")] = 24,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            help="fast or best: that setting becomes what `edgeflow run` and `watch` use with this bundle on this machine where nothing else is asked for."
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
@@ -84,6 +94,8 @@ def tune(
     """
     from edgeflow.runtime.measure.tune import tune as search
 
+    if keep not in (None, "fast", "best"):
+        raise InputError(f"--keep {keep}: choose fast or best")
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file: give a folder")
     found_file, front_file, sheet_file = (output / name for name in ("tuned.json", "pareto.png", "sheet.png"))
@@ -112,7 +124,11 @@ def tune(
         )
         output.mkdir(exist_ok=True)
         chosen = {"fast": found.fast, "best": found.best}
-        commands = {name: _command(bundle, point, plan, dearest) for name, point in chosen.items()}
+        tuned = {name: _tuned(point, plan, dearest) for name, point in chosen.items()}
+        commands = {
+            name: f"edgeflow run {shlex.quote(str(bundle))} in.mp4 -o out.mp4 {own.options}"
+            for name, own in tuned.items()
+        }
         told = {"metric": wanted, **found.to_json(), "commands": commands}
         write_atomically(found_file, (dumps(told, indent=1) + "\n").encode())
         _draw(found, wanted, front_file)
@@ -120,6 +136,8 @@ def tune(
             status.update("tune: draw three frames")
             every = {**policies, DEAREST: Fixed(**dearest)}
             write_atomically(sheet_file, _sheet(opened, pictures, every, chosen))
+    if keep:
+        save_tuned(bundle, cpu_name(), tuned[keep])
     if json:
         print_json(told)
         return
@@ -171,36 +189,40 @@ def _policies(plan: Plan, size: tuple[int, int]) -> dict[str, Policy]:
     found: dict[str, Policy] = {"own": Own()}
     decisions = [d for step in plan.steps if isinstance(step, Route) for d in step.decisions]
     if any(decision.rule.weighs for decision in decisions):
-        found |= {f"--quality {value:g}": Quality(value) for value in QUALITIES}
+        found |= {f"{_QUALITY}{value:g}": Quality(value) for value in QUALITIES}
     if plan.variables and count_assignments(plan.variables) <= ROUTES:
         dearest = full_route(plan, size)
         routes = [dict(route) for route in assignments(plan.variables)]
-        found |= {_fixed(plan, route): Fixed(**route) for route in routes if route != dearest}
+        found |= {" ".join(_fixed(plan, route)): Fixed(**route) for route in routes if route != dearest}
     return found
 
 
-def _fixed(plan: Plan, route: Mapping[str, Choice]) -> str:
-    """A route as options: decisions over one axis together where they are alike."""
+def _fixed(plan: Plan, route: Mapping[str, Choice]) -> list[str]:
+    """A route as `axis=value`: decisions over one axis together where they are alike."""
     taken: dict[str, dict[str, Choice]] = {}
     for variable in plan.variables:
         taken.setdefault(variable.axis_name, {})[variable.name] = route[variable.name]
-    options = (
+    alike = (
         {axis: next(iter(own.values()))} if len(set(own.values())) == 1 else own
         for axis, own in taken.items()
     )
-    return " ".join(f"--fix {name}={value}" for each in options for name, value in each.items())
+    return [f"{name}={value}" for each in alike for name, value in each.items()]
 
 
-def _command(bundle: Path, point: Point, plan: Plan, dearest: Mapping[str, Choice]) -> str:
-    """What runs a bundle like this."""
-    setting = point.setting
-    how = {"own": "", DEAREST: _fixed(plan, dearest)}.get(setting.policy, setting.policy)
-    return (
-        f"edgeflow run {shlex.quote(str(bundle))} in.mp4 -o out.mp4 --library {setting.library} --threads {setting.threads} {how}"
-    ).rstrip()
+def _tuned(point: Point, plan: Plan, dearest: Mapping[str, Choice]) -> Tuned:
+    """A setting as options."""
+    setting, quality = point.setting, None
+    fix: list[str] = []
+    if setting.policy == DEAREST:
+        fix = _fixed(plan, dearest)
+    elif setting.policy.startswith(_QUALITY):
+        quality = float(setting.policy.removeprefix(_QUALITY))
+    elif setting.policy != "own":
+        fix = setting.policy.split()
+    return Tuned(setting.library, setting.threads, tuple(fix), quality)
 
 
-def _print(found: Tuned, metric: str) -> None:
+def _print(found: Found, metric: str) -> None:
     table = Table("library", "threads", "decides", metric, "ms", "p90", title=f"against {found.reference}")
     for column in table.columns[3:]:
         column.justify = "right"
@@ -227,7 +249,7 @@ def _number(quality: float) -> str:
     return f"{quality:.2f}" if quality > 1 else f"{quality:.4f}"
 
 
-def _draw(found: Tuned, metric: str, path: Path) -> None:
+def _draw(found: Found, metric: str, path: Path) -> None:
     """Quality against time: a dot for each setting, and the line of those that nothing beats."""
     figure = new_figure(7.5, 4.5)
     axes = figure.subplots()

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from edgeflow.cli.console import megabytes, out
 from edgeflow.cli.deadline import asked_budget
-from edgeflow.cli.steering import steered
+from edgeflow.cli.steering import Asked, or_as_tuned, steered
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import call_inputs, moments
@@ -83,10 +83,11 @@ def watch(
             f"{bundle} takes more than frames of a film: call it by edgeflow.runtime.Session, or use `edgeflow profile`"
         )
     budget = asked_budget(policy or [], budget_ms, percentile)
-    decides = budget or steered(opened, fix or [], policy or [], quality)
+    asked = or_as_tuned(opened, Asked(library, threads, tuple(fix or ()), tuple(policy or ()), quality))
+    decides = budget or steered(opened, list(asked.fix), list(asked.policy), asked.quality)
     recent = Recent(budget_ms)
     with (
-        Session(opened, policy=decides, library=library, threads=threads) as session,
+        Session(opened, policy=decides, library=asked.library, threads=asked.threads) as session,
         VideoReader(source, partial(fitting_size, opened.manifest.plans)) as reader,
         Live(console=out, auto_refresh=False, transient=False) if out.is_terminal else _Lines() as screen,
     ):

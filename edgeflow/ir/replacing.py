@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeflow.ir.bundle import FORMAT, MANIFEST
 from edgeflow.ir.errors import BundleError
+from edgeflow.ir.tuned import FOLDER as TUNED
 
 ADDED = ("engines", "profile")
 """Folders that commands add to a bundle after its export."""
@@ -70,6 +71,8 @@ def _made_since(folder: Path) -> str | None:
         return "engines that were built"
     if any(_measured(path) for path in (folder / "profile").glob("*.json")):
         return "costs that were measured"
+    if any((folder / TUNED).glob("*.json")):
+        return "settings that were tuned"
     return None
 
 

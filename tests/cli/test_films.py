@@ -65,6 +65,28 @@ def test_one_that_fails_stops_no_other_and_what_is_done_is_left_out(edgeflow, bu
     assert edgeflow("run", bundle, folder, "-o", out, "--times", 3, "--overwrite").code == 0
 
 
+def test_a_fault_of_ours_stops_no_other(edgeflow, bundle, folder, tmp_path, monkeypatch):
+    run, calls = Session.run, []
+
+    def faulty(self, *inputs):
+        calls.append(1)
+        if len(calls) == 3:
+            raise ZeroDivisionError("by nothing")
+        return run(self, *inputs)
+
+    (folder / "b.mp4").unlink()
+    monkeypatch.setattr(Session, "run", faulty)
+    said = edgeflow("run", bundle, folder, "-o", tmp_path / "made", "--json")
+    assert said.code == 1
+    told = json.loads(said.out)
+    assert (
+        told["done"] == ["c.mkv", "d.ts"]
+        and "ZeroDivisionError: by nothing (a fault" in told["failed"]["a.mp4"]
+    )
+    said = edgeflow("run", bundle, folder, "-o", tmp_path / "made", "--json")
+    assert json.loads(said.out)["done"] == ["a.mp4"], said.err
+
+
 def test_a_stop_is_gone_on_with(edgeflow, bundle, folder, tmp_path, monkeypatch):
     (folder / "b.mp4").unlink()
     whole, out = tmp_path / "whole", tmp_path / "made"

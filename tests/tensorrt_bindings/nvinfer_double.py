@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import math
+import operator
 import os
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import onnx
@@ -143,7 +145,7 @@ def shape(engine: str, name: str, shapes: str) -> str:
     known = {line.split("\t")[0]: line.split("\t")[1].split(",") for line in shapes.splitlines()}
     graph = ENGINES[engine].model.graph
     symbols = {
-        dim.dim_param: size
+        dim.dim_param: int(size)
         for info in graph.input
         for dim, size in zip(info.type.tensor_type.shape.dim, known.get(info.name, []), strict=False)
         if dim.dim_param
@@ -151,8 +153,23 @@ def shape(engine: str, name: str, shapes: str) -> str:
     output = next(info for info in graph.output if info.name == name)
     dims = output.type.tensor_type.shape.dim
     return ",".join(
-        str(d.dim_value if d.HasField("dim_value") else symbols.get(d.dim_param, -1)) for d in dims
+        str(d.dim_value if d.HasField("dim_value") else _size(d.dim_param, symbols)) for d in dims
     )
+
+
+_FUNCTIONS: Mapping[str, Any] = {
+    "Min": min, "Max": max, "TruncToInt": int, "FloorToInt": math.floor, "CeilToInt": math.ceil, "ToFloat": float, "PythonMod": operator.mod,
+    "Mod": operator.mod,
+}  # fmt: skip
+"""What the exporter writes sizes with that follow others: a parser computes them from the graph."""
+
+
+def _size(expression: str, symbols: Mapping[str, int]) -> int:
+    """A size that is named, or an expression of such; -1 where it is not known."""
+    try:
+        return int(eval(expression, {"__builtins__": {}}, {**_FUNCTIONS, **symbols}))
+    except (NameError, SyntaxError, TypeError):
+        return -1
 
 
 @_told

@@ -1,13 +1,17 @@
 """Settings on a clip: which are worth it, which is the best, which the fastest."""
 
 import json
+from shutil import copytree
 
 import numpy as np
 import pytest
 
 from edgeflow.cli.commands import main
-from edgeflow.ir.errors import InputError
+from edgeflow.ir.errors import BundleError, InputError
+from edgeflow.ir.replacing import check_replaceable
+from edgeflow.ir.tuned import FOLDER, load_tuned
 from edgeflow.runtime import Fixed
+from edgeflow.runtime.machine import cpu_name
 from edgeflow.runtime.measure.profile import Latency
 from edgeflow.runtime.measure.tune import Point, Setting, pareto, tune
 from edgeflow.runtime.measure.worth import Worth
@@ -76,6 +80,39 @@ def test_the_command(bundle, tmp_path, capsys, monkeypatch):
         with pytest.raises(SystemExit):
             main([*words, *wrong])
         assert complaint in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_setting_that_is_kept_is_used_where_nothing_else_is_asked_for(
+    bundle, tmp_path, capsys, monkeypatch
+):
+    from edgeflow.cli import tune as command
+
+    own = tmp_path / "own.edgeflow"
+    copytree(bundle.path, own)
+    film = tmp_path / "in.mkv"
+    _film(film)
+    monkeypatch.setattr(command, "_settings", lambda bundle: [("openvino", 1)])
+
+    def said(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([str(word) for word in words])
+        found = capsys.readouterr()
+        assert ended.value.code == 0, found.err
+        return found.err.replace("\n", " ")
+
+    said(
+        "tune", own, "--clip", film, "--frames", 10, "-o", tmp_path / "t", "--keep", "fast", "--max-drop", 100
+    )
+    kept = load_tuned(own, cpu_name())
+    assert kept.library == "openvino" and kept.threads == 1
+    assert f"as tuned for this machine: {kept.options}" in said("run", own, film, "-o", tmp_path / "a.mkv")
+    assert "as tuned" not in said("run", own, film, "-o", tmp_path / "b.mkv", "--threads", "1")
+    assert load_tuned(own, "another processor") is None
+    next((own / FOLDER).iterdir()).write_text('{"library": 3}')
+    with pytest.raises(BundleError, match="is damaged"):
+        load_tuned(own, cpu_name())
+    with pytest.raises(BundleError, match="settings that were tuned"):
+        check_replaceable(own, overwrite=False)
 
 
 def _film(path):
