@@ -38,7 +38,7 @@ def cache(
 ) -> None:
     """Say what is kept from run to run, and why it is stale.
 
-    Example: edgeflow cache rife.edgeflow --purge
+    Example: edgeflow cache model.edgeflow --purge
     """
     if bundle is None:
         _say_parts([_part(name, purge and name != "built") for name in PARTS], json)

@@ -180,7 +180,7 @@ def run(
     A folder of films becomes films of the same names in the folder OUTPUT. Films that are done are left out, one that was begun is gone on
     with, and one that cannot be made stops no other: it is named at the end, and the exit code is 1.
 
-    Example: edgeflow run rife.edgeflow films -o faster --fps 60
+    Example: edgeflow run model.edgeflow films -o faster --fps 60
 
     Masks become a film of their classes' colours, over the frames with --overlay, or pictures whose grey levels are the classes'
     numbers.
