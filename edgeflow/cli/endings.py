@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from threading import Timer
 from types import FrameType
+from typing import Any
 
 _ENDS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SOON = 0.02
+"""Seconds after which a lost signal is sent again: the finalizer is over by then, mostly."""
 _asked: list[int] = []
 
 
@@ -22,6 +27,7 @@ def heed() -> None:
     for number in _ENDS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _end)
+    sys.unraisablehook = _once_more
 
 
 def asked() -> bool:
@@ -38,6 +44,16 @@ def _end(number: int, frame: FrameType | None) -> None:
     _asked.append(number)
     signal.signal(number, signal.SIG_DFL)
     raise Ended
+
+
+def _once_more(lost: Any) -> None:
+    """Send a signal again that came where nothing can be raised, such as in a finalizer; Python would go on as if it had not come."""
+    if lost.exc_type is not Ended or not _asked:
+        sys.__unraisablehook__(lost)
+        return
+    number = _asked.pop()
+    signal.signal(number, _end)
+    Timer(_SOON, os.kill, (os.getpid(), number)).start()
 
 
 def say() -> None:

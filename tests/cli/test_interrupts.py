@@ -153,3 +153,32 @@ sys.stdout.buffer.write(f"YUV4MPEG2 W{width} H{height} F25:1 Ip A1:1 C420jpeg\\n
 for picture in islice(cycle(pictures), int(sys.argv[2])):
     sys.stdout.buffer.write(b"FRAME\\n" + picture.tobytes())
 """
+
+
+LOST = """
+import os, signal, sys, time, weakref
+from edgeflow.cli import endings
+
+class Thing:
+    pass
+
+def dying(reference):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(0.01)
+
+endings.heed()
+thing = Thing()
+reference = weakref.ref(thing, dying)
+try:
+    del thing
+    time.sleep(20)
+except endings.Ended:
+    print("ended", endings.code(), endings.asked())
+"""
+
+
+def test_a_signal_that_comes_in_a_finalizer_is_not_lost():
+    done = subprocess.run(
+        [sys.executable, "-c", LOST], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == "ended 143 True\n" and done.stderr == ""
