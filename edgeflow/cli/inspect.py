@@ -68,19 +68,19 @@ def _print(bundle: Bundle) -> None:
     model = ", ".join(f"{k} {v}" for k, v in manifest.model.items())
     made = manifest.provenance
     target = manifest.target
-    out.print(f"model   {model}", soft_wrap=True)
-    out.print(f"task    {manifest.task}", soft_wrap=True)
+    out.print(f"model   {model}", soft_wrap=not out.is_terminal)
+    out.print(f"task    {manifest.task}", soft_wrap=not out.is_terminal)
     out.print(
         f"target  {target['name']}: {target['library']} >= {target['versions'][0]}, {target['precision']}",
     )
     out.print(
         f"made    {made['created']} by edgeflow {made['edgeflow']}, torch {made['torch']}, onnx {made['onnx']}, "
         f"on {in_words(made['instructions']) if 'instructions' in made else 'a processor it does not name'}",
-        soft_wrap=True,
+        soft_wrap=not out.is_terminal,
     )
     print_remarks(manifest.graphs, "note    ")
     if plugins := sorted({name for graph in manifest.graphs.values() for name in graph.plugins}):
-        out.print(f"plugins {', '.join(plugins)}", soft_wrap=True)
+        out.print(f"plugins {', '.join(plugins)}", soft_wrap=not out.is_terminal)
     sizes = dict.fromkeys(("weights", "graphs", "golden"), 0)
     for name, entry in manifest.files.items():
         part = "weights" if name == WEIGHTS else name.split("/")[0]
@@ -100,7 +100,7 @@ def _print_decisions(bundle: Bundle) -> None:
     for kind, made in decisions.items():
         out.print(
             f"{kind} frames: for the routes of {made['routes']}, at prices from {made['prices']}",
-            soft_wrap=True,
+            soft_wrap=not out.is_terminal,
         )
         for run in made["runs"]:
             table = Table("cuts", "stages start at", "ms a frame", "weights")
@@ -127,10 +127,12 @@ def _print_plan(bundle: Bundle, plan: Plan) -> None:
     for step in plan.steps:
         if isinstance(step, Stage):
             always = len(step.graphs) == 1 and step.graphs[0].select == ALWAYS
-            out.print(f"  {step.name}{f': {step.graphs[0].graph}' if always else ''}", soft_wrap=True)
+            out.print(
+                f"  {step.name}{f': {step.graphs[0].graph}' if always else ''}", soft_wrap=not out.is_terminal
+            )
             for graph in step.graphs:
                 if not always:
-                    out.print(f"    {graph.graph} where {graph.select}", soft_wrap=True)
+                    out.print(f"    {graph.graph} where {graph.select}", soft_wrap=not out.is_terminal)
                 entry = bundle.manifest.graphs[graph.graph]
                 operators = f"{entry.nodes}, or kernel {entry.kernel.name}" if entry.kernel else entry.nodes
                 batches = ", ".join(map(str, graph.batches))
@@ -138,7 +140,7 @@ def _print_plan(bundle: Bundle, plan: Plan) -> None:
                     graph.graph, entry.precision, f"{graph.flops / 1e6:.1f}", batches, str(operators)
                 )
         else:
-            out.print(f"  {_in_words(step)}", soft_wrap=True)
+            out.print(f"  {_in_words(step)}", soft_wrap=not out.is_terminal)
     out.print(engines)
 
 

@@ -36,6 +36,10 @@ LEAST_CALLS = 4
 """Calls that are run however few frames were asked for: a call may take many."""
 
 
+WIDE = 110
+"""Columns of a screen that has room for all of an engine's times."""
+
+
 def profile(
     bundle: Annotated[Path, typer.Argument(help="The bundle to measure.")],
     clip: Annotated[Path | None, typer.Option(help="A video whose frames are run as well.")] = None,
@@ -160,26 +164,7 @@ def _print(report: ProfileReport) -> None:
     cpu = f"{machine['cpu']} ({in_words(machine['instructions'])})"
     here = cpu if report.device.name == machine["cpu"] else report.device.name
     out.print(f"{report.library} {report.version}, {here}, {machine['threads']} threads", soft_wrap=True)
-    table = Table(
-        "engine",
-        "batch",
-        "mean",
-        "median",
-        "p90",
-        "p95",
-        "p99",
-        "min",
-        "max",
-        "rows/s",
-        "GFLOP/s",
-        title="ms per run",
-    )
-    for engine in report.engines:
-        t = engine.latency
-        times = (t.mean_ms, t.median_ms, t.p90_ms, t.p95_ms, t.p99_ms, t.min_ms, t.max_ms)
-        rates = (f"{engine.throughput:.0f}", f"{engine.gflops:.0f}")
-        table.add_row(engine.name, str(engine.batch), *(f"{ms:.2f}" for ms in times), *rates)
-    out.print(table)
+    out.print(_engines(report, wide=out.width >= WIDE))
     if report.clip:
         _print_clip(report.clip)
     if report.waterfall:
@@ -212,6 +197,20 @@ def _print_clip(clip: ClipProfile) -> None:
     for route, share in sorted(clip.routes.items(), key=lambda item: -item[1]):
         routes.add_row(route or "(none)", f"{share:.1%}")
     out.print(routes)
+
+
+def _engines(report: ProfileReport, wide: bool) -> Table:
+    """Every engine at every batch size; on a narrow screen without what can be left to the JSON."""
+    names = ("mean", "median", "p90", "p95", "p99", "min", "max") if wide else ("median", "p90", "p99")
+    table = Table("engine", "batch", *names, "rows/s", "GFLOP/s", title="ms per run")
+    table.columns[0].overflow = "fold"
+    for column in table.columns[1:]:
+        column.justify, column.no_wrap = "right", True
+    for engine in report.engines:
+        times = (f"{getattr(engine.latency, f'{name}_ms'):.2f}" for name in names)
+        rates = f"{engine.throughput:.0f}", f"{engine.gflops:.0f}"
+        table.add_row(engine.name, str(engine.batch), *times, *rates)
+    return table
 
 
 def _saved(factor: float) -> str:

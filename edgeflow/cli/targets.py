@@ -24,11 +24,10 @@ def targets(context: typer.Context, json: JSON = False) -> None:
     if json:
         print_json([target.to_json() for target in known])
         return
-    table = Table(Column("target", no_wrap=True), "what", "engine library", "precisions", "static batches")
+    columns = (Column(name, overflow="fold") for name in ("what", "engine library", "precisions"))
+    table = Table(Column("target", no_wrap=True), *columns)
     for target in known:
-        batches = ", ".join(map(str, target.batches))
-        precisions = ", ".join(target.precisions)
-        table.add_row(target.name, target.description, _library(target), precisions, batches)
+        table.add_row(target.name, target.description, _library(target), ", ".join(target.precisions))
     out.print(table)
 
 

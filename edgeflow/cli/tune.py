@@ -142,8 +142,11 @@ def tune(
         print_json(told)
         return
     _print(found, wanted)
-    for name, command in commands.items():
-        out.print(f"{name}: {command}", soft_wrap=True)
+    if found.fast == found.best:
+        out.print(f"fast and best are the same: {commands['best']}", soft_wrap=True)
+    else:
+        for name, command in commands.items():
+            out.print(f"{name}: {command}", soft_wrap=True)
     out.print(
         f"in {output}: "
         + ", ".join(path.name for path in (found_file, front_file, sheet_file) if path.exists())
