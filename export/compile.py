@@ -36,7 +36,7 @@ from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import Manifest
 from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.costs import save_costs
-from edgeflow.ir.errors import BundleError
+from edgeflow.ir.errors import BundleError, PrecisionError
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.plan_routes import dearest_route
@@ -116,7 +116,13 @@ def compile_model(
     )
     lowered = lowering.lower(list(programs.values()))
     with watch.part("plan"):
-        priced = Planner(model, lowered, target, frames, expected, backend, watch).plans(programs, strategy)
+        try:
+            planner = Planner(model, lowered, target, frames, expected, backend, watch)
+            priced = planner.plans(programs, strategy)
+        except PrecisionError:  # this processor lacks what the target has: engines are priced by their work
+            backend = None
+            planner = Planner(model, lowered, target, frames, expected, None, watch)
+            priced = planner.plans(programs, strategy)
     with folder_written_whole(output) as folder, watch.part("write"):
         asked = Asked(reference, frames, goldens, _provenance(strategy))
         draft = pack(folder, model, target, priced, lowered, asked, watch)
