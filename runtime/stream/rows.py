@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeflow.ir.errors import BundleError
 from edgeflow.runtime.backends.memory import Memory
 
 Array: TypeAlias = Any
@@ -77,9 +78,14 @@ class Rows:
             memory: copies rows that do not lie together.
             scratch: where to gather them otherwise.
             batch: rows wanted; the last region is repeated to fill them.
+
+        Raises:
+            BundleError: some were made by nothing.
         """
         count = batch or len(regions)
         source, row = self._source[regions], self._row[regions]
+        if (source < 0).any():
+            raise _unmade()
         if source[0] == source[-1] and (source == source[0]).all():
             array = self._arrays[source[0]]
             first = int(row[0])
@@ -99,6 +105,18 @@ class Rows:
         return bool((self._source >= 0).all())
 
     def row(self, region: int) -> Array:
-        """One region's tensor."""
+        """One region's tensor.
+
+        Raises:
+            BundleError: nothing made it.
+        """
+        if self._source[region] < 0:
+            raise _unmade()
         found: Array = self._arrays[self._source[region]][self._row[region]]
         return found
+
+
+def _unmade() -> BundleError:
+    return BundleError(
+        "a step reads what no engine makes on this route: the bundle's plan is damaged; export it again"
+    )

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeflow.ir.errors import BundleError
 from edgeflow.runtime.backends.memory import HostMemory
 from edgeflow.runtime.stream.batching import cover
 from edgeflow.runtime.stream.rows import Rows
@@ -88,3 +89,13 @@ def test_cover_by_hand(count, batches):
 
 def test_padding_where_it_is_cheaper():
     assert cover(3, {1: 1.0, 4: 1.1}) == (4,)
+
+
+def test_what_nothing_made_is_not_read():
+    rows = Rows(3)
+    rows.put(np.array([0, 2]), np.ones((2, 4), np.float32))
+    assert not rows.made and rows.row(2).shape == (4,)
+    with pytest.raises(BundleError, match="no engine makes"):
+        rows.row(1)
+    with pytest.raises(BundleError, match="no engine makes"):
+        rows.take(np.array([0, 1]), HostMemory(), lambda count: np.empty((count, 4), np.float32))
