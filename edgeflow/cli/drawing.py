@@ -32,6 +32,15 @@ def check_drawing(overwrite: bool, picture: Path | None) -> None:
         return
     if picture.suffix.lower() not in KINDS:
         raise InputError(f"{picture}: pictures are drawn as {', '.join(KINDS)} files: choose one of these")
+    check_can_draw()
+
+
+def check_can_draw() -> None:
+    """Refuse, before any work, where nothing to draw with is installed.
+
+    Raises:
+        InputError: says what to install.
+    """
     if find_spec("matplotlib") is None:
         raise InputError("pictures are drawn by matplotlib: pip install 'edgeflow[plots]'")
 

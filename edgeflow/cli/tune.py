@@ -16,7 +16,7 @@ from rich.table import Table
 
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out, print_json
-from edgeflow.cli.drawing import check_drawing, new_figure, store
+from edgeflow.cli.drawing import check_can_draw, check_drawing, new_figure, store
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.errors import InputError
@@ -43,6 +43,8 @@ QUALITIES = (0.0, 0.25, 0.4, 0.6, 0.75, 1.0)
 ROUTES = 12
 """Fixed routes that are tried, if there are no more."""
 METRICS = ("psnr", "ssim", "top1")
+CALLS, FEW = 10, 5
+"""Calls that are made of a clip at least, two of which warm up, and how many are few to judge by."""
 SHEET = 3
 """Frames on the sheet."""
 _QUALITY = "quality "
@@ -72,10 +74,15 @@ def tune(
     budget_ms: Annotated[
         float | None,
         typer.Option(
-            help="Milliseconds that 90% of the calls of the best setting may take; any if not given."
+            min=0, help="Milliseconds that 90% of the calls of the best setting may take; any if not given."
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(min=6, help="Frames of the clip to use.")] = 24,
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            min=6, help="Frames of the clip to use; 24, or as many as ten calls read, if not given."
+        ),
+    ] = None,
     keep: Annotated[
         str | None,
         typer.Option(
@@ -99,6 +106,7 @@ def tune(
     if output.exists() and not output.is_dir():
         raise InputError(f"{output} is a file: give a folder")
     found_file, front_file, sheet_file = (output / name for name in ("tuned.json", "pareto.png", "sheet.png"))
+    check_can_draw()
     if output.is_dir():
         check_reports(overwrite, found_file, sheet_file)
         check_drawing(overwrite, front_file)
@@ -106,7 +114,8 @@ def tune(
     kinds = {made.kind for made in opened.manifest.task.outputs}
     wanted = _metric(metric, kinds, bundle)
     plans = opened.manifest.plans
-    pictures = first_frames(clip, frames, partial(fitting_size, plans))
+    task = opened.manifest.task
+    pictures = first_frames(clip, frames or max(24, task.frames_of(CALLS)), partial(fitting_size, plans))
     size = pictures[0].shape[0], pictures[0].shape[1]
     plan = select_plan(plans, *size)
     policies = _policies(plan, size)
@@ -136,8 +145,14 @@ def tune(
             status.update("tune: draw three frames")
             every = {**policies, DEAREST: Fixed(**dearest)}
             write_atomically(sheet_file, _sheet(opened, pictures, every, chosen))
+    if found.calls < FEW:
+        err.print(
+            f"edgeflow: {found.calls} calls of each setting are few to judge by: give a longer clip, or more --frames",
+            soft_wrap=True,
+        )
     if keep:
-        save_tuned(bundle, cpu_name(), tuned[keep])
+        kept = save_tuned(bundle, cpu_name(), tuned[keep])
+        err.print(f"kept for this machine: {tuned[keep].options} (in {kept}, to be deleted)", soft_wrap=True)
     if json:
         print_json(told)
         return

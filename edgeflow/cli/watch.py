@@ -97,6 +97,10 @@ def watch(
                 _show(screen, recent, reader)
                 drawn = perf_counter()
         _show(screen, recent, reader)
+    if not recent.calls:
+        raise InputError(
+            f"{source} has too few frames for a call, which reads {opened.manifest.task.frames_of(1)}: give a longer video"
+        )
 
 
 class _Lines:

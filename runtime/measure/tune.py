@@ -114,7 +114,7 @@ def tune(
     reasons = []
     wanted = dict(policies)
     for library, threads in settings:
-        progress(f"{library}, {threads} {'thread' if threads == 1 else 'threads'}")
+        progress(f"{library}, {in_words(threads)}")
         try:
             report = worth(bundle, frames, wanted, library=library, threads=threads, similarity=similarity)
         except BackendError as error:
@@ -131,6 +131,11 @@ def tune(
     return Tuned(reports[0].reference, reports[0].calls, ordered, best, _fast(ordered, max_drop))
 
 
+def in_words(threads: int) -> str:
+    """So many threads."""
+    return f"{threads} thread{'s' if threads > 1 else ''}"
+
+
 def pareto(points: Iterable[Point]) -> tuple[Point, ...]:
     """Points that nothing else beats in both time and quality, the fastest first."""
     front: list[Point] = []
@@ -145,7 +150,7 @@ def _best(points: Sequence[Point], budget_ms: float | None) -> Point:
     if not holding:
         least = min(points, key=lambda point: point.worth.latency.p90_ms)
         raise InputError(
-            f"no setting holds {budget_ms:g} ms on this machine: the fastest ({least.setting.library}, {least.setting.threads} threads, "
+            f"no setting holds {budget_ms:g} ms on this machine: the fastest ({least.setting.library}, {in_words(least.setting.threads)}, "
             f"{least.setting.policy}) takes {least.worth.latency.p90_ms:.1f} ms at the 90th percentile; allow more, or use smaller frames"
         )
     most = max(point.quality for point in holding)

@@ -25,3 +25,8 @@ def test_what_cannot_be_watched(edgeflow, bundle, tmp_path):
     assert said.code == 1 and "no such file" in said.err
     said = edgeflow("watch", bundle, tmp_path / "none.mp4", "--budget-ms", "5")
     assert said.code == 1 and "--policy budget" in said.err
+
+
+def test_a_film_of_one_frame(edgeflow, bundle, clip):
+    said = edgeflow("watch", bundle, clip, "--frames", "1")
+    assert said.code == 1 and "too few frames for a call, which reads 2" in " ".join(said.err.split())
