@@ -209,4 +209,6 @@ def main(folder: str, inputs: str, outputs: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:])
