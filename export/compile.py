@@ -34,15 +34,15 @@ from edgeflow.export.support import supported
 from edgeflow.flow import trace
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import Manifest
+from edgeflow.ir.bundle.costs import save_costs
+from edgeflow.ir.bundle.replacing import check_replaceable
+from edgeflow.ir.bundle.whole_folder import folder_written_whole
 from edgeflow.ir.cache_folder import cache_folder
-from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, PrecisionError
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.plan_routes import dearest_route
+from edgeflow.ir.plan.routes import dearest_route
 from edgeflow.ir.program import Program
-from edgeflow.ir.replacing import check_replaceable
-from edgeflow.ir.whole_folder import folder_written_whole
 from edgeflow.runtime.machine import instruction_sets
 from edgeflow.targets import Target
 

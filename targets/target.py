@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgeflow.ir.costs import Roofline
+from edgeflow.ir.bundle.costs import Roofline
 from edgeflow.ir.errors import ExportError, TargetError
 from edgeflow.ir.extensions import extensions
 from edgeflow.ir.libraries import libraries, library

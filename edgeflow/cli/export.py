@@ -21,9 +21,9 @@ from edgeflow.cli.reference import find_model
 from edgeflow.export.pack.plain import ROUTES, check_plain_place, write_plain
 from edgeflow.hosts.triton.repository import check_model_place, model_name, write_repository
 from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.bundle.replacing import check_replaceable
 from edgeflow.ir.errors import BundleError, ExportError
 from edgeflow.ir.libraries import library
-from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import Target, load
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from edgeflow.cli.film_options import parse_encoding, parse_time, parse_times
 from edgeflow.cli.films import make_films
 from edgeflow.cli.steering import Asked, or_as_tuned, steered
 from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
-from edgeflow.ir.costs import load_costs
+from edgeflow.ir.bundle.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.files import sha256_of
 from edgeflow.ir.task import Task

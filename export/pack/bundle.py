@@ -28,10 +28,10 @@ from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import WeightFile
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import WEIGHTS, GraphEntry
+from edgeflow.ir.bundle.golden import sizes_file
 from edgeflow.ir.errors import EdgeflowError, ExportError
-from edgeflow.ir.golden import sizes_file
 from edgeflow.ir.plan import Chain, Plan, Port, Stage, StageGraph
-from edgeflow.ir.plan_faults import plan_faults
+from edgeflow.ir.plan.faults import plan_faults
 from edgeflow.ir.program import Program, Value, reads, writes
 from edgeflow.ir.route import Assignment
 from edgeflow.targets import Target

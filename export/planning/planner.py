@@ -23,7 +23,7 @@ from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.flow import cost
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.trace import FREE_SIZES
-from edgeflow.ir.costs import Costs, Device
+from edgeflow.ir.bundle.costs import Costs, Device
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.libraries import library
