@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import onnx
@@ -185,10 +185,12 @@ def to_onnx(
                 check_free(made.exported_program, dynamic, portrait, where)
                 model = made.model_proto
             else:
-                check_free(captured, dynamic, portrait, where)
+                again = partial(_captured_at, module, tensors, dynamic)
+                check_free(captured, dynamic, portrait, where, again)
                 _refuse_empty(captured, where)
                 formed = with_forms(captured)
-                check_free(formed, dynamic, portrait, where)
+                if formed is not captured:
+                    check_free(formed, dynamic, portrait, where, lambda size: with_forms(again(size)))
                 settings = f"{axes} {names} {operators} {OPSET}"
                 weights = {name: weight(formed, name) for name in weight_names(formed)}
                 key = fingerprint(formed, settings)
@@ -223,6 +225,25 @@ def _captured(
     """A module as torch.onnx captures it first; None if that fails, and it has to try other ways."""
     capture = _flags.set_onnx_exporting_flag(TorchExportNonStrictStrategy(verbose=False))
     return capture(module, tuple(tensors), {}, (tuple(dynamic),)).exported_program
+
+
+def _captured_at(
+    module: nn.Module,
+    tensors: Sequence[torch.Tensor],
+    dynamic: Sequence[dict[int, Any]],
+    size: tuple[int, int],
+) -> torch.export.ExportedProgram:
+    """A module as it is captured with a frame of this (height, width)."""
+    sides = dict(zip(("height", "width"), size, strict=True))
+    shapes = [
+        [sides.get(dims[i].__name__, n) if i in dims else n for i, n in enumerate(tensor.shape)]
+        for tensor, dims in zip(tensors, dynamic, strict=True)
+    ]
+    examples = [tensor.new_zeros(shape) for tensor, shape in zip(tensors, shapes, strict=True)]
+    captured = _captured(module, examples, dynamic)
+    if captured is None:
+        raise ExportError("it cannot be captured at another size")
+    return captured
 
 
 def _refuse_empty(captured: torch.export.ExportedProgram, where: str) -> None:
