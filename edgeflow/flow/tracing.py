@@ -17,6 +17,7 @@ from edgeflow.flow.pictures import check_images, mark_images, scaled
 from edgeflow.flow.quiet import quiet
 from edgeflow.flow.shrinkage import Sizes, TensorSizes
 from edgeflow.flow.tasks import task_of
+from edgeflow.flow.unchanged import unchanged
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import (
     FRAME,
@@ -305,7 +306,7 @@ class TraceFlow(Flow):
     ) -> Any:
         """Run one variant of a segment on fake tensors."""
         try:
-            with self._fake, torch.no_grad(), quiet():
+            with self._fake, torch.no_grad(), quiet(), unchanged(self.model):
                 return segment(*tensors, **keywords)
         except (DataDependentOutputException, GuardOnDataDependentSymNode) as error:
             raise FlowError(

@@ -27,6 +27,7 @@ from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.quiet import quiet
 from edgeflow.flow.segments import find_segment
+from edgeflow.flow.unchanged import unchanged
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.interface import held_shape
 from edgeflow.ir.program import FRAME, Program
@@ -178,7 +179,7 @@ def to_onnx(
     axes = [{i: dim.__name__ for i, dim in dims.items()} for dims in dynamic]
     cache = GraphCache() if cache is None else cache
     try:
-        with quiet(), torchlib_once(), torch.no_grad():
+        with quiet(), torchlib_once(), torch.no_grad(), unchanged(module):
             captured = _captured(module, tensors, dynamic)
             if captured is None:
                 made = _exported(module, tensors, dynamic, inputs, names, table)
