@@ -90,6 +90,11 @@ class Target:
         """Bytes that the weights of all engines may take: half of the memory."""
         return int(self.memory_gb * 1e9 / 2)
 
+    @property
+    def activation_budget(self) -> int:
+        """Bytes that a frame's tensors may take: the other half."""
+        return int(self.memory_gb * 1e9 / 2)
+
     def to_json(self) -> dict[str, Any]:
         """Plain data, as a bundle's manifest keeps it."""
         lists = {

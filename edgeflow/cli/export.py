@@ -128,6 +128,15 @@ def export(
             "DeformConv), standard (older operators alone), or plugin (TensorRT plugins). The target's own if not given."
         ),
     ] = None,
+    memory_budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MB",
+            min=1,
+            help="What a frame's tensors may take, weights apart: if more, calls run as one engine, and engines work in bands of rows. If "
+            "not given, half of the target's memory, as far as that can be held.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -195,6 +204,7 @@ def export(
                 overwrite=overwrite,
                 compare=compare,
                 goldens=not dry_run or wanted.precision in MEASURED,
+                memory=None if memory_budget is None else int(memory_budget * 1e6),
                 progress=lambda what, done, total: bar.update(
                     task, description=what, completed=done, total=total
                 ),
