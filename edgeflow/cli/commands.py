@@ -11,6 +11,7 @@ import typer
 
 from edgeflow import __version__
 from edgeflow.cli import (
+    batch,
     build,
     cache,
     check,
@@ -62,6 +63,7 @@ app.command("export")(export.export)
 app.command("build")(build.build)
 app.command("check")(check.check)
 app.command("run")(run.run)
+app.command("batch")(batch.batch)
 app.command("watch")(watch.watch)
 app.command("profile")(profile.profile)
 app.command("eval")(evaluate.evaluate)

@@ -34,6 +34,11 @@ class Asked:
     policy: tuple[str, ...]
     quality: float | None
 
+    @property
+    def words(self) -> list[str]:
+        """What decides routes, to tell films by."""
+        return [*self.fix, *self.policy, *([] if self.quality is None else [f"quality={self.quality:g}"])]
+
 
 def or_as_tuned(bundle: Bundle, asked: Asked) -> Asked:
     """What was asked for; where nothing was, what `edgeflow tune --keep` kept for this machine, and says so.

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from types import TracebackType
 from typing import Any
 
@@ -131,11 +131,12 @@ class VideoReader:
                 on_silence=partial(self.damage.note, "silence"),
             )
             # The size counts that the first picture has: headers may already speak of a later part.
-            self._rest = self._timed()
-            self._first = next(self._rest, None)
-            if self._first is None:
+            rest = self._timed()
+            first = next(rest, None)
+            if first is None:
                 raise VideoError(f"{self._name}: {self._nothing()}")
-            picture, start = self._first
+            self._left: Iterator[tuple[VideoFrame, Fraction]] = chain((first,), rest)
+            picture, start = first
             self._stored = picture.height, picture.width
             self._orientation = orientation_of(picture)
             shown = self._orientation.size(*self._stored)
@@ -166,13 +167,12 @@ class VideoReader:
         Raises:
             VideoError: The video is damaged and reading is strict.
         """
-        assert self._first is not None
         most = self._asked.frames
         if most == 0:
             return
-        pictures: Iterable[tuple[VideoFrame, Fraction]] = chain((self._first,), self._rest)
+        pictures: Iterable[tuple[VideoFrame, Fraction]] = self._left
         if self.live:
-            pictures = self._newest = Newest(iter(pictures))
+            pictures = self._newest = Newest(self._left)
         for picture, time in pictures:
             self._count += 1
             yield self._shot(picture, time)
@@ -186,6 +186,12 @@ class VideoReader:
     def truncated(self) -> bool:
         """Whether the file's end turned out to be missing; known once the iteration ended."""
         return self._cut or self._packets.truncated
+
+    def skip(self, count: int) -> None:
+        """Pass over the next frames: they are decoded, and not given."""
+        for _ in islice(self._left, count):
+            self._count += 1
+            self._packets.take_audio()
 
     @property
     def dropped(self) -> int:
