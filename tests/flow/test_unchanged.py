@@ -28,8 +28,8 @@ class Segment(nn.Module):
         super().__init__()
         self.conv = conv
 
-    def forward(self, x):
-        return (self.conv(x),)
+    def forward(self, *inputs):
+        return (self.conv(*inputs),)
 
 
 class Hooked(RoutedModule):

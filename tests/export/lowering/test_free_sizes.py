@@ -61,8 +61,14 @@ REFUSED = {
         lambda x: x * torch.tensor([1.0 if x.shape[3] % 2 else 2.0]),
         r"frames whose width is a multiple of 2 only",
     ),
-    "groups of eight": (lambda x: F.pixel_unshuffle(x, 8), r"height is a multiple of 8 and width is a multiple of 8 only"),
-    "a sum of sizes that do not fit": (halves, r"height is a multiple of 2 and width is a multiple of 2 only"),
+    "groups of eight": (
+        lambda x: F.pixel_unshuffle(x, 8),
+        r"height is a multiple of 8 and width is a multiple of 8 only",
+    ),
+    "a sum of sizes that do not fit": (
+        halves,
+        r"height is a multiple of 2 and width is a multiple of 2 only",
+    ),
     "a branch on the shape": (
         lambda x: x * 2 if x.shape[2] == x.shape[3] else x,
         r"not all sizes of frames, for example not 64x64",
