@@ -15,6 +15,7 @@ from torch.onnx._internal.exporter._capture_strategies import TorchExportNonStri
 
 from edgeflow.export.drafts import Link
 from edgeflow.export.forms import with_forms
+from edgeflow.export.lowering.exact_constants import exact_constants
 from edgeflow.export.lowering.fingerprint import fingerprint, weight, weight_names
 from edgeflow.export.lowering.free_sizes import check_free
 from edgeflow.export.lowering.graph_cache import GraphCache
@@ -179,7 +180,7 @@ def to_onnx(
     axes = [{i: dim.__name__ for i, dim in dims.items()} for dims in dynamic]
     cache = GraphCache() if cache is None else cache
     try:
-        with quiet(), torchlib_once(), torch.no_grad(), unchanged(module):
+        with quiet(), torchlib_once(), exact_constants(), torch.no_grad(), unchanged(module):
             captured = _captured(module, tensors, dynamic)
             if captured is None:
                 made = _exported(module, tensors, dynamic, inputs, names, table)
