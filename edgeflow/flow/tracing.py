@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
@@ -312,6 +316,10 @@ class TraceFlow(Flow):
             raise FlowError(
                 f"segment {name} branches on data ({str(error).splitlines()[0]}): a segment is static; "
                 "make the branch a decision of the flow (f.route)"
+            ) from error
+        except DynamicOutputShapeException as error:
+            raise FlowError(
+                f"segment {name} makes a value whose shape follows its data ({error.func}): a segment is static; write it with a mask"
             ) from error
         except FlowError:
             raise

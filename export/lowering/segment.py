@@ -117,6 +117,7 @@ def lower(
     except Exception as error:
         raise ExportError(f"{where}: its graph is not sound: {_reason(error)}") from error
     _refuse_misread(lowered, where)
+    _refuse_halves(lowered, where)
     return lowered
 
 
@@ -131,6 +132,26 @@ def _refuse_misread(model: onnx.ModelProto, where: str) -> None:
         raise ExportError(
             f"{where}: GridSample at opset {opset}, which TensorRT misreads; lower it at {OPSET}"
         )
+
+
+def _refuse_halves(model: onnx.ModelProto, where: str) -> None:
+    """Values may be rounded to 16 bits, but nothing may compute in them: libraries have few such operators, and a target its own precision.
+
+    Raises:
+        ExportError: an operator does.
+    """
+    halves = {onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16"}
+    rounded: dict[str, str] = {}
+    for node in model.graph.node:
+        read = next((rounded[name] for name in node.input if name in rounded), None)
+        if node.op_type == "Cast":
+            kind = onnx.helper.get_node_attr_value(node, "to")
+            rounded |= {node.output[0]: halves[kind]} if kind in halves else {}
+        elif read:
+            raise ExportError(
+                f"{where}: {node.op_type} computes in {read} (autocast?): leave that out of the model; "
+                "the precision of its engines is the target's (--precision)"
+            )
 
 
 def _example(
