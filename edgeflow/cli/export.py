@@ -22,6 +22,7 @@ from edgeflow.export.pack.plain import ROUTES, check_plain_place, write_plain
 from edgeflow.hosts.triton.repository import check_model_place, model_name, write_repository
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.errors import BundleError, ExportError
+from edgeflow.ir.installing import with_extras
 from edgeflow.ir.libraries import library
 from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import Target, load
@@ -265,7 +266,7 @@ def _compiler() -> Any:
     try:
         from edgeflow.export.compile import compile_model
     except ImportError as error:
-        raise ExportError(f"exporting needs {error.name}: pip install 'edgeflow[export]'") from error
+        raise ExportError(f"exporting needs {error.name}: {with_extras('export')}") from error
     return compile_model
 
 

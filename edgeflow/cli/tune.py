@@ -22,6 +22,7 @@ from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.files import write_atomically
 from edgeflow.ir.film import calls_of
+from edgeflow.ir.installing import with_extras
 from edgeflow.ir.libraries import libraries
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.plan_routes import full_route
@@ -185,7 +186,7 @@ def _similarity() -> Any:
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
-        raise InputError("--metric ssim needs scikit-image: pip install 'edgeflow[train]'") from error
+        raise InputError(f"--metric ssim needs scikit-image: {with_extras('train')}") from error
     return lambda own, true: float(structural_similarity(own, true, channel_axis=2))  # type: ignore[no-untyped-call]
 
 
