@@ -28,7 +28,7 @@ from edgeflow.ir.plan import Plan
 from edgeflow.ir.plan_routes import full_route
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Choice, assignments, count_assignments
-from edgeflow.ir.tuned import Tuned, save_tuned
+from edgeflow.ir.tuned import Tuned, forget_tuned, save_tuned
 from edgeflow.runtime import Fixed, Session
 from edgeflow.runtime.machine import cpu_name
 from edgeflow.runtime.measure.worth import DEAREST
@@ -55,11 +55,11 @@ ACROSS = 640
 
 def tune(
     bundle: Annotated[Path, typer.Argument(help="The bundle to tune.")],
-    clip: Annotated[Path, typer.Option(help="A video of the kind that it will see.")],
+    clip: Annotated[Path | None, typer.Option(help="A video of the kind that it will see.")] = None,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option("-o", "--output", help="A folder for tuned.json, pareto.png and sheet.png; it is made."),
-    ],
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -90,6 +90,12 @@ def tune(
             help="fast or best: that setting becomes what `edgeflow run` and `watch` use with this bundle on this machine where nothing else is asked for."
         ),
     ] = None,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget", help="Let go of what --keep kept with this bundle on this machine; nothing is tuned."
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
@@ -99,7 +105,14 @@ def tune(
     dearest route makes. Prints two commands: the fastest setting near the best quality, and the best one that holds the budget.
 
     Example: edgeflow tune model.edgeflow --clip in.mp4 --max-drop 0.1 --budget-ms 33 -o tuned
+
+    Example: edgeflow tune model.edgeflow --forget
     """
+    if forget:
+        _forget(bundle)
+        return
+    if clip is None or output is None:
+        raise InputError("give a video to tune on by --clip, and a folder for what is found by -o")
     from edgeflow.runtime.measure.tune import tune as search
 
     if keep not in (None, "fast", "best"):
@@ -153,7 +166,10 @@ def tune(
         )
     if keep:
         kept = save_tuned(bundle, cpu_name(), tuned[keep])
-        err.print(f"kept for this machine: {tuned[keep].options} (in {kept}, to be deleted)", soft_wrap=True)
+        err.print(
+            f"kept for this machine: {tuned[keep].options} (in {kept}; `edgeflow tune {bundle} --forget` lets go of it)",
+            soft_wrap=True,
+        )
     if json:
         print_json(told)
         return
@@ -179,6 +195,14 @@ def _metric(asked: str | None, kinds: set[str], bundle: Path) -> str:
     if (asked == "top1") != (usual == "top1"):
         raise InputError(f"--metric {asked}: {bundle} makes {', '.join(sorted(kinds))}: choose {usual}")
     return asked
+
+
+def _forget(bundle: Path) -> None:
+    """Let go of what was kept, and say so."""
+    opened = open_bundle(bundle)
+    had = forget_tuned(opened.path, cpu_name())
+    said = "let go of what was kept for this machine" if had else "nothing was kept for this machine"
+    err.print(f"{bundle}: {said}: the bundle runs as it was exported", soft_wrap=True)
 
 
 def _similarity() -> Any:
