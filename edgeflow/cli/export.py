@@ -23,6 +23,7 @@ from edgeflow.hosts.triton.repository import check_model_place, model_name, writ
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.bundle.replacing import check_replaceable
 from edgeflow.ir.errors import BundleError, ExportError
+from edgeflow.ir.installing import with_extras
 from edgeflow.ir.libraries import library
 from edgeflow.targets import Target, load
 
@@ -275,7 +276,7 @@ def _compiler() -> Any:
     try:
         from edgeflow.export.compile import compile_model
     except ImportError as error:
-        raise ExportError(f"exporting needs {error.name}: pip install 'edgeflow[export]'") from error
+        raise ExportError(f"exporting needs {error.name}: {with_extras('export')}") from error
     return compile_model
 
 

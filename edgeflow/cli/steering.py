@@ -51,7 +51,10 @@ def or_as_tuned(bundle: Bundle, asked: Asked) -> Asked:
     tuned = load_tuned(bundle.path, cpu_name())
     if tuned is None:
         return asked
-    err.print(f"edgeflow: as tuned for this machine: {tuned.options}", soft_wrap=True)
+    err.print(
+        f"edgeflow: as tuned for this machine: {tuned.options} (`edgeflow tune {bundle.path} --forget` lets go of that)",
+        soft_wrap=True,
+    )
     return Asked(tuned.library, tuned.threads, tuned.fix, (), tuned.quality)
 
 

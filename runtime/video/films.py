@@ -90,12 +90,17 @@ def jobs_of(folder: Path, out: Path) -> list[Job]:
         raise VideoError(f"{out}: {folder} is a folder of films, whose results go into a folder; give one")
     if out.exists() and out.samefile(folder):
         raise VideoError(f"{out} is the folder that is read: write to another one")
-    films = sorted(
+    films = [folder] if folder.is_file() else films_of(folder)
+    return [Job(path, out / _name(path)) for path in films]
+
+
+def films_of(folder: Path) -> list[Path]:
+    """The films in a folder, by name."""
+    return sorted(
         path
-        for path in ([folder] if folder.is_file() else folder.iterdir())
+        for path in folder.iterdir()
         if path.is_file() and path.suffix.lower() in FILMS and not path.name.startswith(".")
     )
-    return [Job(path, out / _name(path)) for path in films]
 
 
 def _name(path: Path) -> str:

@@ -121,6 +121,6 @@ def _firsts(frames: Frames, size: int, anywhere: bool) -> Iterator[int]:
 
 
 def _before(times: tuple[Fraction, ...]) -> tuple[Fraction, ...]:
-    """Of the times before a frame, those that the clock goes by: the first, and the newest."""
+    """Those of the times before a frame that the clock goes by: the first, and the newest."""
     newest = deque(times[1:], _TIMES)
     return (*times[:1], *newest)

@@ -13,7 +13,7 @@ from edgeflow.ir.bundle.json_file import read_beside, write_beside
 from edgeflow.ir.bundle.schema import each, number, record, text, whole
 
 FOLDER = Path("profile") / "tuned"
-_ADVICE = "delete it, or run `edgeflow tune --keep` again"
+_ADVICE = "let go of it by `edgeflow tune --forget`"
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,22 @@ def load_tuned(bundle: Path, processor: str) -> Tuned | None:
     if data is None:
         return None
     return Tuned(data["library"], data["threads"], tuple(data["fix"]), data.get("quality"))
+
+
+def forget_tuned(bundle: Path, processor: str) -> bool:
+    """Let go of the setting kept for this processor, even a damaged one; whether there was one.
+
+    Raises:
+        BundleError: the bundle cannot be written to.
+    """
+    path = _place(bundle, processor)
+    if not path.exists():
+        return False
+    try:
+        path.unlink()
+    except OSError as error:
+        raise BundleError(f"cannot remove {path}: {error.strerror}; make the bundle writable") from error
+    return True
 
 
 def _place(bundle: Path, processor: str) -> Path:

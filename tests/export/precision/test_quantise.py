@@ -254,7 +254,7 @@ def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
     for name in ("quantise", "qdq"):
         monkeypatch.delitem(sys.modules, f"edgeflow.export.precision.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks a module that cannot be imported
-    with pytest.raises(ExportError, match=r"int8 needs onnxruntime: pip install 'edgeflow\[onnxruntime\]'"):
+    with pytest.raises(ExportError, match=r'int8 needs onnxruntime: pip install -e "\.\[onnxruntime\]"'):
         compile_model(
             small("Levels"), INT8, tmp_path / "l.edgeflow", reference={}, frames=[moving_picture(16, 24, 0)]
         )
