@@ -16,7 +16,7 @@ from edgeflow.cli import endings
 from edgeflow.cli.clips import first_frames, parse_size
 from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.cli.expected import expect, print_expected
-from edgeflow.cli.exported import Exported, print_exported, routes_on
+from edgeflow.cli.exported import Exported, on_clip, print_exported
 from edgeflow.cli.reference import find_model
 from edgeflow.export.pack.plain import ROUTES, check_plain_place, write_plain
 from edgeflow.hosts.triton.repository import check_model_place, model_name, write_repository
@@ -226,7 +226,7 @@ def export(
                 f"{output}: {ROUTES} says which of {len(files)} ONNX files runs when"
             )
             return
-    made = Exported(compiled, perf_counter() - start, routes_on(output, frames))
+    made = Exported(compiled, perf_counter() - start, on_clip(output, frames))
     print_json(made.to_json()) if json else print_exported(made)
 
 

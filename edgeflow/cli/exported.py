@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +14,10 @@ from edgeflow.ir.bundle import GraphEntry, Manifest
 from edgeflow.ir.errors import BackendError, InputError
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.libraries import library
-from edgeflow.ir.plan.route_shares import shares
-from edgeflow.ir.route import Choice
 
 if TYPE_CHECKING:
     from edgeflow.export.compile import Compiled
+    from edgeflow.runtime.measure.beside_static import Beside
 
 
 @dataclass(frozen=True)
@@ -29,12 +27,12 @@ class Exported:
     Attributes:
         compiled: what making it said.
         seconds: that it took.
-        routes: share of the clip's regions that took each route; None if they were not counted.
+        clip: what it did on the clip, beside the full static model; None if that was not measured.
     """
 
     compiled: Compiled
     seconds: float
-    routes: dict[str, float] | None
+    clip: Beside | None
 
     @property
     def manifest(self) -> Manifest:
@@ -74,7 +72,8 @@ class Exported:
             "golden_bytes": self.golden_bytes,
             "seconds": round(self.seconds, 2),
             "seconds_by_part": manifest.provenance["seconds"],
-            "route_mix": self.routes,
+            "route_mix": self.clip.routes if self.clip else None,
+            "clip": self.clip.to_json() if self.clip else None,
             "support": manifest.provenance.get("support"),
             "compared": manifest.provenance["compared"],
             "remarks": manifest.provenance["remarks"],
@@ -94,29 +93,42 @@ def print_exported(made: Exported) -> None:
     for remark in manifest.provenance["remarks"]:
         out.print(remark, soft_wrap=True)
     out.print(_compared(manifest.provenance["compared"], manifest.provenance["seconds"]), soft_wrap=True)
-    if made.routes:
-        shared = ", ".join(f"{route}: {share:.0%}" for route, share in made.routes.items())
-        out.print(f"routes on the clip: {shared}", soft_wrap=True)
+    if made.clip:
+        _print_clip(made.clip)
     if library(manifest.target["library"]).builds == "engines":
         path = made.compiled.path
         out.print(f"next: copy {path} to the device and run `edgeflow build` on it there", soft_wrap=True)
 
 
-def routes_on(bundle: Path, frames: list[Any]) -> dict[str, float] | None:
-    """Share of the regions that took each route on a clip's frames, (h, w, 3) uint8, counted by the bundle itself."""
+def on_clip(bundle: Path, frames: list[Any]) -> Beside | None:
+    """What a bundle does on a clip's frames, (h, w, 3) uint8, beside its full static model; None without frames, or where it does not run."""
     if not frames:
         return None
-    from edgeflow.runtime import Session
+    from edgeflow.ir.bundle import open_bundle
+    from edgeflow.runtime.measure.beside_static import beside_static
 
-    routes: list[Mapping[str, Choice]] = []
     try:
-        session = Session(bundle)
-        for call in calls_of(session.bundle.manifest.task, frames):
-            routes += [region.route for region in session.run(*call).trace.regions]
+        opened = open_bundle(bundle)
+        return beside_static(opened, list(calls_of(opened.manifest.task, frames)))
     except (BackendError, InputError) as error:
         err.print(f"edgeflow: routes were not counted: {error}")
         return None
-    return shares(routes)
+
+
+def _print_clip(clip: Beside) -> None:
+    """Say what it did on the clip."""
+    shared = ", ".join(f"{route}: {share:.0%}" for route, share in clip.routes.items())
+    if shared:
+        out.print(f"routes on the clip: {shared}", soft_wrap=True)
+    if clip.full_ms is None:
+        return
+    out.print(
+        f"a frame takes {clip.routed_ms:.1f} ms, as the full static model ({clip.full}) {clip.full_ms:.1f}: {clip.full_ms / clip.routed_ms:.2f}x as fast "
+        "(medians, in turn)",
+        soft_wrap=True,
+    )
+    if clip.advice:
+        out.print(f"routing loses on this clip. What would help: {'; '.join(clip.advice)}", soft_wrap=True)
 
 
 def _summary(made: Exported) -> str:

@@ -169,6 +169,10 @@ def _print(report: ProfileReport) -> None:
         _print_clip(report.clip)
     if report.waterfall:
         _print_waterfall(report.waterfall)
+    if report.clip and report.clip.advice:
+        out.print(
+            f"routing loses on this clip. What would help: {'; '.join(report.clip.advice)}", soft_wrap=True
+        )
     if report.energy:
         out.print(in_joules(report.energy), soft_wrap=True)
     out.print(f"method: {report.method}", style="dim")

@@ -23,6 +23,7 @@ from edgeflow.ir.route import Assignment
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.device import RUNS, SECONDS, timed
 from edgeflow.runtime.machine import cpu_name, instruction_sets, peak_bytes, resident_bytes
+from edgeflow.runtime.measure.beside_static import advice
 from edgeflow.runtime.measure.energy import CallEnergy, of_calls
 from edgeflow.runtime.measure.realisation import WARMUP, Compared, compare
 from edgeflow.runtime.measure.waterfall import Waterfall
@@ -123,6 +124,7 @@ class ClipProfile:
         full_latency: of a call of the full static model, in turn with these.
         after_pause_ms: of a call after `PAUSE_S` seconds without any, on a device whose clocks fall meanwhile; None on
             a processor.
+        advice: what would help, of a bundle that is slower than its full static model here.
     """
 
     frames: int
@@ -141,6 +143,7 @@ class ClipProfile:
     copies_ms: float
     full_latency: Latency
     after_pause_ms: float | None = None
+    advice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -250,6 +253,9 @@ def profile(
     clip = _clip(compared, calls[0][0], session.executor.dearest_flops()) if calls else None
     if clip and session.backend.accelerator:
         clip = replace(clip, after_pause_ms=_after_a_pause(session, calls[0]))
+    if clip and clip.latency.median_ms > clip.full_latency.median_ms:
+        host = clip.host_ms / clip.latency.mean_ms
+        clip = replace(clip, advice=tuple(advice(session.executor.plan, session.backend.name, host)))
     energy = of_calls(session.run, calls[WARMUP:]) if calls else None
     engines = tuple(_profile_engines(bundle, session.executor, session.backend.memory, progress))
     memory = _memory(bundle, session.executor.plan, size, engine_bytes)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgeflow.ir.bundle.json_file import read_beside, write_beside
 from edgeflow.ir.bundle.schema import each, number, record, text, whole
+from edgeflow.ir.errors import BundleError
 
 FOLDER = Path("profile") / "tuned"
 _ADVICE = "let go of it by `edgeflow tune --forget`"

@@ -12,9 +12,11 @@ from edgeflow.cli import main
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import InputError
+from edgeflow.ir.film import calls_of
 from edgeflow.models.fan import build as fan
 from edgeflow.models.rife import build as rife
 from edgeflow.runtime import Fixed, Session
+from edgeflow.runtime.measure.beside_static import advice, beside_static
 from edgeflow.runtime.measure.worth import BEST_DB, DEAREST, WARMUP, worth
 from edgeflow.runtime.stream.policy import Own
 from edgeflow.targets import load
@@ -108,3 +110,19 @@ def test_the_command_prints_draws_and_refuses(bundles, tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["eval", str(bundles["labels"]), "--clip", str(clip), "--quality", "0"])
     assert "weighs quality against time" in capsys.readouterr().err.replace("\n", " ")
+
+
+def test_a_clip_is_run_beside_the_full_static_model(bundles):
+    opened = open_bundle(bundles["pictures"])
+    found = beside_static(opened, list(calls_of(opened.manifest.task, FRAMES)))
+    assert sum(found.routes.values()) == pytest.approx(1)
+    assert found.full.startswith("extent=whole") and found.routed_ms > 0 < found.full_ms
+    assert bool(found.advice) == (found.routed_ms > found.full_ms)
+
+
+def test_a_bundle_that_loses_is_told_what_would_help(bundles):
+    plans = {name: next(iter(open_bundle(path).manifest.plans.values())) for name, path in bundles.items()}
+    said = "; ".join(advice(plans["pictures"], "onnxruntime", host=0.3))
+    assert "larger tiles: 30% of a call" in said and "--target openvino-cpu" in said
+    assert "whole frame" not in said  # it has that route
+    assert "tiles" not in "; ".join(advice(plans["labels"], "openvino", host=0.3))
