@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import TypeAlias
 
 import numpy as np
@@ -23,6 +24,10 @@ from edgeflow.export.lowering.row_needs import ROWS, Need, Rows, Shapes, cut, ne
 
 Bands: TypeAlias = Mapping[str, int]
 """How many bands tensors are made in, by name."""
+
+
+MOST_NUMBERS = 16
+"""Of the constants that say what an operator does: sizes, scales, pads and bounds."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class Banded:
         self.constants = {
             tensor.name: numpy_helper.to_array(tensor)
             for tensor in model.graph.initializer
-            if tensor.data_type == onnx.TensorProto.INT64 or (len(tensor.dims) == 1 and tensor.dims[0] <= 8)
+            if prod(tensor.dims) <= MOST_NUMBERS
         }
         self._makers = {name: number for number, node in enumerate(self.nodes) for name in node.output}
         self._readers: defaultdict[str, list[int]] = defaultdict(list)

@@ -49,6 +49,18 @@ def test_sums_of_coordinates_stay_exact():
     assert np.abs(made - wanted)[..., :-2].max() < 1e-6, "a quarter pixel at 1500 is lost in half precision"
 
 
+def test_a_bound_with_a_slack_stays_one():
+    """A warp's last column lies at width - 1 and inside of width - 1 + 0.001, which are one number in half precision."""
+
+    class Warp(nn.Module):
+        def forward(self, x, flow):
+            return warp(x, flow)
+
+    x, flow = torch.ones(1, 1, 8, 64), torch.zeros(1, 2, 8, 64)
+    (made,) = run(to_half(exported(Warp(), x, flow), frozenset()), x, flow)
+    assert (made == 1).all()
+
+
 def test_cut_tensors_are_half_and_named_as_before():
     x = torch.rand(1, 4, 24, 32)
     typed = to_half(exported(Warping(), x), frozenset(("in.0", "out.0")))
