@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "tests" / "compat" / "1.5-patchwork.zip"
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

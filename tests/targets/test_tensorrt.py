@@ -25,6 +25,8 @@ from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
 from edgeflow.targets import nvidia
 
+pytestmark = pytest.mark.slow
+
 DEVICE = nvidia.Nvidia("a double", "8.7", "12.6", "12.6", False, 4 << 30, 8 << 30)
 
 

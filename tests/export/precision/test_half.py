@@ -21,6 +21,8 @@ from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 
 def test_convolutions_are_half_and_coordinates_and_statistics_are_not():
     torch.manual_seed(0)

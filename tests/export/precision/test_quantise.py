@@ -29,6 +29,8 @@ from edgeflow.runtime import Fixed, Session, open_bundle
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 INT8 = load("cpu").at("int8")
 STRATEGIES = ("chained", "routes")
 

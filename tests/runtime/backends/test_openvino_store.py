@@ -23,6 +23,8 @@ from edgeflow.runtime.backends.openvino_store import engine_folder
 from edgeflow.runtime.keep import keep_models
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 SIZE = (200, 310)
 
 

@@ -43,6 +43,7 @@ def bundle(request, gated, tmp_path_factory):
     return open_bundle(path)
 
 
+@pytest.mark.slow
 def test_a_clip_gives_the_plan_a_chain_of_all_that_it_decides(bundle):
     (plan,) = bundle.manifest.plans.values()
     (chain,) = plan.chains
