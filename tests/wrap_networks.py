@@ -20,6 +20,13 @@ def denoiser() -> nn.Module:
     return nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 3), nn.Sigmoid()).eval()
 
 
+def deep() -> nn.Module:
+    """Sees five pixels around, and takes many times as long as looking at tiles does."""
+    torch.manual_seed(0)
+    body = [layer for _ in range(3) for layer in (conv(64, 64), nn.ReLU())]
+    return nn.Sequential(conv(3, 64), nn.ReLU(), *body, conv(64, 3), nn.Sigmoid()).eval()
+
+
 class Enlarger(nn.Module):
     """Twice as large, on a grid of two pixels."""
 
@@ -87,6 +94,31 @@ class Middle(nn.Module):
     def forward(self, frame0: torch.Tensor, frame1: torch.Tensor, time: float = 0.5) -> torch.Tensor:
         mean = (1 - time) * frame0 + time * frame1
         return mean + 0.05 * torch.tanh(self.change(torch.cat((frame0, frame1), 1)))
+
+
+class Three(nn.Module):
+    """A frame with what its neighbours say of it, all stacked by channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.change = nn.Sequential(conv(9, 8), nn.ReLU(), conv(8, 3))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return frames[:, 3:6] + 0.05 * torch.tanh(self.change(frames))
+
+
+class Five(nn.Module):
+    """The last frame of a clip of five, twice as large."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.change = nn.Sequential(conv(15, 8), nn.ReLU(), conv(8, 12))
+
+    def forward(self, clip: torch.Tensor) -> torch.Tensor:
+        made = F.pixel_shuffle(self.change(clip.flatten(1, 2)), 2)
+        return F.interpolate(clip[:, -1], scale_factor=2.0) + 0.05 * torch.tanh(made)
 
 
 def film(count: int = 10, height: int = 128, width: int = 192, moving: int = 32) -> list[np.ndarray]:

@@ -15,8 +15,8 @@ from edgeflow.ir.bundle import GraphEntry, Manifest
 from edgeflow.ir.errors import BackendError, InputError
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.libraries import library
+from edgeflow.ir.plan.route_shares import shares
 from edgeflow.ir.route import Choice
-from edgeflow.ir.route_shares import shares
 
 if TYPE_CHECKING:
     from edgeflow.export.compile import Compiled

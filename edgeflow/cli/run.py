@@ -38,7 +38,7 @@ from edgeflow.cli.film_task import PICTURES, check_task, digest, mask_style
 from edgeflow.cli.films import make_films
 from edgeflow.cli.steering import Asked, or_as_tuned, steered
 from edgeflow.ir.bundle import Bundle, open_bundle
-from edgeflow.ir.costs import load_costs
+from edgeflow.ir.bundle.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.task import Task
 from edgeflow.runtime import Session

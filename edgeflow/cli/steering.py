@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from edgeflow.cli.console import err
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.bundle.tuned import load_tuned
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import Rule, parse_rule
-from edgeflow.ir.tuned import load_tuned
 from edgeflow.runtime import Fixed, Quality, Rules
 from edgeflow.runtime.machine import cpu_name
 from edgeflow.runtime.stream.policy import Policy

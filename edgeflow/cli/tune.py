@@ -19,16 +19,16 @@ from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.drawing import check_can_draw, check_drawing, new_figure, store
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.bundle.tuned import Tuned, forget_tuned, save_tuned
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.files import write_atomically
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.installing import with_extras
 from edgeflow.ir.libraries import libraries
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.plan_routes import full_route
+from edgeflow.ir.plan.routes import full_route
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Choice, assignments, count_assignments
-from edgeflow.ir.tuned import Tuned, forget_tuned, save_tuned
 from edgeflow.runtime import Fixed, Session
 from edgeflow.runtime.machine import cpu_name
 from edgeflow.runtime.measure.worth import DEAREST

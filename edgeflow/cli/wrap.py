@@ -14,9 +14,9 @@ from edgeflow.cli.clips import first_frames, parse_size
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.reference import build_by
 from edgeflow.cli.reports import check_reports
+from edgeflow.ir.bundle.replacing import check_replaceable
 from edgeflow.ir.errors import BundleError, FlowError
 from edgeflow.ir.files import write_atomically
-from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import load
 
 if TYPE_CHECKING:
@@ -69,6 +69,13 @@ def wrap(
             help="Frames of the clip to tune on. As many after them are measured with, where there are any.",
         ),
     ] = 24,
+    last: Annotated[
+        bool,
+        typer.Option(
+            "--last",
+            help="Of a network that takes several frames: what it makes belongs to the last of them, not to their middle.",
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
@@ -100,7 +107,7 @@ def wrap(
         def say(what: str) -> None:
             status.update(f"wrap: {what}")
 
-        wrapping = make(network, shown, wanted, max_drop=max_drop, truth=true, progress=say)
+        wrapping = make(network, shown, wanted, max_drop=max_drop, truth=true, last=last, progress=say)
         say("export")
         reference = {"reference": model, "wrapped": True}
         try:
@@ -161,34 +168,25 @@ def _told(wrapping: Wrapping, report: Report) -> dict[str, Any]:
 
 
 def _print(wrapping: Wrapping, report: Report, output: Path) -> None:
-    """Say in words what was found and measured."""
+    """Say in words what was found and measured; all of it is in the report."""
     out.print(_network_line(wrapping), soft_wrap=True)
     out.print(_tiles_line(wrapping, report), soft_wrap=True)
-    out.print(
-        f"time: {report.routed_ms:.1f} ms a call, {report.static_ms:.1f} as the plain network on whole frames (medians of {report.calls} "
-        f"calls{' that were not tuned on' if report.unseen else ''}, in turn); {report.speed_up:.2f}x as fast over the clip, {report.median_speed_up:.2f}x in the median, "
-        f"{report.slowest:.2f}x at the slowest call",
-        soft_wrap=True,
-    )
     shares = ", ".join(f"{way} {share:.0%}" for way, share in report.shares.items())
-    out.print(f"{'tiles' if wrapping.tuned.tiling.size else 'frames'}: {shares}")
     out.print(
-        f"quality: {report.psnr:.1f} dB of PSNR against the static network, worst call {report.worst_call} at {report.worst_psnr:.1f}; "
-        f"a drop of {report.drop:.3f} dB against {report.against} (at most {report.max_drop:g} was asked for)",
+        f"{report.speed_up:.2f}x as fast as the plain network on whole frames ({report.calls} calls"
+        f"{' that were not tuned on' if report.unseen else ''}, in turn); {'tiles' if wrapping.tuned.tiling.size else 'frames'}: {shares}",
         soft_wrap=True,
     )
-    if report.truth_psnr:
-        out.print("against the truth: {:.2f} dB routed, {:.2f} static".format(*report.truth_psnr))
-    if report.agreement is not None:
-        out.print(f"largest channel as the static network's: {report.agreement:.2%} of pixels")
-    if wrapping.tuned.tiling.size:
-        out.print(
-            f"error's mean step across borders of tiles {report.seams:.3f} levels, elsewhere {report.elsewhere:.3f}"
-        )
-    out.print(f"error's mean change from picture to picture: {report.flicker:.3f} levels")
+    out.print(
+        f"{report.psnr:.1f} dB from its pictures: a drop of {report.drop:.3f} dB against {report.against} (at most {report.max_drop:g} was asked for)",
+        soft_wrap=True,
+    )
     for line in advice(report):
         out.print(line, soft_wrap=True)
-    out.print(f"{output}; report {output.stem}.json, worst picture {output.stem}.png", soft_wrap=True)
+    out.print(
+        f"{output}; what was measured: {output.stem}.json, its worst picture: {output.stem}.png",
+        soft_wrap=True,
+    )
 
 
 def _network_line(wrapping: Wrapping) -> str:

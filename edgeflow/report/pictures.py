@@ -15,7 +15,7 @@ import numpy as np
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.files import write_atomically
 from edgeflow.ir.installing import with_extras
-from edgeflow.ir.route_shares import in_words
+from edgeflow.ir.plan.route_shares import in_words
 from edgeflow.runtime.measure.profile import ClipProfile, ProfileReport
 from edgeflow.runtime.measure.waterfall import Waterfall
 

@@ -15,9 +15,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from edgeflow.flow.quiet import quiet
 from edgeflow.flow.shrinkage import TensorSizes, grid_of
 from edgeflow.ir.errors import FlowError
+from edgeflow.wrap.windows import Window
 
 SIDES = (64, 128, 256)
 """Sides of the frames that a network is tried on, smallest first; those of one call are a side and one and a half."""
+TIMES = ("time", "timestep", "t")
+"""Names of a parameter that is no frame."""
 MULTIPLES = (1, 2, 4, 8, 16, 32, 64)
 
 
@@ -31,6 +34,7 @@ class Form:
         scale: sides of what it makes over those of a frame; 0 if that is no whole number.
         multiple: sides of frames that it takes are multiples of so many pixels; others are completed by repeated borders.
         grid: tiles begin at multiples of so many pixels, or it would compute another function.
+        last: what it makes belongs to the last of its frames, not to their middle.
     """
 
     images: int
@@ -38,6 +42,7 @@ class Form:
     scale: int
     multiple: int
     grid: int
+    last: bool = False
 
     @property
     def picture(self) -> bool:
@@ -50,11 +55,12 @@ class Form:
         return lcm(self.multiple, self.grid)
 
 
-def form_of(network: nn.Module) -> Form:
+def form_of(network: nn.Module, last: bool = False) -> Form:
     """Find what a network takes and makes.
 
     Args:
         network: in eval mode; called with pictures (1, 3, h, w) in [0, 1].
+        last: what it makes belongs to the last of its frames.
 
     Raises:
         FlowError: it is no function of pictures alone, or makes no picture or map of them.
@@ -66,15 +72,17 @@ def form_of(network: nn.Module) -> Form:
     ratio = {height / side, width / (side * 3 // 2)}
     scale = int(ratio.pop()) if len(ratio) == 1 and height % side == 0 else 0
     multiple = next((m for m in MULTIPLES if _takes(network, images, side, m, scale)), side)
-    return Form(images, made.shape[1], scale, multiple, _grid(network, images, side))
+    return Form(images, made.shape[1], scale, multiple, _grid(network, images, side), last)
 
 
 def _images(network: nn.Module) -> int:
     """How many pictures its forward takes: its parameters without a default.
 
     Raises:
-        FlowError: none, or any number.
+        FlowError: none, any number, or a time besides.
     """
+    if isinstance(network, Window):
+        return network.frames
     name = type(network).__name__
     parameters = inspect.signature(network.forward).parameters.values()
     if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters):
@@ -85,6 +93,11 @@ def _images(network: nn.Module) -> int:
     wanted = [each for each in wanted if each.kind is not inspect.Parameter.VAR_KEYWORD]
     if not wanted:
         raise FlowError(f"{name} takes no picture: its forward has to take one for each frame")
+    if wanted[-1].name in TIMES:
+        raise FlowError(
+            f"{name} takes a time, {wanted[-1].name}, besides frames: give it a default, such as 0.5. For RIFE use its own family, which is routed "
+            "at any time: edgeflow export rife --target cpu -o rife.edgeflow"
+        )
     return len(wanted)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from edgeflow.flow import Axis, Flow, Image, Made, Priced, RoutedModule, Scored, Spread, Table, Task
 from edgeflow.flow import Tensor as Declared
@@ -15,7 +15,7 @@ from edgeflow.ir.task import default_task
 from edgeflow.ir.tiles import TileGrid
 from edgeflow.wrap.form import Form
 from edgeflow.wrap.network import Network
-from edgeflow.wrap.router import CANVAS, Fit, FrameScores, TileScores
+from edgeflow.wrap.router import Fit, FrameScores, TileScores
 
 BEGUN = Table((0.5,))
 """Whether there is a picture to be copied: where there is none, the network runs, whatever was decided."""
@@ -30,12 +30,14 @@ class Tiling:
         halo: pixels of it beyond its patch, at every seam.
         full: time of all tiles of a frame over that of the frame whole.
         half: the same at half the size.
+        look: the same of a frame whose tiles are all copied: they are looked at, and put together.
     """
 
     size: int
     halo: int
     full: float
     half: float
+    look: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,10 @@ class Routing:
     def costs(self, tiling: Tiling) -> tuple[float, ...]:
         """Of every way, over a whole frame's."""
         return (0.0, tiling.half, tiling.full) if self.half else (0.0, tiling.full)
+
+    def spread(self, tiling: Tiling) -> Spread:
+        """What decides between tiles and the whole frame: tiles are looked at besides."""
+        return Spread(self.price, (tiling.look, tiling.look + tiling.full))
 
 
 class Static(RoutedModule):
@@ -104,7 +110,7 @@ class Wrapped(RoutedModule):
         _declare(self, network.form, size)
         self.way = Axis(*routing.ways)
         grid = TileGrid(*size, tiling.size, tiling.halo, network.form.unit)
-        self.parts = FrameScores(routing.copy, (grid.rows, grid.columns))
+        self.parts = FrameScores(routing.copy, (grid.rows, grid.columns), size)
         self.scores = TileScores(routing.copy, routing.half, network.form.images)
 
     def flow(self, f: Flow, *frames: Any) -> Any:
@@ -112,19 +118,25 @@ class Wrapped(RoutedModule):
         form, side, costs = self.network.form, self.tiling.size, self.routing.costs(self.tiling)
         made_side, price = form.scale * side, self.routing.price
         seen = {f"seen{number}": (3, side, side) for number in range(form.images)}
-        frame = f.state(looked_at=(3 * form.images, *CANVAS), begun=(1,))
-        state = f.state(made=(form.channels, made_side, made_side), known=(1,), **seen)
+        frame = f.state(looked_at=(3 * form.images, *self.parts.canvas), begun=(1,))
+        state = f.state(made=(form.channels, made_side, made_side), known=(1,), scores=(len(costs),), **seen)
 
         look = f.call(self.parts, *frames)
         parts, begun = f.call(self.parts.of, look, frame.looked_at, frame.begun)
-        extent = f.route(frames[0], extent=Scored(Spread(price, (0.0, self.tiling.full)), parts)).extent
+        extent = f.route(frames[0], extent=Scored(self.routing.spread(self.tiling), parts)).extent
         f.keep(looked_at=look, begun=begun)
         whole = f.call(self.whole, *frames, when=extent == "whole", otherwise=None)
-        *tiles, of_whole = f.tile(*frames, whole, size=side, halo=self.tiling.halo, multiple=form.unit)
+        *tiles, of_whole, known = f.tile(
+            *frames, whole, begun, size=side, halo=self.tiling.halo, multiple=form.unit
+        )
 
-        scores, known = f.call(self.scores, *tiles, *(getattr(state, name) for name in seen), state.known)
+        here = (
+            extent == "tiles"
+        )  # of a frame that is computed whole no tile is looked at: what is decided of them does not matter
+        before = [getattr(state, name) for name in seen]
+        scores = f.call(self.scores, *tiles, *before, state.known, when=here, otherwise=state.scores)
         route = f.route(tiles[0], way=Scored(Priced(price, costs), scores), begun=Scored(BEGUN, state.known))
-        way, here, made = route.way, extent == "tiles", state.made
+        way, made = route.way, state.made
         if self.routing.half:
             half = here & (way == "half") & (route.begun == True)  # noqa: E712
             made = f.call(self.network.at_half, *tiles, when=half, otherwise=made)
@@ -173,7 +185,9 @@ class WrappedWhole(RoutedModule):
         assert self.size is not None
         seen = {f"seen{number}": (3, *self.size) for number in range(self.network.form.images)}
         state = f.state(made=(self.network.form.channels, *self.made), known=(1,), **seen)
-        scores, known = f.call(self.scores, *frames, *(getattr(state, name) for name in seen), state.known)
+        before = [getattr(state, name) for name in seen]
+        scores = f.call(self.scores, *frames, *before, state.known)
+        known = f.call(self.scores.begun, state.known)
         rule = Priced(self.routing.price, self.costs)
         route = f.route(frames[0], way=Scored(rule, scores), begun=Scored(BEGUN, state.known))
         way, made = route.way, state.made
@@ -187,6 +201,23 @@ class WrappedWhole(RoutedModule):
         return made
 
 
+class Idle(nn.Module):
+    """A stand-in that makes what a network makes, for next to nothing: what is left of a call is what routing costs.
+
+    Args:
+        form: what the network takes and makes.
+    """
+
+    def __init__(self, form: Form) -> None:
+        super().__init__()
+        self.form = form
+
+    def forward(self, *frames: Tensor) -> Tensor:
+        """(n, 3, h, w) each -> (n, c, scale * h, scale * w)."""
+        plane = frames[0][:, :1].expand(-1, self.form.channels, -1, -1)
+        return F.interpolate(plane, scale_factor=float(self.form.scale)) if self.form.scale > 1 else plane * 1
+
+
 def whole_frame(half: float) -> Tiling:
     """A frame that is not cut, and what it costs at half the size."""
     return Tiling(0, 0, 1.0, half)
@@ -196,13 +227,8 @@ def task_of_form(form: Form) -> Task:
     """What a call of the network is made of, and what comes of it."""
     inputs, (made,) = _interface(form)
     suggested = default_task(inputs, (made,))
-    return Task(
-        suggested.offsets,
-        tuple(
-            Made("image" if form.picture else "mask", each.time, float(form.scale or 1))
-            for each in suggested.outputs
-        ),
-    )
+    time = float(form.images - 1) if form.last else suggested.outputs[0].time
+    return Task(suggested.offsets, (Made("image" if form.picture else "mask", time, float(form.scale or 1)),))
 
 
 def _interface(

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from edgeflow.flow.measures import LargestChange, sampled
 from edgeflow.wrap.network import completed, stacked
 
-CANVAS = (320, 320)
-"""Rows and columns of a frame that are looked at, evenly picked, to decide between tiles and the whole frame."""
+CANVAS = 320
+"""Rows and columns of a frame that are looked at at most, evenly picked, to decide between tiles and the whole frame."""
 LEVELS = 255.0**2
 UNKNOWN = 1e9
 """Squared error of the picture that nothing was made of yet."""
@@ -48,8 +48,8 @@ class TileScores(nn.Module):
         self.copied, self.halved, self.frames = copy, half, frames
         self.change = LargestChange()
 
-    def forward(self, *values: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores (n, ways) and what says that a tile is known, (n, 1).
+    def forward(self, *values: Tensor) -> Tensor:
+        """Scores (n, ways).
 
         Args:
             values: tiles of every frame, (n, 3, size, size) each; what they were when the picture that may be copied was made;
@@ -61,7 +61,11 @@ class TileScores(nn.Module):
         if self.halved is not None:
             errors.append(self.halved(self.lost(now[-1])))
         errors.append(torch.zeros_like(copied))
-        return -torch.cat(errors, 1), known.clamp(min=1)
+        return -torch.cat(errors, 1)
+
+    def begun(self, known: Tensor) -> Tensor:
+        """What says that there is a picture to copy, (n, 1)."""
+        return known.clamp(min=1)
 
     def lost(self, frame: Tensor) -> Tensor:
         """What half the size loses of a frame: (n, 1), in squared levels."""
@@ -77,16 +81,23 @@ class FrameScores(nn.Module):
     Args:
         copy: from changes of the input to changes of the output.
         parts: rows and columns of the parts.
+        size: (height, width) of the frames.
+
+    Attributes:
+        canvas: rows and columns of a frame that are looked at: about every second, at most `CANVAS`.
     """
 
-    def __init__(self, copy: Fit, parts: tuple[int, int]) -> None:
+    def __init__(self, copy: Fit, parts: tuple[int, int], size: tuple[int, int]) -> None:
         super().__init__()
         self.copied, self.parts = copy, parts
-        self.change = LargestChange(tuple(side // LargestChange.SQUARE for side in CANVAS))  # type: ignore[arg-type]
+        self.canvas = (looked_at(size[0]), looked_at(size[1]))
+        self.change = LargestChange(
+            (self.canvas[0] // LargestChange.SQUARE, self.canvas[1] // LargestChange.SQUARE)
+        )
 
     def forward(self, *frames: Tensor) -> Tensor:
         """What is looked at of the frames: (1, 3 x frames, rows, columns)."""
-        return sampled(stacked(frames), CANVAS)
+        return sampled(stacked(frames), self.canvas)
 
     def of(self, now: Tensor, before: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of parts for `Spread`, (1, 3 x parts), and what says that a frame is known, (1, 1).
@@ -101,6 +112,15 @@ class FrameScores(nn.Module):
         copied = _if_known(self.copied(most), known)
         exact = torch.zeros_like(copied)
         return -torch.cat((copied, exact, exact), 1), known.clamp(min=1)
+
+
+def looked_at(side: int) -> int:
+    """Rows of a frame that are looked at, of so many: whole squares of them.
+
+    >>> looked_at(240), looked_at(720)
+    (120, 320)
+    """
+    return min(-(-side // (2 * LargestChange.SQUARE)) * LargestChange.SQUARE, CANVAS)
 
 
 def changed(measure: LargestChange, now: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgeflow.flow import Axis, Priced, Spread
+from edgeflow.flow import Axis, Priced
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.wrap.cut import Cut
 from edgeflow.wrap.film import Film, Picture
@@ -86,7 +86,7 @@ def simulate(cut: Cut, images: int, tiling: Tiling, routing: Routing) -> Outcome
         tiles = cut.tiles(call)
         chosen = ["whole"] * count
         if not extent.whole(call):
-            scores, _ = scores_of(*tiles, *seen, known)
+            scores = scores_of(*tiles, *seen, known)
             chosen = [routing.ways[place] for place in rule.decide(scores.numpy(), ways)]
         new = np.array([way != "copy" for way in chosen])
         source[new], half[new] = call, np.array([way == "half" for way in chosen])[new]
@@ -100,7 +100,10 @@ def simulate(cut: Cut, images: int, tiling: Tiling, routing: Routing) -> Outcome
     shares = {way: taken[way] / sum(taken.values()) for way in (*routing.ways, "whole")}
     costs = dict(zip(routing.ways, routing.costs(tiling), strict=True)) | {"whole": 1.0}
     against = (float(np.mean(truths)), _static_error(film)) if truths else None
-    error, time = float(np.mean(errors)), sum(share * costs[way] for way, share in shares.items())
+    error, time = (
+        float(np.mean(errors)),
+        tiling.look + sum(share * costs[way] for way, share in shares.items()),
+    )
     return Outcome(time, error, drop_of(error, against), shares)
 
 
@@ -109,8 +112,10 @@ class _Extent:
 
     def __init__(self, cut: Cut, tiling: Tiling, routing: Routing) -> None:
         self._film, self._grid = cut.film, cut.grid
-        self._rule = Spread(routing.price, (0.0, tiling.full))
-        self._scores = FrameScores(routing.copy, (cut.grid.rows, cut.grid.columns)) if cut.grid else None
+        self._rule = routing.spread(tiling)
+        self._scores = (
+            FrameScores(routing.copy, (cut.grid.rows, cut.grid.columns), cut.film.size) if cut.grid else None
+        )
         self._last: Tensor | None = None
 
     def whole(self, call: int) -> bool:

@@ -22,12 +22,23 @@ from edgeflow.targets import Target
 from edgeflow.wrap.film import Film, Frames, with_detail
 from edgeflow.wrap.form import Form, form_of
 from edgeflow.wrap.halo import Halo, halo_of
-from edgeflow.wrap.model import Static, Tiling, Wrapped, WrappedWhole, task_of_form, whole_frame
+from edgeflow.wrap.model import (
+    Idle,
+    Routing,
+    Static,
+    Tiling,
+    Wrapped,
+    WrappedWhole,
+    task_of_form,
+    whole_frame,
+)
 from edgeflow.wrap.network import Network
 from edgeflow.wrap.reach import Reach, reach_of
+from edgeflow.wrap.router import Fit
 from edgeflow.wrap.simulate import Outcome
 from edgeflow.wrap.timing import compiled, cropped, in_turn, one_thread
 from edgeflow.wrap.tune import Tuned, Tuner
+from edgeflow.wrap.windows import window_of
 
 TILES = (96, 128, 192, 256, 384)
 """Sides of tiles that are tried, about, in pixels."""
@@ -84,26 +95,28 @@ def wrap(
     *,
     max_drop: float = 0.1,
     truth: Frames = (),
+    last: bool = False,
     progress: Said = lambda what: None,
 ) -> Wrapping:
     """Make a static network a routed flow whose pictures stay near its own.
 
     Args:
-        network: takes frames, (n, 3, h, w) in [0, 1] each, and makes one tensor (n, c, scale * h, scale * w).
+        network: takes frames, (n, 3, h, w) in [0, 1] each, or those of a call as one tensor, (n, 3 x frames, h, w) or (n, frames, 3, h, w); makes one tensor (n, c, scale * h, scale * w).
         frames: of a clip of the kind that it will see, (h, w, 3) uint8.
         target: for whose library routes are timed, on this machine.
         max_drop: dB of PSNR that routing may cost on the clip; see `edgeflow.wrap.simulate.drop_of`.
         truth: what should be made of every frame, if that is known. Of a network that makes the picture between two frames it is:
             every second frame of the clip.
+        last: what the network makes belongs to the last of its frames, not to their middle.
         progress: told of every step.
 
     Raises:
         FlowError: the network is no function of frames alone, or makes the same of all of them.
         InputError: the clip is too short, nothing moves in it, the truth does not fit, or no route saves time within the drop.
     """
-    network = network.eval()
     progress("look at the network")
-    form = form_of(network)
+    network = window_of(network.eval())
+    form = form_of(network, last)
     reach = reach_of(network, form)
     shown = shown_of(form, frames, truth)
     _check_motion(shown.calls)
@@ -223,6 +236,7 @@ def _timed_tilings(
     """
     height, width = calls[0][0].shape[:2]
     sides = _sides(network.form, halo, (height, width)) if halo else []
+    look = _look(network.form, halo, sides[0], calls[0], static, target) if halo and sides else 0.0
     for side in sides:
         assert halo is not None
         with compiled(Static(network, (side, side)), target) as tile:
@@ -231,9 +245,21 @@ def _timed_tilings(
         full = ms["tile"] / ms["static"] * len(TileGrid(height, width, side, halo.pixels, network.form.unit))
         # Less than the whole frame is a slow minute of the machine's, or a network that takes no longer than looking at its tiles.
         full = max(full, 1.0)
-        yield Tiling(side, halo.pixels, full, full * ratio)
+        yield Tiling(side, halo.pixels, full, full * ratio, look)
     if not sides:
         yield whole_frame(ratio)
+
+
+def _look(
+    form: Form, halo: Halo, side: int, call: Sequence[NDArray[np.uint8]], static: Session, target: Target
+) -> float:
+    """Time of a frame whose tiles are all copied over that of the frame whole: of the smallest tiles, of which there are most."""
+    height, width = call[0].shape[:2]
+    tiling, routing = Tiling(side, halo.pixels, 1.0, 0.0), Routing(1.0, Fit(1.0, 1.0), None)
+    idle = Wrapped(Network(Idle(form), form), (height, width), tiling, routing)
+    with compiled(idle, target) as session:
+        ms = in_turn({"static": lambda: static(*call), "look": lambda: session(*call)})
+    return ms["look"] / ms["static"]
 
 
 def _halo(network: Network, reach: Reach, film: Film) -> Halo | None:
@@ -288,13 +314,21 @@ def _check_gain(best: Tuned, film: Film, form: Form, max_drop: float) -> None:
                 f"within --max-drop {max_drop:g} no route saves time on this clip (frames take {found.time:.2f} of the static network's "
                 f"time at a drop of {found.drop:.2f} dB): --max-drop {drop:g} would take {other.time:.2f} of it"
             )
+    if best.tiling.look > 1 - GAIN:
+        raise InputError(
+            f"this network is too quick to be routed here: looking at its tiles alone takes {best.tiling.look:.2f} of the static network's "
+            "time. Export the static network, or wrap it for larger frames"
+        )
     why = (
         "tiles are not what they are in the whole frame"
         if form.scale
         else "what it makes is not a whole number of times as large as its frames, so none of it belongs to a tile"
     )
+    family = (
+        "" if form.images != 2 or best.tiling.size else ". For RIFE use its own family: edgeflow export rife"
+    )
     whole = "" if best.tiling.size else f"{why}: only whole frames can be reused, and "
     raise InputError(
         f"no route saves time on this clip, at whatever drop (frames take {found.time:.2f} of the static network's time): {whole}nearly "
-        "all of it changes from frame to frame. Give a clip of the kind that stands still in parts, or export the static network"
+        f"all of it changes from frame to frame. Give a clip of the kind that stands still in parts, or export the static network{family}"
     )

@@ -20,7 +20,8 @@ from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.overlay import Region, route_name
 from edgeflow.runtime.video.rate import Rate
 from edgeflow.runtime.video.reading.damage import Place
-from edgeflow.runtime.video.reading.reader import Reading, VideoInfo, VideoReader
+from edgeflow.runtime.video.reading.info import VideoInfo
+from edgeflow.runtime.video.reading.reader import Reading, VideoReader
 from edgeflow.runtime.video.reading.source import Source, is_kept
 from edgeflow.runtime.video.spans import Span
 from edgeflow.runtime.video.stages import Decoded, Finished, Stages

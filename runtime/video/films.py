@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeflow.ir.bundle.json_file import read_json
+from edgeflow.ir.bundle.schema import plain, record, table, text
 from edgeflow.ir.errors import BundleError, InputError, VideoError
 from edgeflow.ir.files import write_atomically
-from edgeflow.ir.manifest_file import read_json
-from edgeflow.ir.schema import plain, record, table, text
 from edgeflow.runtime.video.reading.source import PICTURES, Source
 from edgeflow.runtime.video.writing.destination import FORMATS, JOINED
 from edgeflow.runtime.video.writing.pieces import fingerprint_of

@@ -22,7 +22,8 @@ from edgeflow.runtime.video.convert import Session as VideoSession
 from edgeflow.runtime.video.film import FilmConversion
 from edgeflow.runtime.video.films import Job
 from edgeflow.runtime.video.masks import MaskPainter
-from edgeflow.runtime.video.reading.reader import Reading, VideoInfo, VideoReader
+from edgeflow.runtime.video.reading.info import VideoInfo
+from edgeflow.runtime.video.reading.reader import Reading, VideoReader
 from edgeflow.runtime.video.reading.reel import Reel
 from edgeflow.runtime.video.spans import Span, look_over, spans_of
 from edgeflow.runtime.video.stages import Stages

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.overlay import Region, draw_routes
-from edgeflow.runtime.video.reading.reader import Shot, VideoInfo
+from edgeflow.runtime.video.reading.info import VideoInfo
+from edgeflow.runtime.video.reading.reader import Shot
 
 _QUEUE_FRAMES = 4
 _POLL_SECONDS = 0.05

@@ -7,9 +7,9 @@ from torch import nn
 
 from edgeflow.export.compile import compile_model
 from edgeflow.flow import Eager, cost
+from edgeflow.ir.bundle.golden import read_clip
 from edgeflow.ir.errors import FlowError, InputError, TrainError
 from edgeflow.ir.film import calls_of
-from edgeflow.ir.golden import read_clip
 from edgeflow.models import family
 from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, Preset, Sizes, STMFNet, build
 from edgeflow.models.st_mfnet.gridnet import COLUMNS, GridNet

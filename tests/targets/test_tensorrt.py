@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeflow.ir.built_here import record_built
 from edgeflow.ir.bundle import open_bundle
+from edgeflow.ir.bundle.built_here import record_built
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.files import sha256_of
 from edgeflow.runtime import Session

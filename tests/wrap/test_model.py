@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from kept_bundles import compile_kept
-from wrap_networks import Attentive, Enlarger, Middle, Segmenter, denoiser, film
+from wrap_networks import Attentive, Enlarger, Five, Middle, Segmenter, denoiser, film
 
 from edgeflow.flow import Eager
 from edgeflow.flow.grids import found_grids
@@ -21,6 +21,7 @@ from edgeflow.wrap.model import Routing, Static, Tiling, Wrapped, WrappedWhole, 
 from edgeflow.wrap.network import Network
 from edgeflow.wrap.router import Fit
 from edgeflow.wrap.simulate import simulate
+from edgeflow.wrap.windows import window_of
 
 SIZE = (128, 192)
 TILING = Tiling(64, 8, 1.5, 0.4)
@@ -36,9 +37,9 @@ def calls(network, frames):
     return [tuple(map(to_tensor, call)) for call in calls_of(task_of_form(form_of(network)), frames)]
 
 
-@pytest.mark.parametrize("network", [denoiser, Enlarger, Segmenter, Middle])
+@pytest.mark.parametrize("network", [denoiser, Enlarger, Segmenter, Middle, Five])
 def test_tiles_that_are_computed_are_as_in_the_whole_frame(network):
-    model = wrapped(network().eval())
+    model = wrapped(window_of(network().eval()))
     tiled, static = Eager(model, {"extent": "tiles", "way": "full"}), Eager(Static(model.network, SIZE))
     for call in calls(model.network.network, film(3)):
         torch.testing.assert_close(tiled(*call).outputs[0], static(*call).outputs[0], atol=1e-6, rtol=0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from wrap_networks import Attentive, Enlarger, Middle, Normed, Segmenter, denoiser
+from wrap_networks import Attentive, Enlarger, Five, Middle, Normed, Segmenter, Three, denoiser
 
 from edgeflow.ir.errors import FlowError
 from edgeflow.wrap.form import Form, form_of
+from edgeflow.wrap.model import task_of_form
 from edgeflow.wrap.reach import reach_of
+from edgeflow.wrap.windows import window_of
 
 
 @pytest.mark.parametrize(
@@ -19,12 +21,32 @@ from edgeflow.wrap.reach import reach_of
         (Enlarger, Form(images=1, channels=3, scale=2, multiple=2, grid=2), 5),
         (Segmenter, Form(images=1, channels=5, scale=1, multiple=4, grid=4), 8),
         (Middle, Form(images=2, channels=3, scale=1, multiple=1, grid=1), 2),
+        (Three, Form(images=3, channels=3, scale=1, multiple=1, grid=1), 2),
+        (Five, Form(images=5, channels=3, scale=2, multiple=1, grid=1), 2),
     ],
 )
 def test_form_and_receptive_field(network, form, pixels):
-    built = network().eval()
+    built = window_of(network().eval())
     assert form_of(built) == form
     assert reach_of(built, form).pixels == pixels
+
+
+@pytest.mark.parametrize(("network", "middle", "last"), [(denoiser, 0, 0), (Middle, 0.5, 1), (Five, 2, 4)])
+def test_what_is_made_belongs_to_the_middle_or_the_last_frame(network, middle, last):
+    built = window_of(network().eval())
+    times = [task_of_form(form_of(built, last=chosen)).outputs[0].time for chosen in (False, True)]
+    assert times == [middle, last]
+
+
+def test_a_network_of_clips_of_any_length_is_refused():
+    with pytest.raises(FlowError, match="Mean takes clips of any number of frames: wrap it in a module"):
+        window_of(Mean())
+
+
+def test_operators_with_small_kernels_do_not_see_the_whole_frame():
+    shrinking = nn.Sequential(nn.Conv2d(3, 8, 16, 16), nn.Conv2d(8, 8, 9, 1, 4), nn.Conv2d(8, 8, 9, 1, 4))
+    network = nn.Sequential(shrinking, nn.Conv2d(8, 768, 1), nn.PixelShuffle(16)).eval()
+    assert reach_of(network, form_of(network)).everywhere == ()
 
 
 @pytest.mark.parametrize(
@@ -35,6 +57,16 @@ def test_operators_that_see_the_whole_frame_are_named(network, named):
     reach = reach_of(built, form_of(built))
     assert reach.pixels is None
     assert reach.everywhere == (named,)
+
+
+class Mean(nn.Module):
+    def forward(self, clip: torch.Tensor) -> torch.Tensor:
+        return clip.mean(1)
+
+
+class AnyTime(nn.Module):
+    def forward(self, frame0: torch.Tensor, frame1: torch.Tensor, timestep: float) -> torch.Tensor:
+        return frame0 + timestep * frame1
 
 
 class Noisy(nn.Module):
@@ -87,6 +119,7 @@ class Nothing(nn.Module):
         (Noisy, "another picture of the same frame each time: it draws noise"),
         (Counting, "changes its buffer last when it runs: a network with a memory cannot be wrapped"),
         (Labels, r"makes a tensor \(1, 3\) of pictures: let it return one tensor \(n, c, h, w\)"),
+        (AnyTime, "takes a time, timestep, besides frames: give it a default.* edgeflow export rife"),
         (Several, "takes any number of arguments: give its forward one named argument for each frame"),
         (Broken, "makes NaN or infinity"),
         (Grey, "cannot run on a picture .*RuntimeError.*let `build` return a module that takes frames"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from wrap_networks import Attentive, Middle, denoiser, film
+from wrap_networks import Attentive, Middle, deep, denoiser, film
 
 from edgeflow.cli import main
 from edgeflow.ir.errors import InputError
@@ -23,7 +23,7 @@ from edgeflow.wrap.tune import Tuner
 from edgeflow.wrap.wrapping import _check_gain, shown_of
 
 MODEL = """
-from wrap_networks import denoiser as build
+from wrap_networks import deep as build
 """
 
 
@@ -58,7 +58,7 @@ def made(tmp_path_factory):
 def test_the_command_writes_a_bundle_a_report_and_a_picture(made):
     told = json.loads((made / "w.json").read_text())
     measured = told["measured"]
-    assert told["network"]["reach"] == 2
+    assert told["network"]["reach"] == 5
     assert measured["shares"]["copy"] > 0.3
     assert measured["exact"] < 0.01
     assert measured["drop"] <= 0.1
@@ -69,7 +69,7 @@ def test_the_command_writes_a_bundle_a_report_and_a_picture(made):
         assert picture.size == (3 * 192, 128 + 20)
     frame = film(1)[0]
     with torch.no_grad():
-        wanted = denoiser()(torch.from_numpy(frame).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0) * 255
+        wanted = deep()(torch.from_numpy(frame).permute(2, 0, 1)[None] / 255)[0].permute(1, 2, 0) * 255
     assert np.abs(Session(made / "w.edgeflow")(frame) - wanted.numpy()).max() < 1
 
 
@@ -167,6 +167,17 @@ def test_a_clip_in_which_all_moves_leaves_nothing_to_copy():
         InputError, match=r"no route saves time on this clip, at whatever drop .*: nearly all of it changes"
     ):
         _check_gain(best, clip, form, 0.1)
+
+
+def test_a_network_that_is_as_quick_as_a_look_at_its_tiles_is_left_as_it_is():
+    clip, form = filmed(film(6))
+    tuner = Tuner(clip, form, Tiling(64, 8, 1.5, 0.4, look=2.0))
+    best = tuner.best(tuner.fitted(), 0.5)
+    assert best.outcome.shares["whole"] == 1
+    with pytest.raises(
+        InputError, match=r"looking at its tiles alone takes 2\.00 of the static network's time"
+    ):
+        _check_gain(best, clip, form, 0.5)
 
 
 def test_a_gate_that_cannot_be_met_says_which_could():

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from edgeflow.runtime.video.reading.reader import Reading, Shot, VideoInfo, VideoReader
+from edgeflow.runtime.video.reading.info import VideoInfo
+from edgeflow.runtime.video.reading.reader import Reading, Shot, VideoReader
 
 
 class Reel:

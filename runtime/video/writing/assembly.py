@@ -13,7 +13,7 @@ import av
 
 from edgeflow.ir.errors import VideoError
 from edgeflow.runtime.video.rate import Rate
-from edgeflow.runtime.video.reading.reader import VideoInfo
+from edgeflow.runtime.video.reading.info import VideoInfo
 from edgeflow.runtime.video.reading.source import open_source
 from edgeflow.runtime.video.writing.destination import place_of
 from edgeflow.runtime.video.writing.encoder import Encoding, check_room

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edgeflow.ir.errors import InputError, VideoError
 from edgeflow.runtime.video.colour import Colour
-from edgeflow.runtime.video.reading.reader import VideoInfo
+from edgeflow.runtime.video.reading.info import VideoInfo
 from edgeflow.runtime.video.writing.destination import container_of
 from edgeflow.runtime.video.writing.encoder import Codec, Encoder, Encoding, choose, time_base
 from edgeflow.runtime.video.writing.pieces import AHEAD

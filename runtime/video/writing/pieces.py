@@ -15,10 +15,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from edgeflow.ir.bundle.json_file import read_json
+from edgeflow.ir.bundle.schema import each, nullable, plain, record, text, whole
 from edgeflow.ir.errors import BundleError, VideoError
 from edgeflow.ir.files import write_atomically
-from edgeflow.ir.manifest_file import read_json
-from edgeflow.ir.schema import each, nullable, plain, record, text, whole
 
 FRAMES = 120
 """Frames of a piece: half the distance that encoders keep between key pictures anyway."""

@@ -19,10 +19,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from edgeflow.ir.bundle.json_file import read_json
+from edgeflow.ir.bundle.schema import each, nullable, number, plain, record, table, text, truth, whole
 from edgeflow.ir.errors import BundleError, VideoError
 from edgeflow.ir.files import write_atomically
-from edgeflow.ir.manifest_file import read_json
-from edgeflow.ir.schema import each, nullable, number, plain, record, table, text, truth, whole
 from edgeflow.runtime.video.spans import Span
 from edgeflow.runtime.video.writing.pieces import known_by
 

@@ -15,7 +15,7 @@ from routed_models import small
 
 import edgeflow
 from edgeflow.export.sample import moving_picture
-from edgeflow.ir.built_here import record_built
+from edgeflow.ir.bundle.built_here import record_built
 from edgeflow.ir.errors import BackendError, BundleError, InputError
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.backends import openvino_backend

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from edgeflow.cli.commands import main
+from edgeflow.ir.bundle.replacing import check_replaceable
+from edgeflow.ir.bundle.tuned import FOLDER, load_tuned, save_tuned
 from edgeflow.ir.errors import BundleError, InputError
-from edgeflow.ir.replacing import check_replaceable
-from edgeflow.ir.tuned import FOLDER, load_tuned, save_tuned
 from edgeflow.runtime import Fixed
 from edgeflow.runtime.machine import cpu_name
 from edgeflow.runtime.measure.profile import Latency

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeflow.export.sample import moving_picture
-from edgeflow.ir.costs import Costs, save_costs
+from edgeflow.ir.bundle.costs import Costs, save_costs
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Stage
 from edgeflow.runtime import Budget, Fixed, Session

@@ -5,15 +5,13 @@ It lies in the bundle as `profile/tuned/KEY.json`, one file for each processor, 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgeflow.ir.bundle.json_file import read_beside, write_beside
+from edgeflow.ir.bundle.schema import each, number, record, text, whole
 from edgeflow.ir.errors import BundleError
-from edgeflow.ir.files import write_atomically
-from edgeflow.ir.manifest_file import read_json
-from edgeflow.ir.schema import each, number, record, text, whole
 
 FOLDER = Path("profile") / "tuned"
 _ADVICE = "let go of it by `edgeflow tune --forget`"
@@ -61,13 +59,7 @@ def save_tuned(bundle: Path, processor: str, tuned: Tuned) -> Path:
     """
     path = _place(bundle, processor)
     data = {name: value for name, value in asdict(tuned).items() if value is not None}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(
-            f"cannot write {path.parent}: {error.strerror}; make the bundle writable"
-        ) from error
-    write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
+    write_beside(path, data)
     return path
 
 
@@ -77,15 +69,9 @@ def load_tuned(bundle: Path, processor: str) -> Tuned | None:
     Raises:
         BundleError: the file is damaged.
     """
-    path = _place(bundle, processor)
-    if not path.exists():
+    data = read_beside(_place(bundle, processor), _SCHEMA, _ADVICE)
+    if data is None:
         return None
-    try:
-        data = read_json(path, _ADVICE)
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read ({error.strerror}): {_ADVICE}") from error
-    if fault := next(_SCHEMA(data, ""), None):
-        raise BundleError(f"{path} is damaged ({fault}); {_ADVICE}")
     return Tuned(data["library"], data["threads"], tuple(data["fix"]), data.get("quality"))
 
 
