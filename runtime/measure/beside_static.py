@@ -98,7 +98,9 @@ def advice(plan: Plan, library: str, host: float) -> list[str]:
         library: that it runs on.
         host: share of a call outside its engines.
     """
-    found = ["`edgeflow tune` says which quality is worth its time; on frames that all take the dearest route nothing is saved"]
+    found = [
+        "`edgeflow tune` says which quality is worth its time; on frames that all take the dearest route nothing is saved"
+    ]
     tiled = any(isinstance(step, Tile) for step in plan.steps)
     rules = [decision.rule for step in plan.steps if isinstance(step, Route) for decision in step.decisions]
     if tiled and host > HOST:
