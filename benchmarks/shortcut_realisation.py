@@ -30,7 +30,7 @@ from edgeflow.cli.clips import first_frames
 from edgeflow.flow import Eager, RoutedModule, cost
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.bundle import WEIGHTS, Bundle, open_bundle
-from edgeflow.ir.plan_routes import dearest_route, static_plan
+from edgeflow.ir.plan.routes import dearest_route, static_plan
 from edgeflow.models.shortcut_v2v import ShortcutV2V, Teacher, build
 from edgeflow.models.shortcut_v2v.weights import pretrained
 from edgeflow.models.weights import load_weights

@@ -1,15 +1,14 @@
 """Runs what `edgeflow export MODEL --format onnx` writes, with numpy and ONNX Runtime alone: a reader to begin your own with.
 
-    python examples/run_routes.py FOLDER INPUTS.npz OUTPUTS.npz
-
 INPUTS.npz has an array for every input, with a first dimension that counts calls; OUTPUTS.npz gets the same of every output.
-Rules: argmax, key-frame-interval; others are a few lines each, and `meaning` in the manifest says what they do.
+All rules are read but `nearest` and `within`, which go by the length of a clip, and by time; so are all steps but `sample`, which
+goes with them, and tiles that fade into each other.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from itertools import pairwise
 from math import ceil
 from pathlib import Path
@@ -80,19 +79,23 @@ class Runner:
     def decide(self, step: dict) -> None:
         for decision in step["decisions"]:
             name, values, rule = decision["variable"], decision["values"], decision["rule"]
-            if rule["kind"] == "argmax":
-                scores = self.values[decision["scores"]]
+            scores = self.values[decision["scores"]] if decision["scores"] else None
+            if rule["kind"] in ("key-frame-interval", "drift-above"):
+                chosen = np.array([self.key_frame(name, rule, scores)])
+            else:
                 if decision["over_patch"]:
                     scores = self.grids[step["regions"]].over_patches(scores[0], decision["over_patch"])
-                chosen = scores.reshape(len(scores), -1).argmax(1)
-            elif rule["kind"] == "key-frame-interval":
-                since = self.since.get(name)
-                key = since is None or since + 1 >= rule["interval"]
-                self.since[name] = 0 if key else since + 1
-                chosen = np.array([0 if key else 1])
-            else:
-                raise NotImplementedError(f"{rule['kind']}: {decision['meaning']}")
+                chosen = choose(rule, scores.reshape(len(scores), -1), values, decision["meaning"])
             self.routes[name] = np.array(values, object)[chosen]
+
+    def key_frame(self, name: str, rule: dict, measure: np.ndarray | None) -> int:
+        """0 for a key frame, which begins a stream, 1 for others."""
+        since = self.since.get(name)
+        longest = rule.get("interval", rule.get("longest"))
+        drifts = rule["kind"] == "drift-above" and not measure.item() <= rule["threshold"]
+        key = since is None or since + 1 >= longest or drifts
+        self.since[name] = 0 if key else since + 1
+        return 0 if key else 1
 
     def holds(self, when: object) -> np.ndarray:
         """For which regions a condition holds."""
@@ -124,6 +127,9 @@ class Runner:
                 made[value][rows] = array
         self.values |= made
 
+    def sample(self, step: dict) -> None:
+        raise SystemExit(f"{step['variable']}: frames of a clip are not taken here: see docs/onnx.md")
+
     def engine(self, file: str) -> onnxruntime.InferenceSession:
         if file not in self.engines:
             providers = ["CPUExecutionProvider"]
@@ -132,7 +138,7 @@ class Runner:
 
     def stitch(self, step: dict) -> None:
         if step["blend"]:
-            raise NotImplementedError("tiles that fade into each other: see docs/onnx.md")
+            raise SystemExit("tiles that fade into each other are not read here: see docs/onnx.md")
         grid, tiles = self.grids[step["regions"]], self.values[step["input"]]
         planes = tiles.dtype != np.uint8
         tiles = tiles.transpose(0, 2, 3, 1) if planes else tiles
@@ -144,6 +150,31 @@ class Runner:
                 first - scale * top : last - scale * top, start - scale * left : end - scale * left
             ]
         self.values[step["output"]] = (frame.transpose(2, 0, 1) if planes else frame)[None]
+
+
+def choose(rule: dict, scores: np.ndarray, values: list, meaning: str) -> np.ndarray:
+    """Which of the values every region takes, (regions,), by a rule on its scores, (regions, n)."""
+    kind = rule["kind"]
+    if kind == "argmax":
+        return scores.argmax(1)
+    if kind == "priced":
+        return (scores.astype(np.float64) - rule["price"] * np.array(rule["costs"])).argmax(1)
+    if kind == "table":
+        return np.searchsorted(np.array(rule["bounds"], np.float32), scores[:, 0], side="right")
+    if kind == "first-non-zero":
+        return np.where((scores != 0).any(1), (scores != 0).argmax(1), len(values) - 1)
+    if kind == "confidence-below":
+        shares = np.exp(scores - scores.max(1, keepdims=True))
+        return np.where(
+            shares.max(1) / shares.sum(1) < rule["threshold"], values.index(True), values.index(False)
+        )
+    if kind == "spread":
+        costs, price = np.array(rule["costs"]), rule["price"]
+        parts = scores.astype(np.float64).reshape(len(scores), len(costs) + 1, -1)
+        paid = parts[:, :-1] - price * costs[:, None]
+        apart = np.where(costs[paid.argmax(1)].mean(1) > 1, -np.inf, paid.max(1).mean(1))
+        return np.stack([apart, parts[:, -1].mean(1) - price], 1).argmax(1)
+    raise SystemExit(f"{kind} is a rule that is not read here: {meaning}")
 
 
 class Grid:
@@ -199,16 +230,18 @@ class Grid:
         return (np.array(covered) / np.sum(covered, 1, keepdims=True)).astype(np.float32)
 
 
-def main(folder: str, inputs: str, outputs: str) -> None:
+def main(folder: Path, inputs: Path, outputs: Path) -> None:
     calls = dict(np.load(inputs))
     size = next(array.shape[1:3] for array in calls.values() if array.dtype == np.uint8)
-    runner = Runner(Path(folder), size)
+    runner = Runner(folder, size)
     count = len(next(iter(calls.values())))
     made = [runner({name: array[call] for name, array in calls.items()}) for call in range(count)]
     np.savez(outputs, **{name: np.stack([each[name] for each in made]) for name in made[0]})
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit(__doc__)
-    main(*sys.argv[1:])
+    about = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    about.add_argument("folder", type=Path, help="what `edgeflow export --format onnx` wrote")
+    about.add_argument("inputs", type=Path, help="INPUTS.npz")
+    about.add_argument("outputs", type=Path, help="OUTPUTS.npz")
+    main(**vars(about.parse_args()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
@@ -55,11 +55,13 @@ class Activations:
         bytes: the most at one time, without inputs, outputs and weights.
         at: name of the node that runs then; empty for a graph without nodes.
         unknown: tensors whose shape is not known before the graph runs; they are not counted.
+        held: bytes of each tensor that lies there then.
     """
 
     bytes: int
     at: str
     unknown: tuple[str, ...]
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 def activations(path: Path, shapes: Mapping[str, Sequence[int]]) -> Activations:
@@ -72,7 +74,11 @@ def activations(path: Path, shapes: Mapping[str, Sequence[int]]) -> Activations:
         path: of the ONNX file; its weights are not read.
         shapes: of its inputs, by name, with every dimension known.
     """
-    graph = _inferred(path, shapes)
+    return counted(inferred(onnx.load(path, load_external_data=False), shapes))
+
+
+def counted(graph: onnx.GraphProto) -> Activations:
+    """`activations` of a graph whose shapes were inferred."""
     sizes = {info.name: _bytes(info.type.tensor_type) for info in (*graph.value_info, *graph.output)}
     outside = {info.name for info in (*graph.input, *graph.output)}
     outside |= {tensor.name for tensor in graph.initializer}
@@ -88,7 +94,7 @@ def activations(path: Path, shapes: Mapping[str, Sequence[int]]) -> Activations:
     held: dict[str, int] = {}
     memory_of: dict[str, str] = {}
     readers: dict[str, int] = {}
-    most, at = 0, ""
+    most, at, fullest = 0, "", {}
     for number, node in enumerate(nodes):
         for name in node.output:
             if name and name not in outside:
@@ -97,10 +103,10 @@ def activations(path: Path, shapes: Mapping[str, Sequence[int]]) -> Activations:
                 readers[place] = max(readers.get(place, 0), last.get(name, number))
                 held.setdefault(place, sizes.get(name) or 0)
         if (now := sum(held.values())) > most:
-            most, at = now, node.name
+            most, at, fullest = now, node.name, dict(held)
         for place in [place for place in held if readers[place] <= number]:
             del held[place]
-    return Activations(most, at, unknown)
+    return Activations(most, at, unknown, fullest)
 
 
 def _place(
@@ -124,9 +130,13 @@ def _place(
     return output
 
 
-def _inferred(path: Path, shapes: Mapping[str, Sequence[int]]) -> onnx.GraphProto:
-    """The graph with the shape of every tensor that can be known."""
-    model = onnx.load(path, load_external_data=False)
+def inferred(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> onnx.GraphProto:
+    """The graph with the shape of every tensor that can be known.
+
+    Args:
+        model: changed on the way; its weights may be missing.
+        shapes: of its inputs, by name, with every dimension known.
+    """
     del model.graph.value_info[:]
     for given in model.graph.input:
         dims = given.type.tensor_type.shape.dim

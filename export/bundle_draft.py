@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bundle import WEIGHTS, Bundle, FileEntry, GraphEntry, Manifest
-from edgeflow.ir.layer_errors import LayerError
+from edgeflow.ir.bundle.layer_errors import LayerError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.task import Task
 from edgeflow.targets import Target

@@ -28,21 +28,22 @@ from edgeflow.export.passes import check_passes, passes_of
 from edgeflow.export.planning.expected_routes import ExpectedRoutes
 from edgeflow.export.planning.forms import timed_forms
 from edgeflow.export.planning.planner import Planner, costs_of, open_for_pricing
+from edgeflow.export.planning.priced import PricedPlan
 from edgeflow.export.precision.steps import precision_steps
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.support import supported
 from edgeflow.flow import trace
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import Manifest
+from edgeflow.ir.bundle.costs import save_costs
+from edgeflow.ir.bundle.replacing import check_replaceable
+from edgeflow.ir.bundle.whole_folder import folder_written_whole
 from edgeflow.ir.cache_folder import cache_folder
-from edgeflow.ir.costs import save_costs
 from edgeflow.ir.errors import BundleError, PrecisionError
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.plan_routes import dearest_route
+from edgeflow.ir.plan.routes import dearest_route
 from edgeflow.ir.program import Program
-from edgeflow.ir.replacing import check_replaceable
-from edgeflow.ir.whole_folder import folder_written_whole
 from edgeflow.runtime.machine import instruction_sets
 from edgeflow.targets import Target
 
@@ -71,6 +72,7 @@ def compile_model(
     overwrite: bool = False,
     compare: bool = True,
     goldens: bool = True,
+    memory: int | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Compiled:
     """Compile a routed model into a bundle.
@@ -94,12 +96,14 @@ def compile_model(
         compare: refuse what the target's library computes otherwise than the model; see `edgeflow.export.gate`.
         goldens: write what the model makes of samples, and refuse segments that are no functions of their inputs; without it
             nothing can be compared.
+        memory: bytes that a frame's tensors may take; if they would take more, calls become one engine and engines work in bands of rows.
+            If not given, half of the target's memory, as far as that can be held.
         progress: told of every step.
 
     Raises:
         FlowError: the flow says something that cannot be.
-        ExportError: a segment cannot be compiled, or computes something else than the model; or int8 lacks
-            frames or its quantiser.
+        ExportError: a segment cannot be compiled, or computes something else than the model; int8 lacks frames or its quantiser; or
+            no plan takes as little memory as was asked for.
         BundleError: the bundle cannot be written, or would replace what somebody would miss.
     """
     output = Path(output)
@@ -117,17 +121,17 @@ def compile_model(
     lowered = lowering.lower(list(programs.values()))
     with watch.part("plan"):
         try:
-            planner = Planner(model, lowered, target, frames, expected, backend, watch)
+            planner = Planner(model, lowered, target, frames, expected, backend, watch, memory)
             priced = planner.plans(programs, strategy)
         except PrecisionError:  # this processor lacks what the target has: engines are priced by their work
             backend = None
-            planner = Planner(model, lowered, target, frames, expected, None, watch)
+            planner = Planner(model, lowered, target, frames, expected, None, watch, memory)
             priced = planner.plans(programs, strategy)
     with folder_written_whole(output) as folder, watch.part("write"):
         asked = Asked(reference, frames, goldens, _provenance(strategy))
         draft = pack(folder, model, target, priced, lowered, asked, watch)
         with watch.part("compare"):
-            draft = draft.noted("remarks", _remarks(model, programs, draft.plans))
+            draft = draft.noted("remarks", [*_remarks(model, programs, draft.plans), *_saved(priced)])
         for step in steps:
             draft = step(draft)
         draft = _judged(complete(draft), compare and goldens, watch, progress)
@@ -200,6 +204,11 @@ def _remarks(model: RoutedModule, programs: Mapping[str, Program], plans: Mappin
     """What is to be said of how the model tiles."""
     kind = next(iter(programs))
     return seam_remarks(model, programs[kind], dearest_route(plans[kind], TYPICAL_SIZE))
+
+
+def _saved(priced: Mapping[str, PricedPlan]) -> list[str]:
+    """What is to be said of what was done to save memory."""
+    return [plan.saving for plan in priced.values() if plan.saving]
 
 
 TYPICAL_SIZE = (720, 1280)

@@ -31,6 +31,19 @@ def without_initialisers(model: onnx.ModelProto) -> onnx.ModelProto:
     return made
 
 
+def without_data(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A copy whose large initialisers have their shapes alone."""
+    made = without_initialisers(model)
+    for tensor in model.graph.initializer:
+        if is_heavy(tensor):
+            bare = made.graph.initializer.add(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
+            bare.data_location = onnx.TensorProto.EXTERNAL
+            bare.external_data.add(key="location", value="none")
+        else:
+            made.graph.initializer.append(tensor)
+    return made
+
+
 def add_tensor(graph: onnx.GraphProto, tensor: onnx.TensorProto, name: str = "") -> None:
     """Add a copy of an initialiser, under another name if that is given; messages are copied by writing them."""
     copy = graph.initializer.add()

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.bundle.golden import read_clip, sampled
 from edgeflow.ir.errors import BundleError, NotBuiltError
-from edgeflow.ir.golden import read_clip, sampled
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend
 from edgeflow.runtime.checking.engines import GraphCheck, check_engine, golden_size

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import Bundle
-from edgeflow.ir.costs import Device
+from edgeflow.ir.bundle.costs import Device
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import Backend, Engine
 from edgeflow.runtime.backends.memory import Memory

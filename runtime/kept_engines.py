@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeflow.ir.built_here import was_built_here
 from edgeflow.ir.bundle import WEIGHTS, Bundle
+from edgeflow.ir.bundle.built_here import was_built_here
+from edgeflow.ir.bundle.json_file import read_json
 from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import sha256_of
-from edgeflow.ir.manifest_file import read_json
 
 SUFFIXES = (".engine", ".blob")
 """Suffixes of TensorRT's engines, and of OpenVINO's compiled models."""

@@ -47,6 +47,11 @@ def instruction_sets() -> tuple[str, ...]:
     return tuple(name for name, asked in _ASKED.items() if found.get(asked, name in listed))
 
 
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def resident_bytes() -> int:
     """Bytes of memory that this process holds; 0 where the system does not say."""
     try:

@@ -5,27 +5,26 @@
     engines/KEY/timing.cache                               the builder's measurements
 
 KEY names the device and the versions that an engine holds for. An engine is run only if it was made from
-the very graph and weights that lie in the bundle, on this machine: that is recorded outside it (`edgeflow.ir.built_here`). It writes what is wanted of the graph and nothing else: images as
+the very graph and weights that lie in the bundle, on this machine: that is recorded outside it (`edgeflow.ir.bundle.built_here`). It writes what is wanted of the graph and nothing else: images as
 uint8, or, in an engine of its own for checks, as float before rounding (`exact`).
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgeflow.ir.built_here import record_built, was_built_here
 from edgeflow.ir.bundle import WEIGHTS, Bundle, Manifest
+from edgeflow.ir.bundle.built_here import record_built, was_built_here
+from edgeflow.ir.bundle.json_file import read_json, write_beside
+from edgeflow.ir.bundle.schema import each, number, row, table, text, whole
+from edgeflow.ir.bundle.schema import record as record_of
 from edgeflow.ir.errors import BackendError, BundleError
 from edgeflow.ir.files import sha256_of, write_atomically
-from edgeflow.ir.manifest_file import read_json
 from edgeflow.ir.plan import EXACT, Plan, Port, StageGraph
-from edgeflow.ir.schema import each, number, row, table, text, whole
-from edgeflow.ir.schema import record as record_of
 
 Shapes = tuple[tuple[str, tuple[int, ...]], ...]
 """(tensor, shape) of every input, batch first."""
@@ -161,7 +160,7 @@ def save_engine(path: Path, data: bytes, record: EngineRecord) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     record_built(record.sha256)
     write_atomically(path, data)
-    write_atomically(_record_of(path), (json.dumps(asdict(record), indent=1) + "\n").encode())
+    write_beside(_record_of(path), asdict(record))
 
 
 def find_engine(path: Path, spec: EngineSpec, library: str = "") -> EngineRecord | None:

@@ -1,7 +1,7 @@
 """Builds the TensorRT plugin library with CMake, on the machine that will load it.
 
 The library of a set of sources, a TensorRT version, a GPU architecture and a CUDA version is built once; its
-file's name says all of them, and that it was built here is recorded outside the bundle (`edgeflow.ir.built_here`).
+file's name says all of them, and that it was built here is recorded outside the bundle (`edgeflow.ir.bundle.built_here`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgeflow.ir.built_here import record_built, was_built_here
+from edgeflow.ir.bundle.built_here import record_built, was_built_here
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.files import sha256_of, write_atomically
 from edgeflow.targets.target import numbers

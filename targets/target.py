@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgeflow.ir.costs import Roofline
+from edgeflow.ir.bundle.costs import Roofline
 from edgeflow.ir.errors import ExportError, TargetError
 from edgeflow.ir.extensions import extensions
 from edgeflow.ir.libraries import libraries, library
@@ -88,6 +88,11 @@ class Target:
     @property
     def weight_budget(self) -> int:
         """Bytes that the weights of all engines may take: half of the memory."""
+        return int(self.memory_gb * 1e9 / 2)
+
+    @property
+    def activation_budget(self) -> int:
+        """Bytes that a frame's tensors may take: the other half."""
         return int(self.memory_gb * 1e9 / 2)
 
     def to_json(self) -> dict[str, Any]:

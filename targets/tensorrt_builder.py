@@ -21,7 +21,7 @@ from typing import Any
 
 import tensorrt as trt
 
-from edgeflow.ir.built_here import record_built, was_built_here
+from edgeflow.ir.bundle.built_here import record_built, was_built_here
 from edgeflow.ir.errors import BackendError, EdgeflowError
 from edgeflow.ir.files import write_atomically
 from edgeflow.targets.engine_job import EngineJob, job_from_json

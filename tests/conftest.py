@@ -41,6 +41,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ[kept_bundles.PLACE] = str(config.cache.mkdir("edgeflow-bundles"))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes minutes is slow, too."""
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker("slow")
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Old bundles make room for new ones."""
     if kept_bundles.PLACE in os.environ and not hasattr(config, "workerinput"):  # that of the run as a whole

@@ -16,7 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "tests" / "compat" / "1.5-patchwork.zip"
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def test_a_bundle_runs_without_torch_and_onnx(installed, tmp_path):
 
 def test_what_needs_an_extra_says_which(installed, tmp_path):
     done = run([installed / "edgeflow", "export", "cain-sd", "-o", tmp_path / "b.edgeflow"])
-    assert done.returncode == 1 and "pip install 'edgeflow[export]'" in done.stderr
+    assert done.returncode == 1 and 'pip install -e ".[export]"' in done.stderr
     assert done.stderr.count("\n") == 1
 
 

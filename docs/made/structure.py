@@ -16,7 +16,12 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
-INSIDE = {"edgeflow.flow": "the flow", "edgeflow.export": "the compiler", "edgeflow.runtime": "the runtime"}
+INSIDE = {
+    "edgeflow.flow": "the flow",
+    "edgeflow.export": "the compiler",
+    "edgeflow.runtime": "the runtime",
+    "edgeflow.ir": "what all share",
+}
 ABOUT = {
     "cli": "one file per command",
     "training": "data, losses, curricula",

@@ -1,11 +1,14 @@
-"""The command line: `edgeflow export | build | check | run | profile | inspect | targets | sys | train`."""
+"""The command line: `edgeflow export | build | check | run | batch | profile | inspect | targets | sys | train`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from edgeflow.cli import endings
+
+TYPE_CHECKING = False  # as endings has it
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -15,7 +15,7 @@ from edgeflow.cli import endings
 from edgeflow.cli.clips import parse_size
 from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.ir.bundle import Bundle, open_bundle
-from edgeflow.ir.costs import save_costs
+from edgeflow.ir.bundle.costs import save_costs
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan

@@ -14,7 +14,7 @@ from rich.table import Table
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.remarks import in_float
 from edgeflow.ir.bundle import Bundle, open_bundle
-from edgeflow.ir.layer_errors import LayerError, load_layers
+from edgeflow.ir.bundle.layer_errors import LayerError, load_layers
 from edgeflow.ir.libraries import library as described
 from edgeflow.runtime.check import CheckReport
 from edgeflow.runtime.check import check as check_bundle

@@ -11,6 +11,7 @@ import typer
 
 from edgeflow import __version__
 from edgeflow.cli import (
+    batch,
     build,
     cache,
     check,
@@ -31,6 +32,7 @@ from edgeflow.cli import (
 )
 from edgeflow.cli.console import err
 from edgeflow.ir.errors import EdgeflowError
+from edgeflow.ir.installing import with_extras
 
 app = typer.Typer(
     help="Compile video networks whose compute depends on their input, and run them where they are needed.",
@@ -62,6 +64,7 @@ app.command("export")(export.export)
 app.command("build")(build.build)
 app.command("check")(check.check)
 app.command("run")(run.run)
+app.command("batch")(batch.batch)
 app.command("watch")(watch.watch)
 app.command("profile")(profile.profile)
 app.command("eval")(evaluate.evaluate)
@@ -93,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         endings.say()
         sys.exit(endings.code())
     except ModuleNotFoundError as error:
-        _fail(f"this command needs {error.name}, which is not installed: pip install 'edgeflow[all]'", debug)
+        _fail(f"this command needs {error.name}, which is not installed: {with_extras('all')}", debug)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is left to print would fail once more
         sys.exit(1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.files import write_atomically
+from edgeflow.ir.installing import with_extras
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +43,7 @@ def check_can_draw() -> None:
         InputError: says what to install.
     """
     if find_spec("matplotlib") is None:
-        raise InputError("pictures are drawn by matplotlib: pip install 'edgeflow[plots]'")
+        raise InputError(f"pictures are drawn by matplotlib: {with_extras('plots')}")
 
 
 def new_figure(width: float, height: float) -> Figure:

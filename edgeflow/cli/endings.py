@@ -1,13 +1,18 @@
-"""How a command ends when it is asked to: Ctrl-C, `kill`, a closed terminal, `timeout`, systemd and docker all end it the same clean way."""
+"""How a command ends when it is asked to: Ctrl-C, `kill`, a closed terminal, `timeout`, systemd and docker all end it the same clean way.
+
+It is imported before all else, and imports only what Python has loaded by then: until `heed` a signal ends in Python's own words.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from threading import Timer
-from types import FrameType
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any
 
 _ENDS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 _SOON = 0.02
@@ -51,6 +56,8 @@ def _once_more(lost: Any) -> None:
     if lost.exc_type is not Ended or not _asked:
         sys.__unraisablehook__(lost)
         return
+    from threading import Timer
+
     number = _asked.pop()
     signal.signal(number, _end)
     Timer(_SOON, os.kill, (os.getpid(), number)).start()

@@ -21,9 +21,10 @@ from edgeflow.cli.reference import find_model
 from edgeflow.export.pack.plain import ROUTES, check_plain_place, write_plain
 from edgeflow.hosts.triton.repository import check_model_place, model_name, write_repository
 from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.bundle.replacing import check_replaceable
 from edgeflow.ir.errors import BundleError, ExportError
+from edgeflow.ir.installing import with_extras
 from edgeflow.ir.libraries import library
-from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import Target, load
 
 if TYPE_CHECKING:
@@ -128,6 +129,15 @@ def export(
             "DeformConv), standard (older operators alone), or plugin (TensorRT plugins). The target's own if not given."
         ),
     ] = None,
+    memory_budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MB",
+            min=1,
+            help="What a frame's tensors may take, weights apart: if more, calls run as one engine, and engines work in bands of rows. If "
+            "not given, half of the target's memory, as far as that can be held.",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -195,6 +205,7 @@ def export(
                 overwrite=overwrite,
                 compare=compare,
                 goldens=not dry_run or wanted.precision in MEASURED,
+                memory=None if memory_budget is None else int(memory_budget * 1e6),
                 progress=lambda what, done, total: bar.update(
                     task, description=what, completed=done, total=total
                 ),
@@ -265,7 +276,7 @@ def _compiler() -> Any:
     try:
         from edgeflow.export.compile import compile_model
     except ImportError as error:
-        raise ExportError(f"exporting needs {error.name}: pip install 'edgeflow[export]'") from error
+        raise ExportError(f"exporting needs {error.name}: {with_extras('export')}") from error
     return compile_model
 
 

@@ -1,14 +1,95 @@
-"""Options of `edgeflow run` that say how a film is read and written."""
+"""Options that say how films are made, read and written: of `edgeflow run`, and of what else makes films."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from edgeflow.ir.errors import InputError
 
 if TYPE_CHECKING:
     from edgeflow.runtime.video.writing.encoder import Encoding
+
+Times = Annotated[
+    str | None,
+    typer.Option(
+        metavar="INTEGER",
+        help="Multiply the frame rate, if the model interpolates: by 2 (the default), 4 or 8, or by any number if it takes a time.",
+    ),
+]
+
+FilmFps = Annotated[
+    str | None,
+    typer.Option(
+        help="Frames per second of the result instead, such as 60 or 59.94, whatever the video has, if the model takes a time."
+    ),
+]
+
+Spread = Annotated[
+    bool,
+    typer.Option(
+        "--spread",
+        help="Leave out frames that repeat the one before, as animation on twos does, and spread motion over their time.",
+    ),
+]
+
+Fix = Annotated[
+    list[str] | None,
+    typer.Option(metavar="AXIS=VALUE", help="Take this route everywhere, for example exit=5. Repeatable."),
+]
+
+PolicyRules = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="AXIS=RULE|budget",
+        help="Decide an axis by another rule, for example mode=interval:5, its first value every 5 frames, or "
+        "mode=drift:0.3:12, when the model's measure exceeds 0.3 and at least every 12 frames. Repeatable. Or budget: routes "
+        "that hold --budget-ms.",
+    ),
+]
+
+QualityWeight = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="How much quality counts against time, where a model weighs them: 0 takes as little time as it can, 1 whatever "
+        "it takes, 0.5 is the model's own.",
+    ),
+]
+
+Library = Annotated[
+    str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
+]
+
+CodecName = Annotated[
+    str | None,
+    typer.Option(
+        help="FFmpeg's encoder: libx264, libx265, libvpx-vp9, libsvtav1, ffv1, prores_ks and others."
+    ),
+]
+
+Crf = Annotated[
+    float | None,
+    typer.Option(min=0, max=63, help="Constant quality, as the encoder counts: less is better."),
+]
+
+Bitrate = Annotated[str | None, typer.Option(help="Bits a second in place of --crf, such as 4M or 800k.")]
+
+Bits = Annotated[str, typer.Option(metavar="auto|8", help="Bits of each channel: those of the source, or 8.")]
+
+Deinterlace = Annotated[
+    bool, typer.Option("--deinterlace", help="Make one picture of the two fields of an interlaced one.")
+]
+
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Refuse a damaged video; otherwise its time is kept, and the damage said."),
+]
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 

@@ -15,8 +15,28 @@ from edgeflow.ir.errors import EdgeflowError, VideoError
 from edgeflow.ir.files import sha256_of
 from edgeflow.runtime.video.films import Job, Ledger, Outcome, jobs_of
 
-HOW = ("overwrite", "resume", "json", "threads", "in_flight", "bundle")
+HOW = ("overwrite", "resume", "json", "threads", "in_flight", "bundle", "engine", "workers", "address")
 """Options that say how films are made, and not what they are."""
+
+
+def begin_folder(folder: Path, out: Path, options: Mapping[str, Any]) -> tuple[list[Job], Ledger]:
+    """The films that a folder becomes, and which of them are done in the way that the options say.
+
+    Args:
+        folder: of films.
+        out: where the results go; made if it is not there.
+        options: of the command.
+
+    Raises:
+        VideoError: the results cannot go there.
+    """
+    jobs = jobs_of(folder, out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VideoError(f"{out}: cannot be made: {error.strerror}; choose another folder") from error
+    what = {name: value for name, value in sorted(options.items()) if name not in HOW}
+    return jobs, Ledger(out, {"bundle": sha256_of(Path(options["bundle"]) / MANIFEST), "options": what})
 
 
 def make_films(
@@ -34,15 +54,12 @@ def make_films(
         typer.Exit: with 1, if one could not be made.
         VideoError: the results cannot go there.
     """
-    jobs = jobs_of(folder, out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise VideoError(f"{out}: cannot be made: {error.strerror}; choose another folder") from error
-    what = {name: value for name, value in sorted(options.items()) if name not in HOW and value is not None}
-    ledger = Ledger(out, {"bundle": sha256_of(Path(options["bundle"]) / MANIFEST), "options": what})
+    jobs, ledger = begin_folder(folder, out, options)
     outcome = _made(jobs, ledger, bool(options["overwrite"]), make)
-    _say(outcome, out, bool(options["json"]))
+    if options["json"]:
+        print_json(outcome.to_json())
+    else:
+        say_outcome(outcome, out)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -58,6 +75,8 @@ def _made(jobs: list[Job], ledger: Ledger, overwrite: bool, make: Callable[[Job,
         if not job.output.exists():
             ledger.note(job)  # killed after its film got its name, it is known as done
         try:
+            if not overwrite and not job.begun:
+                ledger.check(job)
             make(job, job.begun and not overwrite)
             ledger.note(job)
         except Exception as error:  # whatever it is, the other films can be made
@@ -77,10 +96,8 @@ def _why(error: Exception) -> str:
     return said if ours else f"{type(error).__name__}: {said} (a fault of edgeflow, please report it)"
 
 
-def _say(outcome: Outcome, out: Path, json: bool) -> None:
-    if json:
-        print_json(outcome.to_json())
-        return
+def say_outcome(outcome: Outcome, out: Path) -> None:
+    """Say what became of a folder's films."""
     parts = [
         f"{len(outcome.done)} films made",
         f"{len(outcome.skipped)} were done",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgeflow.cli.console import megabytes, out
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.installing import with_extras
 from edgeflow.ir.plan import Plan
 
 FREE_SIZE = (720, 1280)
@@ -23,7 +24,7 @@ def print_memory(bundle: Bundle, plan: Plan, size: tuple[int, int]) -> None:
     try:
         from edgeflow.export.peak_memory import peak_memory
     except ImportError as error:
-        out.print(f"activations are not counted: that needs {error.name}: pip install 'edgeflow[export]'")
+        out.print(f"activations are not counted: that needs {error.name}: {with_extras('export')}")
         return
     peak = peak_memory(bundle, plan, size)
     largest = max(peak.engines.values(), default=0)

@@ -16,7 +16,7 @@ from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.diff import end
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import Bundle, open_bundle
-from edgeflow.ir.costs import save_costs
+from edgeflow.ir.bundle.costs import save_costs
 from edgeflow.ir.errors import BundleError, InputError
 from edgeflow.ir.files import write_atomically
 from edgeflow.ir.film import calls_of

@@ -15,19 +15,37 @@ import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.deadline import Timed, asked_budget
-from edgeflow.cli.film_options import parse_encoding, parse_time, parse_times
+from edgeflow.cli.film_options import (
+    Bitrate,
+    Bits,
+    CodecName,
+    Crf,
+    Deinterlace,
+    FilmFps,
+    Fix,
+    Library,
+    Overwrite,
+    PolicyRules,
+    QualityWeight,
+    Spread,
+    Strict,
+    Times,
+    parse_encoding,
+    parse_time,
+    parse_times,
+)
+from edgeflow.cli.film_task import PICTURES, check_task, digest, mask_style
 from edgeflow.cli.films import make_films
 from edgeflow.cli.steering import Asked, or_as_tuned, steered
-from edgeflow.ir.bundle import MANIFEST, Bundle, open_bundle
-from edgeflow.ir.costs import load_costs
+from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.bundle.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
-from edgeflow.ir.files import sha256_of
 from edgeflow.ir.task import Task
 from edgeflow.runtime import Session
 from edgeflow.runtime.session import fitting_size, picture_size
 from edgeflow.runtime.video.films import Job, holds_films
 from edgeflow.runtime.video.rate import parse_fps
-from edgeflow.runtime.video.writing.destination import check_destination, is_film
+from edgeflow.runtime.video.writing.destination import check_destination
 from edgeflow.runtime.video.writing.pictures import are_pictures, check_pictures
 
 if TYPE_CHECKING:
@@ -54,26 +72,9 @@ def run(
             "picture); - for y4m, or lines of JSON, on stdout.",
         ),
     ],
-    times: Annotated[
-        str | None,
-        typer.Option(
-            metavar="INTEGER",
-            help="Multiply the frame rate, if the model interpolates: by 2 (the default), 4 or 8, or by any number if it takes a time.",
-        ),
-    ] = None,
-    fps: Annotated[
-        str | None,
-        typer.Option(
-            help="Frames per second of the result instead, such as 60 or 59.94, whatever the video has, if the model takes a time."
-        ),
-    ] = None,
-    spread: Annotated[
-        bool,
-        typer.Option(
-            "--spread",
-            help="Leave out frames that repeat the one before, as animation on twos does, and spread motion over their time.",
-        ),
-    ] = False,
+    times: Times = None,
+    fps: FilmFps = None,
+    spread: Spread = False,
     overlay: Annotated[
         bool, typer.Option("--overlay", help="Draw the routes, the labels, or the masks over the frames.")
     ] = False,
@@ -87,21 +88,8 @@ def run(
             min=1, help="Frames from one label's window to the next; windows follow one another if not given."
         ),
     ] = None,
-    fix: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="AXIS=VALUE", help="Take this route everywhere, for example exit=5. Repeatable."
-        ),
-    ] = None,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="AXIS=RULE|budget",
-            help="Decide an axis by another rule, for example mode=interval:5, its first value every 5 frames, or "
-            "mode=drift:0.3:12, when the model's measure exceeds 0.3 and at least every 12 frames. Repeatable. Or budget: routes "
-            "that hold --budget-ms.",
-        ),
-    ] = None,
+    fix: Fix = None,
+    policy: PolicyRules = None,
     budget_ms: Annotated[
         float | None,
         typer.Option(
@@ -112,18 +100,8 @@ def run(
         float | None,
         typer.Option(help="With --policy budget: percent of the calls that shall hold it; 95 if not given."),
     ] = None,
-    quality: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="How much quality counts against time, where a model weighs them: 0 takes as little time as it can, 1 whatever "
-            "it takes, 0.5 is the model's own.",
-        ),
-    ] = None,
-    library: Annotated[
-        str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
-    ] = None,
+    quality: QualityWeight = None,
+    library: Library = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
     in_flight: Annotated[
         int,
@@ -135,35 +113,16 @@ def run(
     ] = 1,
     start: Annotated[str, typer.Option(metavar="TIME", help="Begin there: seconds, or H:MM:SS.")] = "0",
     frames: Annotated[int | None, typer.Option(min=1, help="Frames to read at most.")] = None,
-    codec: Annotated[
-        str | None,
-        typer.Option(
-            help="FFmpeg's encoder: libx264, libx265, libvpx-vp9, libsvtav1, ffv1, prores_ks and others."
-        ),
-    ] = None,
-    crf: Annotated[
-        float | None,
-        typer.Option(min=0, max=63, help="Constant quality, as the encoder counts: less is better."),
-    ] = None,
-    bitrate: Annotated[
-        str | None, typer.Option(help="Bits a second in place of --crf, such as 4M or 800k.")
-    ] = None,
-    bits: Annotated[
-        str, typer.Option(metavar="auto|8", help="Bits of each channel: those of the source, or 8.")
-    ] = "auto",
-    deinterlace: Annotated[
-        bool, typer.Option("--deinterlace", help="Make one picture of the two fields of an interlaced one.")
-    ] = False,
-    strict: Annotated[
-        bool,
-        typer.Option(
-            "--strict", help="Refuse a damaged video; otherwise its time is kept, and the damage said."
-        ),
-    ] = False,
+    codec: CodecName = None,
+    crf: Crf = None,
+    bitrate: Bitrate = None,
+    bits: Bits = "auto",
+    deinterlace: Deinterlace = False,
+    strict: Strict = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with what an earlier run of the same command left.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")] = False,
+    overwrite: Overwrite = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON (not with -o -).")] = False,
 ) -> None:
     """Interpolate a video to a higher frame rate, translate it, or label what it shows. The sound is kept.
@@ -205,7 +164,7 @@ def run(
     encoding = parse_encoding(codec, crf, bitrate, bits)
     begin = parse_time(start)
     opened = open_bundle(bundle)
-    _check_task(opened, multiple or fps or spread, overlay, output)
+    check_task(opened, multiple or fps or spread, overlay, output)
     rate = None if fps is None else parse_fps(fps)
     task = _windows(opened.manifest.task, window, stride)
     budget = asked_budget(policy or [], budget_ms, percentile)
@@ -226,26 +185,20 @@ def run(
     resize = None if task.between else _resizing(opened)
     written: dict[str, Any] = {"overwrite": overwrite}
     kinds = {made.kind for made in task.outputs}
-    if kinds & {"image", "mask"}:
+    if kinds & PICTURES:
         from edgeflow.runtime.video.convert import Options
         from edgeflow.runtime.video.film import convert_film
 
-        steering = sorted(
-            [
-                *asked.fix,
-                *asked.policy,
-                *([] if asked.quality is None else [f"quality={asked.quality:g}"]),
-                *([f"{budget.milliseconds:g} ms at {budget.percentile:g}%"] if budget else []),
-            ]
-        )
+        held = [f"{budget.milliseconds:g} ms at {budget.percentile:g}%"] if budget else []
+        steering = sorted([*asked.words, *held])
         shown: VideoSession = session
-        masks = "" if "image" in kinds else _mask_style(overlay, output)
+        masks = "" if "image" in kinds else mask_style(overlay, output)
         if masks:
             from edgeflow.runtime.video.masks import MaskPainter
 
             shown = painter = MaskPainter(session, task, masks)
             task = painter.task
-        what = {"bundle": _digest(opened), "policy": steering, "spread": spread, "masks": masks}
+        what = {"bundle": digest(opened), "policy": steering, "spread": spread, "masks": masks}
         written |= {"times": multiple, "fps": rate, "spread": spread, "overlay": overlay and not masks}
         written |= {"picture": partial(picture_size, opened), "resize": resize}
         written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
@@ -270,13 +223,6 @@ def _run_of_folder(context: typer.Context, options: Mapping[str, Any], job: Job,
     run(context, **{**options, **own, "bundle": Path(options["bundle"])})
 
 
-def _mask_style(overlay: bool, output: str) -> str:
-    """How masks are shown: see `edgeflow.runtime.video.masks.STYLES`."""
-    if overlay:
-        return "over"
-    return "numbers" if are_pictures(output) else "colours"
-
-
 def _kept(what: str) -> None:
     """Say what of a film was kept, and how to go on."""
     err.print(f"edgeflow: {what}; go on with: {_again()}", soft_wrap=True, markup=False)
@@ -286,11 +232,6 @@ def _again() -> str:
     """The command that goes on with this one."""
     given = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
     return shlex.join(["edgeflow", *given, "--resume"])
-
-
-def _digest(bundle: Bundle) -> str:
-    """What tells a bundle from others: its manifest names the hashes of all its files."""
-    return sha256_of(bundle.path / MANIFEST)
 
 
 @contextmanager
@@ -309,28 +250,6 @@ def _windows(task: Task, window: int | None, stride: int | None) -> Task:
         return task.windowed(window, stride)
     except FlowError as error:
         raise InputError(f"--window, --stride: {error}") from error
-
-
-def _check_task(bundle: Bundle, faster: object, overlay: bool, output: str) -> None:
-    """Refuse a bundle whose calls are not those of a film, or what its task does not make."""
-    task, plan = bundle.manifest.task, next(iter(bundle.manifest.plans.values()))
-    kinds = {made.kind for made in task.outputs}
-    if not task.offsets or not kinds & {"image", "labels", "mask"}:
-        names = ", ".join(spec.name for spec in plan.inputs)
-        made = ", ".join(sorted(kinds))
-        raise InputError(
-            f"{bundle.path} takes ({names}) and makes ({made}): not one frame to translate or two to interpolate, nor "
-            "another task that makes pictures, masks or labels of a film; declare it and export again, or use "
-            "edgeflow.runtime.Session"
-        )
-    if overlay and not kinds & {"image", "mask"} and not is_film(output):
-        raise InputError(
-            f"--overlay draws on films, and {bundle.path} makes {', '.join(sorted(kinds))}: write to a film, such as out.mp4"
-        )
-    if faster and not task.between:
-        raise InputError(
-            f"--times, --fps and --spread are for models that interpolate; {bundle.path} leaves the frames' rate as it is"
-        )
 
 
 def _resizing(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from edgeflow.cli.console import err
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.bundle.tuned import load_tuned
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.rules import Rule, parse_rule
-from edgeflow.ir.tuned import load_tuned
 from edgeflow.runtime import Fixed, Quality, Rules
 from edgeflow.runtime.machine import cpu_name
 from edgeflow.runtime.stream.policy import Policy
@@ -34,6 +34,11 @@ class Asked:
     policy: tuple[str, ...]
     quality: float | None
 
+    @property
+    def words(self) -> list[str]:
+        """What decides routes, to tell films by."""
+        return [*self.fix, *self.policy, *([] if self.quality is None else [f"quality={self.quality:g}"])]
+
 
 def or_as_tuned(bundle: Bundle, asked: Asked) -> Asked:
     """What was asked for; where nothing was, what `edgeflow tune --keep` kept for this machine, and says so.
@@ -46,7 +51,10 @@ def or_as_tuned(bundle: Bundle, asked: Asked) -> Asked:
     tuned = load_tuned(bundle.path, cpu_name())
     if tuned is None:
         return asked
-    err.print(f"edgeflow: as tuned for this machine: {tuned.options}", soft_wrap=True)
+    err.print(
+        f"edgeflow: as tuned for this machine: {tuned.options} (`edgeflow tune {bundle.path} --forget` lets go of that)",
+        soft_wrap=True,
+    )
     return Asked(tuned.library, tuned.threads, tuned.fix, (), tuned.quality)
 
 

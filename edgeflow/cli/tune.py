@@ -19,15 +19,16 @@ from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.drawing import check_can_draw, check_drawing, new_figure, store
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.bundle.tuned import Tuned, forget_tuned, save_tuned
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.files import write_atomically
 from edgeflow.ir.film import calls_of
+from edgeflow.ir.installing import with_extras
 from edgeflow.ir.libraries import libraries
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.plan_routes import full_route
+from edgeflow.ir.plan.routes import full_route
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Choice, assignments, count_assignments
-from edgeflow.ir.tuned import Tuned, save_tuned
 from edgeflow.runtime import Fixed, Session
 from edgeflow.runtime.machine import cpu_name
 from edgeflow.runtime.measure.worth import DEAREST
@@ -54,11 +55,11 @@ ACROSS = 640
 
 def tune(
     bundle: Annotated[Path, typer.Argument(help="The bundle to tune.")],
-    clip: Annotated[Path, typer.Option(help="A video of the kind that it will see.")],
+    clip: Annotated[Path | None, typer.Option(help="A video of the kind that it will see.")] = None,
     output: Annotated[
-        Path,
+        Path | None,
         typer.Option("-o", "--output", help="A folder for tuned.json, pareto.png and sheet.png; it is made."),
-    ],
+    ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -89,6 +90,12 @@ def tune(
             help="fast or best: that setting becomes what `edgeflow run` and `watch` use with this bundle on this machine where nothing else is asked for."
         ),
     ] = None,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget", help="Let go of what --keep kept with this bundle on this machine; nothing is tuned."
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print what was found as JSON.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that are there.")] = False,
 ) -> None:
@@ -98,7 +105,14 @@ def tune(
     dearest route makes. Prints two commands: the fastest setting near the best quality, and the best one that holds the budget.
 
     Example: edgeflow tune model.edgeflow --clip in.mp4 --max-drop 0.1 --budget-ms 33 -o tuned
+
+    Example: edgeflow tune model.edgeflow --forget
     """
+    if forget:
+        _forget(bundle)
+        return
+    if clip is None or output is None:
+        raise InputError("give a video to tune on by --clip, and a folder for what is found by -o")
     from edgeflow.runtime.measure.tune import tune as search
 
     if keep not in (None, "fast", "best"):
@@ -152,7 +166,10 @@ def tune(
         )
     if keep:
         kept = save_tuned(bundle, cpu_name(), tuned[keep])
-        err.print(f"kept for this machine: {tuned[keep].options} (in {kept}, to be deleted)", soft_wrap=True)
+        err.print(
+            f"kept for this machine: {tuned[keep].options} (in {kept}; `edgeflow tune {bundle} --forget` lets go of it)",
+            soft_wrap=True,
+        )
     if json:
         print_json(told)
         return
@@ -180,12 +197,20 @@ def _metric(asked: str | None, kinds: set[str], bundle: Path) -> str:
     return asked
 
 
+def _forget(bundle: Path) -> None:
+    """Let go of what was kept, and say so."""
+    opened = open_bundle(bundle)
+    had = forget_tuned(opened.path, cpu_name())
+    said = "let go of what was kept for this machine" if had else "nothing was kept for this machine"
+    err.print(f"{bundle}: {said}: the bundle runs as it was exported", soft_wrap=True)
+
+
 def _similarity() -> Any:
     """SSIM of two pictures (h, w, 3) uint8, as scikit-image computes it."""
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
-        raise InputError("--metric ssim needs scikit-image: pip install 'edgeflow[train]'") from error
+        raise InputError(f"--metric ssim needs scikit-image: {with_extras('train')}") from error
     return lambda own, true: float(structural_similarity(own, true, channel_axis=2))  # type: ignore[no-untyped-call]
 
 

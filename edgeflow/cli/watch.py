@@ -74,8 +74,14 @@ def watch(
 
     Example: edgeflow watch model.edgeflow rtsp://camera/stream --policy budget --budget-ms 33
     """
+    from edgeflow.runtime.video.films import films_of, holds_films
     from edgeflow.runtime.video.reading.reader import VideoReader
 
+    if holds_films(source):
+        first = films_of(Path(source))[0]
+        raise InputError(
+            f"{source} is a folder of films, and one is watched at a time: give one, such as {first}"
+        )
     opened = open_bundle(bundle)
     task = opened.manifest.task
     if not task.offsets:

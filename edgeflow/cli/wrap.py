@@ -14,9 +14,9 @@ from edgeflow.cli.clips import first_frames, parse_size
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.reference import build_by
 from edgeflow.cli.reports import check_reports
+from edgeflow.ir.bundle.replacing import check_replaceable
 from edgeflow.ir.errors import BundleError, FlowError
 from edgeflow.ir.files import write_atomically
-from edgeflow.ir.replacing import check_replaceable
 from edgeflow.targets import load
 
 if TYPE_CHECKING:

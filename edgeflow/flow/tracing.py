@@ -8,7 +8,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
@@ -17,6 +21,7 @@ from edgeflow.flow.pictures import check_images, mark_images, scaled
 from edgeflow.flow.quiet import quiet
 from edgeflow.flow.shrinkage import Sizes, TensorSizes
 from edgeflow.flow.tasks import task_of
+from edgeflow.flow.unchanged import unchanged
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.program import (
     FRAME,
@@ -305,12 +310,16 @@ class TraceFlow(Flow):
     ) -> Any:
         """Run one variant of a segment on fake tensors."""
         try:
-            with self._fake, torch.no_grad(), quiet():
+            with self._fake, torch.no_grad(), quiet(), unchanged(self.model):
                 return segment(*tensors, **keywords)
         except (DataDependentOutputException, GuardOnDataDependentSymNode) as error:
             raise FlowError(
                 f"segment {name} branches on data ({str(error).splitlines()[0]}): a segment is static; "
                 "make the branch a decision of the flow (f.route)"
+            ) from error
+        except DynamicOutputShapeException as error:
+            raise FlowError(
+                f"segment {name} makes a value whose shape follows its data ({error.func}): a segment is static; write it with a mask"
             ) from error
         except FlowError:
             raise

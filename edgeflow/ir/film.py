@@ -121,6 +121,17 @@ def window(task: Task, at: int, first: int, last: int) -> list[int]:
     return [min(max(place, first), last) for place in places]
 
 
+def reach(task: Task) -> tuple[int, int]:
+    """How many frames before and after its own a call reads, at least those between which its outputs stand.
+
+    >>> from edgeflow.ir.task import Made
+    >>> reach(Task((-1, 0, 1, 2), (Made("image", time=0.5),)))
+    (1, 2)
+    """
+    behind = max(task.base - min(task.offsets, default=0), 0)
+    return behind, max(max(task.offsets, default=0) - task.base, int(task.between))
+
+
 class Scene(Generic[T]):
     """The frames of one scene that calls still read, given one by one.
 
@@ -134,8 +145,7 @@ class Scene(Generic[T]):
 
     def __init__(self, task: Task, start: int) -> None:
         self._task, self._start = task, start
-        self._ahead = max(max(task.offsets, default=0) - task.base, int(task.between))
-        self._behind = task.base - min(task.offsets, default=0)
+        self._behind, self._ahead = reach(task)
         self._gone = self._at = 0
         self.held: list[T] = []
 
@@ -157,7 +167,7 @@ class Scene(Generic[T]):
         span = (min(places, default=at) + self._start, max(places, default=at) + self._start)
         here = self.held[at - self._gone]
         self._at += 1
-        if (useless := self._at - max(self._behind, 0) - self._gone) > 0:
+        if (useless := self._at - self._behind - self._gone) > 0:
             keep = min(useless, len(self.held) - 1)  # the newest is compared with the next scene's first
             del self.held[:keep]
             self._gone += keep

@@ -11,6 +11,7 @@ from functools import cache
 
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.extensions import extensions
+from edgeflow.ir.installing import with_extras
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,13 @@ class Library:
 
 
 _BACKENDS = "edgeflow.runtime.backends"
-_OPENVINO = "pip install 'edgeflow[openvino]'"
+_OPENVINO = with_extras("openvino")
 
 OURS = (
     Library(
         "onnxruntime",
         packages=("onnxruntime", "onnxruntime-gpu"),
-        install="pip install 'edgeflow[onnxruntime]'",
+        install=with_extras("onnxruntime"),
         backend=f"{_BACKENDS}.onnxruntime_backend:OnnxRuntimeBackend",
         on_processor=True,
         concurrent=True,

@@ -121,7 +121,8 @@ def onnx_planes(op: Any, image: Any, weight: Any, alpha: Any, beta: Any, dilatio
 
     def band(first: int, end: int, kernels: Sequence[Any]) -> Any:
         place, shares = _places(op, image, kernels, (isqrt(taps), dilation), range(first, end))
-        flat, own = op.Reshape(place, _ints(op, -1)), (end - first) * width
+        # Of two dimensions: onnx's shape inference keeps a record of every number of a list of integers.
+        flat, own = op.Reshape(place, _ints(op, 1, -1)), (end - first) * width
         made = None
         for step, share in zip((0, 1, width + 2, width + 3), shares, strict=True):
             read = op.Gather(planes, op.Add(flat, _int32(op, step)), axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from edgeflow.ir.route_shares import in_words
+from edgeflow.ir.plan.route_shares import in_words
 from edgeflow.runtime.measure.profile import ProfileReport
 from edgeflow.runtime.stream.trace import Trace
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.files import write_atomically
-from edgeflow.ir.route_shares import in_words
+from edgeflow.ir.installing import with_extras
+from edgeflow.ir.plan.route_shares import in_words
 from edgeflow.runtime.measure.profile import ClipProfile, ProfileReport
 from edgeflow.runtime.measure.waterfall import Waterfall
 
@@ -59,7 +60,7 @@ def check_drawing() -> None:
         InputError: names the extra.
     """
     if missing := [name for name in ("matplotlib", "jinja2") if find_spec(name) is None]:
-        raise InputError(f"a report needs {' and '.join(missing)}: pip install 'edgeflow[report]'")
+        raise InputError(f"a report needs {' and '.join(missing)}: {with_extras('report')}")
 
 
 def colours(report: ProfileReport) -> dict[str, str]:

@@ -6,13 +6,14 @@ holds for some sizes only, and the capture says so, in the ranges of its symbols
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import gcd
 from typing import Any
 
 import sympy
 import torch
 
+from edgeflow.export.lowering.same_graph import same_graph
 from edgeflow.ir.errors import ExportError
 
 BATCH = "batch"
@@ -62,14 +63,18 @@ def check_free(
     dynamic: Sequence[Mapping[int, Any]],
     portrait: bool,
     where: str,
+    again: Callable[[Size], torch.export.ExportedProgram] | None = None,
 ) -> None:
     """Refuse a capture that holds for some sizes only.
+
+    What it asserts of sizes does not count where frames of the sizes that it leaves out lead to the same graph.
 
     Args:
         captured: of a segment; None if it was traced in a way that says nothing of sizes.
         dynamic: per input its symbolic dimensions, `torch.export.Dim` by position.
         portrait: it is for frames that are higher than wide; else for all others.
         where: what was captured, for messages.
+        again: captures it with a frame of this (height, width); None if only its assertions tell.
 
     Raises:
         ExportError: says which sizes it holds for.
@@ -92,9 +97,35 @@ def check_free(
             )
     conditions = list(_assertions(captured, names))
     wrong = [size for size in _frames(portrait) if not _hold(conditions, size)]
-    if wrong:
-        raise ExportError(f"{where}: takes {_described(conditions, portrait, wrong)}: {_CURE}")
+    if wrong and not (again and _same_elsewhere(captured, again, wrong, dynamic, where)):
+        raise ExportError(f"{where}: takes {_described(portrait, wrong)}: {_CURE}")
 
+
+def _same_elsewhere(
+    captured: torch.export.ExportedProgram,
+    again: Callable[[Size], torch.export.ExportedProgram],
+    wrong: Sequence[Size],
+    dynamic: Sequence[Mapping[int, Any]],
+    where: str,
+) -> bool:
+    """Whether captures at the sizes that this one leaves out are the same graph, until none is left out by all of them."""
+    for _ in range(_CAPTURES):
+        try:
+            other = again(wrong[0])
+            names = {symbol: dim.__name__ for symbol, dim in _symbols(other, dynamic, where)}
+        except Exception:  # torch raises whatever the segment's own code does at that size
+            return False
+        if not same_graph(captured, other):
+            return False
+        conditions = list(_assertions(other, names))
+        wrong = [size for size in wrong if not _hold(conditions, size)]
+        if not wrong:
+            return True
+    return False
+
+
+_CAPTURES = 4
+"""So many captures are made at other sizes before it is given up that they cover all."""
 
 _CURE = "fix the frame's size with --size WIDTHxHEIGHT, or make the segment work at any size"
 
@@ -155,12 +186,16 @@ def _hold(conditions: Sequence[sympy.Basic], size: Size) -> bool:
     return all(condition.subs(values) != sympy.false for condition in conditions)
 
 
-def _described(conditions: Sequence[sympy.Basic], portrait: bool, wrong: Sequence[Size]) -> str:
+def _described(portrait: bool, wrong: Sequence[Size]) -> str:
     """The sizes that are taken, in words: by what they are multiples of, else by an example of what is not."""
     held = [size for size in _frames(portrait) if size not in set(wrong)]
     multiples = [gcd(*sides) if sides else 1 for sides in zip(*held, strict=True)]
     if held and max(multiples) > 1:
-        height, width = multiples
-        return f"frames whose height is a multiple of {height} and width of {width} only"
+        sides = [
+            f"{side} is a multiple of {by}"
+            for side, by in zip(("height", "width"), multiples, strict=True)
+            if by > 1
+        ]
+        return f"frames whose {' and '.join(sides)} only"
     height, width = wrong[0]
     return f"not all sizes of frames, for example not {width}x{height}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import onnx
@@ -15,6 +15,7 @@ from torch.onnx._internal.exporter._capture_strategies import TorchExportNonStri
 
 from edgeflow.export.drafts import Link
 from edgeflow.export.forms import with_forms
+from edgeflow.export.lowering.exact_constants import exact_constants
 from edgeflow.export.lowering.fingerprint import fingerprint, weight, weight_names
 from edgeflow.export.lowering.free_sizes import check_free
 from edgeflow.export.lowering.graph_cache import GraphCache
@@ -27,6 +28,7 @@ from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.quiet import quiet
 from edgeflow.flow.segments import find_segment
+from edgeflow.flow.unchanged import unchanged
 from edgeflow.ir.errors import ExportError
 from edgeflow.ir.interface import held_shape
 from edgeflow.ir.program import FRAME, Program
@@ -115,6 +117,7 @@ def lower(
     except Exception as error:
         raise ExportError(f"{where}: its graph is not sound: {_reason(error)}") from error
     _refuse_misread(lowered, where)
+    _refuse_halves(lowered, where)
     return lowered
 
 
@@ -129,6 +132,26 @@ def _refuse_misread(model: onnx.ModelProto, where: str) -> None:
         raise ExportError(
             f"{where}: GridSample at opset {opset}, which TensorRT misreads; lower it at {OPSET}"
         )
+
+
+def _refuse_halves(model: onnx.ModelProto, where: str) -> None:
+    """Values may be rounded to 16 bits, but nothing may compute in them: libraries have few such operators, and a target its own precision.
+
+    Raises:
+        ExportError: an operator does.
+    """
+    halves = {onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.BFLOAT16: "bfloat16"}
+    rounded: dict[str, str] = {}
+    for node in model.graph.node:
+        read = next((rounded[name] for name in node.input if name in rounded), None)
+        if node.op_type == "Cast":
+            kind = onnx.helper.get_node_attr_value(node, "to")
+            rounded |= {node.output[0]: halves[kind]} if kind in halves else {}
+        elif read:
+            raise ExportError(
+                f"{where}: {node.op_type} computes in {read} (autocast?): leave that out of the model; "
+                "the precision of its engines is the target's (--precision)"
+            )
 
 
 def _example(
@@ -178,17 +201,19 @@ def to_onnx(
     axes = [{i: dim.__name__ for i, dim in dims.items()} for dims in dynamic]
     cache = GraphCache() if cache is None else cache
     try:
-        with quiet(), torchlib_once(), torch.no_grad():
+        with quiet(), torchlib_once(), exact_constants(), torch.no_grad(), unchanged(module):
             captured = _captured(module, tensors, dynamic)
             if captured is None:
                 made = _exported(module, tensors, dynamic, inputs, names, table)
                 check_free(made.exported_program, dynamic, portrait, where)
                 model = made.model_proto
             else:
-                check_free(captured, dynamic, portrait, where)
+                again = partial(_captured_at, module, tensors, dynamic)
+                check_free(captured, dynamic, portrait, where, again)
                 _refuse_empty(captured, where)
                 formed = with_forms(captured)
-                check_free(formed, dynamic, portrait, where)
+                if formed is not captured:
+                    check_free(formed, dynamic, portrait, where, lambda size: with_forms(again(size)))
                 settings = f"{axes} {names} {operators} {OPSET}"
                 weights = {name: weight(formed, name) for name in weight_names(formed)}
                 key = fingerprint(formed, settings)
@@ -223,6 +248,25 @@ def _captured(
     """A module as torch.onnx captures it first; None if that fails, and it has to try other ways."""
     capture = _flags.set_onnx_exporting_flag(TorchExportNonStrictStrategy(verbose=False))
     return capture(module, tuple(tensors), {}, (tuple(dynamic),)).exported_program
+
+
+def _captured_at(
+    module: nn.Module,
+    tensors: Sequence[torch.Tensor],
+    dynamic: Sequence[dict[int, Any]],
+    size: tuple[int, int],
+) -> torch.export.ExportedProgram:
+    """A module as it is captured with a frame of this (height, width)."""
+    sides = dict(zip(("height", "width"), size, strict=True))
+    shapes = [
+        [sides.get(dims[i].__name__, n) if i in dims else n for i, n in enumerate(tensor.shape)]
+        for tensor, dims in zip(tensors, dynamic, strict=True)
+    ]
+    examples = [tensor.new_zeros(shape) for tensor, shape in zip(tensors, shapes, strict=True)]
+    captured = _captured(module, examples, dynamic)
+    if captured is None:
+        raise ExportError("it cannot be captured at another size")
+    return captured
 
 
 def _refuse_empty(captured: torch.export.ExportedProgram, where: str) -> None:

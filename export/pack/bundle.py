@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from edgeflow.export.bundle_draft import BundleDraft
 from edgeflow.export.drafts import ChainDraft, StageDraft, Variant
 from edgeflow.export.lowering.graphs import Lowered
-from edgeflow.export.lowering.link import EXACT, MEAN, link
+from edgeflow.export.lowering.link import link
+from edgeflow.export.lowering.row_bands import in_bands
 from edgeflow.export.lowering.share import share
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.pack.golden import Arrays, GoldenMaker, combined, golden_clip
-from edgeflow.export.planning.ports import port_of
+from edgeflow.export.planning.ports import stage_graph
 from edgeflow.export.planning.priced import PricedPlan
 from edgeflow.export.plugins.nodes import PLUGINS
 from edgeflow.export.sample import sample_calls
@@ -28,10 +29,10 @@ from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.export.weights import WeightFile
 from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import WEIGHTS, GraphEntry
+from edgeflow.ir.bundle.golden import sizes_file
 from edgeflow.ir.errors import EdgeflowError, ExportError
-from edgeflow.ir.golden import sizes_file
-from edgeflow.ir.plan import Chain, Plan, Port, Stage, StageGraph
-from edgeflow.ir.plan_faults import plan_faults
+from edgeflow.ir.plan import Chain, Plan, Stage, StageGraph
+from edgeflow.ir.plan.faults import plan_faults
 from edgeflow.ir.program import Program, Value, reads, writes
 from edgeflow.ir.route import Assignment
 from edgeflow.targets import Target
@@ -209,7 +210,7 @@ class _Packer:
         linked = []
         for variant in stage.variants:
             parts = {part: self.lowered.graph(program, part) for part in variant.links}
-            linked.append(link(variant, parts, images))
+            linked.append(in_bands(link(variant, parts, images), priced.bands.get((stage.name, variant))))
         # Engines at int8 are calibrated each with its own inputs, so they share nothing but weights.
         models = linked if self.target.precision == "int8" else share(linked)
         made = [
@@ -240,7 +241,7 @@ class _Packer:
         name = self._add_graph(
             stage.name, model, tuple(part.call.segment for part in variant.links), engine.kernel
         )
-        graph = _stage_graph(program, variant, name, engine.flops, engine.batches)
+        graph = stage_graph(program, variant, name, engine.flops, engine.batches)
         graph = replace(graph, expected=engine.regions, flops_per_pixel=engine.flops_per_pixel)
         if engine.ms:
             self.timed[graph.key] = engine.ms
@@ -318,24 +319,3 @@ def _is_free(graph: StageGraph) -> bool:
     """Whether it reads or makes tensors that follow the frame's size."""
     shapes = (port.shape for port in (*graph.inputs, *graph.outputs))
     return any(d in ("height", "width") for shape in shapes for d in shape)
-
-
-def _stage_graph(
-    program: Program, variant: Variant, name: str, flops: int, batches: tuple[int, ...]
-) -> StageGraph:
-    values = dict(variant.variant)
-    inputs = tuple(port_of(program.value(name), name, values) for name in variant.inputs)
-    outputs = tuple(port_of(program.value(source), name, values) for name, source in variant.outputs)
-    exact = tuple(
-        Port(port.value, port.tensor + EXACT, _float_shape(port.shape), "float32")
-        for port in outputs
-        if port.dtype == "uint8"
-    )
-    means = tuple(Port(p.value, p.tensor + MEAN, (), "float32") for p in outputs if p.dtype == "uint8")
-    made = inputs, outputs, exact, variant.kept
-    graph = StageGraph(variant.select, variant.variant, name, flops, batches, "", *made, means=means)
-    return replace(graph, golden=f"golden/{hashlib.sha256(graph.key.encode()).hexdigest()[:16]}.npz")
-
-
-def _float_shape(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    return (shape[-1], *shape[:-1])

@@ -24,8 +24,8 @@ from edgeflow.flow.flow import leaves
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.segments import find_segment
 from edgeflow.flow.tensors import to_tensor
+from edgeflow.ir.bundle.golden import sampled
 from edgeflow.ir.errors import ExportError
-from edgeflow.ir.golden import sampled
 from edgeflow.ir.program import FRAME, Call, Program
 from edgeflow.ir.route import Assignment, Choice, assignment, describe
 

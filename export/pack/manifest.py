@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from edgeflow.export.bundle_draft import BundleDraft
 from edgeflow.ir.bundle import MANIFEST, FileEntry, Manifest, manifest_to_json
+from edgeflow.ir.bundle.layer_errors import FILE as LAYERS
+from edgeflow.ir.bundle.layer_errors import layers_to_json
 from edgeflow.ir.files import sha256_of
-from edgeflow.ir.layer_errors import FILE as LAYERS
-from edgeflow.ir.layer_errors import layers_to_json
 from edgeflow.targets.plugin_library import SOURCES
 
 

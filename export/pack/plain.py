@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.bundle.graph_files import WEIGHTS
+from edgeflow.ir.bundle.whole_folder import folder_written_whole
 from edgeflow.ir.errors import BundleError, ExportError
-from edgeflow.ir.graph_files import WEIGHTS
 from edgeflow.ir.interface import Interface, held_shape
 from edgeflow.ir.plan import Plan, Port, Stage, StageGraph, Step
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
 from edgeflow.ir.route import Condition
 from edgeflow.ir.task import task_to_json
-from edgeflow.ir.whole_folder import folder_written_whole
 
 FORMAT = "edgeflow-onnx-routes"
 VERSION = 1

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from edgeflow.export.drafts import Link, PlanDraft, StageDraft, Variant, plan
 from edgeflow.export.lowering.graphs import Lowered
+from edgeflow.export.lowering.link import link
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.planning.chains import chains_of
 from edgeflow.export.planning.cuts import Pricing, choose, counts
 from edgeflow.export.planning.expected_routes import ExpectedRoutes, of_clip, uniform
+from edgeflow.export.planning.memory import Memory
 from edgeflow.export.planning.ports import planned_size, sized_ports
 from edgeflow.export.planning.priced import PricedPlan, PricedVariant
 from edgeflow.export.planning.prices import Pricer
@@ -23,7 +27,7 @@ from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.flow import cost
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.trace import FREE_SIZES
-from edgeflow.ir.costs import Costs, Device
+from edgeflow.ir.bundle.costs import Costs, Device
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.libraries import library
@@ -46,6 +50,7 @@ class Planner:
         expected: the routes to plan for, if not those of the frames.
         backend: times engines; None to go by the target's roofline.
         watch: told what the timing took.
+        memory: bytes that frames may take; None for the target's, as far as that can be held.
     """
 
     model: RoutedModule
@@ -55,20 +60,33 @@ class Planner:
     expected: ExpectedRoutes | None
     backend: Backend | None
     watch: Stopwatch
+    memory: int | None = None
 
     def plans(self, programs: Mapping[str, Program], strategy: str) -> dict[str, PricedPlan]:
         """A plan for each kind of frame; engines that several share are priced once.
 
         Raises:
-            ExportError: an unknown strategy.
+            ExportError: an unknown strategy, or less memory than any plan takes.
         """
         known: dict[tuple[object, ...], Mapping[int, float]] = {}
         slower: set[tuple[object, ...]] = set()
         found = {}
         for kind, program in programs.items():
             pricer = self.pricer(program, known, slower)
-            found[kind] = self._plan(program, strategy, pricer)
+            planned = self._plan(program, strategy, pricer)
+            fused = partial(self._plan, program, "routes", pricer) if strategy == "auto" else None
+            with self.watch.part("count memory"):
+                found[kind] = self._memory(program).within(planned, fused)
         return found
+
+    def _memory(self, program: Program) -> Memory:
+        budget = self.target.activation_budget if self.memory is None else self.memory
+        size = planned_size(program, self.frames)
+        return Memory(self.target, budget, self.memory is not None, self._linked, size)
+
+    def _linked(self, program: Program, variant: Variant) -> onnx.ModelProto:
+        images = {value.name for value in program.values if value.image}
+        return link(variant, {part: self.lowered.graph(program, part) for part in variant.links}, images)
 
     def _plan(self, program: Program, strategy: str, pricer: Pricer) -> PricedPlan:
         if strategy != "auto":

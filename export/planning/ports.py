@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeflow.export.drafts import Variant
+from edgeflow.export.lowering.link import EXACT, MEAN
 from edgeflow.ir.interface import held_shape
-from edgeflow.ir.plan import Port
+from edgeflow.ir.plan import Port, StageGraph
 from edgeflow.ir.program import Program, Value
 
 PLANNED_SIZE = (720, 1280)
@@ -45,3 +48,33 @@ def sized_ports(program: Program, size: tuple[int, int]) -> Callable[[str, Mappi
         return replace(found, shape=tuple(dims[d] if isinstance(d, str) else d for d in found.shape))
 
     return port
+
+
+def stage_graph(
+    program: Program, variant: Variant, name: str, flops: int, batches: tuple[int, ...]
+) -> StageGraph:
+    """What a plan says of a variant's graph, of that name.
+
+    Args:
+        program: whose variant it is.
+        variant: of a stage.
+        name: id of the graph.
+        flops: of one region.
+        batches: static batch sizes.
+    """
+    values = dict(variant.variant)
+    inputs = tuple(port_of(program.value(name), name, values) for name in variant.inputs)
+    outputs = tuple(port_of(program.value(source), name, values) for name, source in variant.outputs)
+    exact = tuple(
+        Port(port.value, port.tensor + EXACT, _float_shape(port.shape), "float32")
+        for port in outputs
+        if port.dtype == "uint8"
+    )
+    means = tuple(Port(p.value, p.tensor + MEAN, (), "float32") for p in outputs if p.dtype == "uint8")
+    made = inputs, outputs, exact, variant.kept
+    graph = StageGraph(variant.select, variant.variant, name, flops, batches, "", *made, means=means)
+    return replace(graph, golden=f"golden/{hashlib.sha256(graph.key.encode()).hexdigest()[:16]}.npz")
+
+
+def _float_shape(shape: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    return (shape[-1], *shape[:-1])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from edgeflow.export.drafts import ChainDraft, PlanDraft, Variant
+from edgeflow.export.lowering.row_bands import BandPlan
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.ir.program import Program
 
@@ -42,6 +43,8 @@ class PricedPlan:
         variants: its engines, by name of their stage and variant.
         decision: why these stages, for the manifest; empty if nothing was chosen.
         chains: of its steps, on likely routes; their engines are among the variants, by the chain's name.
+        bands: what of its engines is made band by band, to save memory; by name of their stage and variant.
+        saving: what was done to save memory, in words; empty if nothing was.
     """
 
     program: Program
@@ -49,3 +52,5 @@ class PricedPlan:
     variants: Mapping[tuple[str, Variant], PricedVariant]
     decision: Mapping[str, Any]
     chains: tuple[ChainDraft, ...] = ()
+    bands: Mapping[tuple[str, Variant], BandPlan] = field(default_factory=dict)
+    saving: str = ""

@@ -6,6 +6,7 @@ what it builds is what the graph says. Single precision is kept for
 - sampling coordinates: float16 spaces numbers by 0.5 from 512 on, bfloat16 by 2 from 256 on, so a warp of an HD
   frame would lose its fractions;
 - statistics, reductions and powers, which add up or span more than half holds;
+- comparisons, whose two sides half may round to one number: a bound with a slack of 0.001 is none from 2 on;
 - what leads to rounding an image to 8 bits, back to the last convolution;
 - graphs whose outputs decide routes;
 - at bfloat16, what is made of an image before the first convolution, since the 8 bits of a pixel fill its whole
@@ -33,11 +34,16 @@ SINGLE_OPS = frozenset(
     [
         "GridSample",
         "DeformConv",
+        "Equal",
         "Exp",
         "GlobalAveragePool",
+        "Greater",
+        "GreaterOrEqual",
         "GroupNormalization",
         "InstanceNormalization",
         "LayerNormalization",
+        "Less",
+        "LessOrEqual",
         "Log",
         "LogSoftmax",
         "ConstantOfShape",

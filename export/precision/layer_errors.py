@@ -16,8 +16,8 @@ from edgeflow.export.plugins.bodies import with_bodies
 from edgeflow.export.precision.calibrate import Array
 from edgeflow.export.precision.qdq import guest_session, layers_of
 from edgeflow.ir.bundle import Bundle
-from edgeflow.ir.golden import sampled
-from edgeflow.ir.layer_errors import LayerError
+from edgeflow.ir.bundle.golden import sampled
+from edgeflow.ir.bundle.layer_errors import LayerError
 from edgeflow.ir.sqnr import sqnr_db
 
 ROWS = 2

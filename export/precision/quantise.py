@@ -32,8 +32,8 @@ from edgeflow.export.precision.qdq import Ranged, Rows, Scheme, layers_of, quant
 from edgeflow.export.precision.rules import deciding, fp32_note
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
+from edgeflow.ir.bundle.layer_errors import LayerError
 from edgeflow.ir.errors import BackendError
-from edgeflow.ir.layer_errors import LayerError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import Backend, open_backend
 from edgeflow.runtime.stream.loading import sizes_of

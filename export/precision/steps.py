@@ -16,6 +16,7 @@ from edgeflow.export.precision.rules import at_bf16
 from edgeflow.export.precision.typed import at_half
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.ir.errors import ExportError
+from edgeflow.ir.installing import with_extras
 from edgeflow.ir.libraries import library
 from edgeflow.targets import Target
 
@@ -58,7 +59,7 @@ def _quantising(frames: Sequence[NDArray[np.uint8]], watch: Stopwatch, progress:
     try:
         from edgeflow.export.precision.quantise import quantise
     except ImportError as error:
-        raise ExportError(f"int8 needs {error.name}: pip install 'edgeflow[onnxruntime]'") from error
+        raise ExportError(f"int8 needs {error.name}: {with_extras('onnxruntime')}") from error
 
     def step(draft: BundleDraft) -> BundleDraft:
         with watch.part("quantise"):

@@ -18,13 +18,13 @@ from hashlib import sha256
 from pathlib import Path
 
 import edgeflow
-from edgeflow.ir.built_here import record_built, was_built_here
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS
+from edgeflow.ir.bundle.built_here import record_built, was_built_here
+from edgeflow.ir.bundle.json_file import read_json, write_beside
+from edgeflow.ir.bundle.schema import each, text, whole
+from edgeflow.ir.bundle.schema import record as record_of
 from edgeflow.ir.errors import BundleError
 from edgeflow.ir.files import write_atomically
-from edgeflow.ir.manifest_file import read_json
-from edgeflow.ir.schema import each, text, whole
-from edgeflow.ir.schema import record as record_of
 from edgeflow.runtime.backends.base import GraphFile
 from edgeflow.runtime.machine import cpu_name, in_words, instruction_sets
 
@@ -81,7 +81,7 @@ _SCHEMA = record_of(
 
 
 def find_compiled(source: CompiledFrom, build: str) -> Kept | None:
-    """The model compiled from this, if it is kept, whole, and was compiled on this machine (`edgeflow.ir.built_here`)."""
+    """The model compiled from this, if it is kept, whole, and was compiled on this machine (`edgeflow.ir.bundle.built_here`)."""
     folder = engine_folder(_bundle(source), build)
     if not folder.is_dir():
         return None
@@ -123,7 +123,7 @@ def keep_compiled(
         "places": places,
         "graphs": [graph.path.name for graph in source.graphs],
     }
-    write_atomically(_record_of(path), (json.dumps(record, indent=1) + "\n").encode())
+    write_beside(_record_of(path), record)
     return Kept(blob, _bundle(source) / WEIGHTS, precision, places)
 
 

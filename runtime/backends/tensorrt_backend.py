@@ -13,8 +13,8 @@ from typing import Any
 import tensorrt as trt
 
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS
+from edgeflow.ir.bundle.json_file import read_json
 from edgeflow.ir.errors import BackendError, NotBuiltError
-from edgeflow.ir.manifest_file import read_json
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.device_memory import DeviceMemory
 from edgeflow.runtime.backends.rectangles import kernel_of

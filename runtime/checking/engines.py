@@ -12,8 +12,8 @@ import numpy as np
 from edgeflow.ir.arrays import read_arrays
 from edgeflow.ir.bfloat16 import from_held, held, to_held
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.bundle.golden import SAMPLES, require, sampled
 from edgeflow.ir.errors import BundleError
-from edgeflow.ir.golden import SAMPLES, require, sampled
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.sqnr import sqnr_db
 from edgeflow.runtime.backends.memory import Memory

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import edgeflow
 from edgeflow.ir.bundle import WEIGHTS, Bundle
+from edgeflow.ir.bundle.golden import read_clip
 from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.errors import BackendError, BundleError
 from edgeflow.ir.files import write_atomically
-from edgeflow.ir.golden import read_clip
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from edgeflow.ir.arrays import read_arrays
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.bundle.golden import sizes_file
 from edgeflow.ir.errors import BundleError, NotBuiltError
-from edgeflow.ir.golden import sizes_file
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import Backend
 from edgeflow.runtime.checking.engines import GraphCheck, check_engine

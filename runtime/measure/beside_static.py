@@ -10,9 +10,9 @@ import numpy as np
 
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.plan_routes import full_route, static_plan
+from edgeflow.ir.plan.route_shares import in_words, shares
+from edgeflow.ir.plan.routes import full_route, static_plan
 from edgeflow.ir.program import Route, Tile
-from edgeflow.ir.route_shares import in_words, shares
 from edgeflow.ir.rules import Spread
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.session import select_plan

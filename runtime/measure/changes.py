@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.ir.bundle import Bundle
-from edgeflow.ir.costs import Costs, all_costs
+from edgeflow.ir.bundle.costs import Costs, all_costs
 from edgeflow.ir.errors import InputError
 from edgeflow.runtime.measure.profile import engine_name
 

@@ -14,12 +14,12 @@ import numpy as np
 
 from edgeflow import __version__
 from edgeflow.ir.bundle import WEIGHTS, Bundle
-from edgeflow.ir.costs import Costs, Device
+from edgeflow.ir.bundle.costs import Costs, Device
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.plan import Plan
+from edgeflow.ir.plan.route_shares import shares
 from edgeflow.ir.program import region_counts
 from edgeflow.ir.route import Assignment
-from edgeflow.ir.route_shares import shares
 from edgeflow.runtime.backends.memory import Memory
 from edgeflow.runtime.device import RUNS, SECONDS, timed
 from edgeflow.runtime.machine import cpu_name, instruction_sets, peak_bytes, resident_bytes

@@ -13,8 +13,8 @@ import numpy as np
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.plan_routes import full_route, static_plan, working_stages
-from edgeflow.ir.route_shares import in_words
+from edgeflow.ir.plan.route_shares import in_words
+from edgeflow.ir.plan.routes import full_route, static_plan, working_stages
 from edgeflow.runtime.backends import Backend, OperatorTime, open_backend
 from edgeflow.runtime.measure.waterfall import FrameCost, Spent, Waterfall, Work, waterfall
 from edgeflow.runtime.session import check_inputs, select_plan

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import calls_of
-from edgeflow.ir.plan_routes import full_route
+from edgeflow.ir.plan.routes import full_route
 from edgeflow.ir.task import Task
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.measure.profile import Latency

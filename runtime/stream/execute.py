@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.interface import Interface, to_picture
 from edgeflow.ir.plan import Chain, Plan, Port, Stage, StageGraph, Step
-from edgeflow.ir.plan_routes import full_route, route_flops, working_stages
+from edgeflow.ir.plan.routes import full_route, route_flops, working_stages
 from edgeflow.ir.program import FRAME, Keep, Route, Sample, Shape, Stitch, Tile
 from edgeflow.ir.route import Choice
 from edgeflow.ir.sampling import evenly

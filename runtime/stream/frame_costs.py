@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeflow.ir.plan import Plan, Stage
-from edgeflow.ir.plan_routes import cheapest_route, selected, working_stages
+from edgeflow.ir.plan.routes import cheapest_route, selected, working_stages
 from edgeflow.ir.program import FRAME, Route
 from edgeflow.ir.route import Axis, Choice, Routes
 from edgeflow.runtime.stream.batching import cover

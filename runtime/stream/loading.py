@@ -11,7 +11,7 @@ from typing import cast
 
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.bundle import WEIGHTS, Bundle, GraphEntry
-from edgeflow.ir.costs import Roofline, load_costs
+from edgeflow.ir.bundle.costs import Roofline, load_costs
 from edgeflow.ir.errors import BackendError, EdgeflowError
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan, Port, StageGraph

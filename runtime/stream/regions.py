@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.plan_routes import selected
+from edgeflow.ir.plan.routes import selected
 from edgeflow.ir.program import FRAME, Tile
 from edgeflow.ir.route import Axis, Choice
 from edgeflow.ir.tiles import Region, TileGrid

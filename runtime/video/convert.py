@@ -20,12 +20,15 @@ from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.overlay import Region, route_name
 from edgeflow.runtime.video.rate import Rate
 from edgeflow.runtime.video.reading.damage import Place
-from edgeflow.runtime.video.reading.reader import Reading, VideoInfo, VideoReader
+from edgeflow.runtime.video.reading.info import VideoInfo
+from edgeflow.runtime.video.reading.reader import Reading, VideoReader
 from edgeflow.runtime.video.reading.source import Source, is_kept
+from edgeflow.runtime.video.spans import Span
 from edgeflow.runtime.video.stages import Decoded, Finished, Stages
+from edgeflow.runtime.video.writing.assembly import Filming
 from edgeflow.runtime.video.writing.destination import JOINED, check_destination, container_of
 from edgeflow.runtime.video.writing.encoder import Encoding
-from edgeflow.runtime.video.writing.film_writer import Filming, FilmWriter
+from edgeflow.runtime.video.writing.film_writer import FilmWriter
 from edgeflow.runtime.video.writing.pictures import PictureWriter, are_pictures, check_pictures
 from edgeflow.runtime.video.writing.writer import VideoWriter
 
@@ -140,6 +143,7 @@ class Conversion(ABC):
         done: Of frames before this one an earlier run wrote what is made.
         scene: First frame of the scene that is open.
         looks_back: A frame's picture depends on more than the frames of its call.
+        span: That it makes of the film; all of it if None.
     """
 
     def __init__(self, session: Session) -> None:
@@ -150,6 +154,7 @@ class Conversion(ABC):
         self.routes: Counter[str] = Counter()
         self.first = self.done = self.scene = 0
         self.looks_back = bool(getattr(session, "looks_back", True))
+        self.span: Span | None = None
 
     @property
     @abstractmethod
@@ -166,6 +171,12 @@ class Conversion(ABC):
         self.done = done
         self.first = scene if self.looks_back else max(scene, done - self.reach)
         self.scene = min(scene, self.first)
+
+    def take(self, span: Span) -> None:
+        """Make one span of the film: the frames given are those from its start on."""
+        self.span = span
+        self.frames = self.first = span.start
+        self.done, self.scene = span.first, span.scene
 
     @abstractmethod
     def run(self, stages: Stages, on_frame: Callable[[int], None]) -> None:

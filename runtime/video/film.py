@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from edgeflow.ir.film import Moment, moments
+from edgeflow.ir.film import Moment, moments, reach
 from edgeflow.ir.task import Task
 from edgeflow.runtime.video.calls import Calls, film_calls
 from edgeflow.runtime.video.convert import Conversion, Options, Result, Session, VideoReport, convert
@@ -64,7 +64,7 @@ def convert_film(
         InputError: The task makes no such film.
         VideoError: The source cannot be read, or the destination cannot be written or may not be replaced.
     """
-    middle = _Film(session, film_calls(task, times, fps), spread)
+    middle = FilmConversion(session, film_calls(task, times, fps), spread)
     return convert(
         middle,
         source,
@@ -106,7 +106,7 @@ class _Begun:
     future: Future[list[Result]] | None
 
 
-class _Film(Conversion):
+class FilmConversion(Conversion):
     """Runs every call of a film, as many at a time as the session may have in flight, and puts its pictures in order."""
 
     def __init__(self, session: Session, calls: Calls, spread: bool) -> None:
@@ -122,19 +122,22 @@ class _Film(Conversion):
 
         Where repeated frames are left out, these may be any of the scene.
         """
-        return self.done if self._spread else max(self._task.base - min(self._task.offsets, default=0), 0) + 1
+        return self.done if self._spread else reach(self._task)[0] + 1
 
     def run(self, stages: Stages, on_frame: Callable[[int], None]) -> None:
+        """Turn all that is decoded, or what a span takes of it, into what is finished."""
         self._clock = Clock(stages.fps, Fraction(0))
         if self._spread:
             self.rate = Fps(self.rate.of(stages.fps))
+        for time in self.span.before if self.span else ():
+            self._clock.at(time)
         with ThreadPoolExecutor(self._session.in_flight, "infer") as pool:
             frames = self._counted(stages.decoded, on_frame)
-            cuts = Cuts()
-            for moment in moments(
-                self._task, frames, lambda last, now: cuts(last.decoded.frame, now.decoded.frame)
-            ):
+            for moment in moments(self._task, frames, self._cuts()):
                 read = moment.here
+                if self.span and self.span.end is not None and read.number >= self.span.end:
+                    self._finish(stages, then=read)
+                    return
                 if moment.cut:
                     self._finish(stages, then=read)
                     self.cuts += 1
@@ -143,6 +146,14 @@ class _Film(Conversion):
                 self._begun.append(self._begin(moment, pool))
                 self._finish(stages, leave=self._session.in_flight)
             self._finish(stages)
+
+    def _cuts(self) -> Callable[[_Read, _Read], bool]:
+        """Says whether a scene begins at the second of two neighbouring frames."""
+        if self.span:
+            known = frozenset(self.span.cuts)
+            return lambda last, now: now.number in known
+        cuts = Cuts()
+        return lambda last, now: cuts(last.decoded.frame, now.decoded.frame)
 
     def _counted(self, decoded: Iterable[Decoded], on_frame: Callable[[int], None]) -> Iterator[_Read]:
         last: Decoded | None = None

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from edgeflow.ir.bundle.json_file import read_json
+from edgeflow.ir.bundle.schema import plain, record, table, text
 from edgeflow.ir.errors import BundleError, InputError, VideoError
 from edgeflow.ir.files import write_atomically
-from edgeflow.ir.manifest_file import read_json
-from edgeflow.ir.schema import plain, record, table, text
 from edgeflow.runtime.video.reading.source import PICTURES, Source
 from edgeflow.runtime.video.writing.destination import FORMATS, JOINED
 from edgeflow.runtime.video.writing.pieces import fingerprint_of
@@ -45,6 +45,10 @@ FILMS = (
 
 _RECORD, _FORMAT = "edgeflow-films.json", "edgeflow-films"
 _SCHEMA = record({"format": text(40), "films": table(text(1000), plain(3), 100_000)})
+
+
+_ANYWAY = ("0", "auto")
+"""Words of options that are the same as none."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def holds_films(source: Source) -> bool:
 
 
 def jobs_of(folder: Path, out: Path) -> list[Job]:
-    """A job for every film in a folder, by name; the results have the same names, with `.mkv` after those of other containers.
+    """A job for every film in a folder, or the one that is given, by name; the results have the same names, with `.mkv` after those of other containers.
 
     Raises:
         VideoError: the results cannot go there.
@@ -86,12 +90,17 @@ def jobs_of(folder: Path, out: Path) -> list[Job]:
         raise VideoError(f"{out}: {folder} is a folder of films, whose results go into a folder; give one")
     if out.exists() and out.samefile(folder):
         raise VideoError(f"{out} is the folder that is read: write to another one")
-    films = sorted(
+    films = [folder] if folder.is_file() else films_of(folder)
+    return [Job(path, out / _name(path)) for path in films]
+
+
+def films_of(folder: Path) -> list[Path]:
+    """The films in a folder, by name."""
+    return sorted(
         path
         for path in folder.iterdir()
         if path.is_file() and path.suffix.lower() in FILMS and not path.name.startswith(".")
     )
-    return [Job(path, out / _name(path)) for path in films]
 
 
 def _name(path: Path) -> str:
@@ -120,6 +129,21 @@ class Ledger:
         """Whether a film is there that was made of the same source in the same way."""
         return job.output.is_file() and not job.begun and self._films.get(job.output.name) == self._what(job)
 
+    def check(self, job: Job) -> None:
+        """Refuse to make a film where another is.
+
+        Raises:
+            VideoError: says how that one was made otherwise.
+        """
+        if not job.output.exists():
+            return
+        found = self._films.get(job.output.name)
+        why = "not by this command" if found is None else " and ".join(_differences(found, self._what(job)))
+        raise VideoError(
+            f"{job.output} exists, made {why}: give the same options to keep it, another folder for both, or --overwrite to make "
+            "it anew"
+        )
+
     def note(self, job: Job) -> None:
         """A film is done.
 
@@ -132,8 +156,36 @@ class Ledger:
 
     def _what(self, job: Job) -> dict[str, Any]:
         source = {"source": [job.source.name, *fingerprint_of(job.source)]}
-        made: dict[str, Any] = json.loads(json.dumps({**source, **self._made_of}))
-        return made
+        return _made(json.loads(json.dumps({**source, **self._made_of})))
+
+
+def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """In which ways a film was made otherwise."""
+    said = []
+    if found.get("source") != wanted.get("source"):
+        said.append("of another source, or this one before it changed")
+    if found.get("bundle") != wanted.get("bundle"):
+        said.append("by another bundle")
+    own, now = (made.get("options", {}) for made in (found, wanted))
+    differ = [name for name in sorted({*own, *now}) if own.get(name) != now.get(name)]
+    if differ:
+        had = ", ".join(_option(name, own.get(name)) for name in differ)
+        said.append(
+            f"with {had} where now {', '.join(_option(name, now.get(name)) for name in differ)} is asked for"
+        )
+    return said or ["otherwise"]
+
+
+def _option(name: str, value: Any) -> str:
+    """An option as it is typed."""
+    typed = f"--{name.replace('_', '-')}"
+    if value is None:
+        return f"no {typed}"
+    return (
+        typed
+        if value is True
+        else f"{typed} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+    )
 
 
 def _read(place: Path) -> dict[str, Any]:
@@ -144,8 +196,16 @@ def _read(place: Path) -> dict[str, Any]:
         raise VideoError(alone) from error
     if next(_SCHEMA(data, ""), None) or data["format"] != _FORMAT:
         raise VideoError(alone)
-    films: dict[str, Any] = data["films"]
-    return films
+    return {name: _made(made) for name, made in data["films"].items() if isinstance(made, dict)}
+
+
+def _made(of: Mapping[str, Any]) -> dict[str, Any]:
+    """What a film was made of, without options that say what holds anyway."""
+    options = of.get("options", {}).items()
+    given = {
+        name: value for name, value in options if not (value is None or value is False or value in _ANYWAY)
+    }
+    return {**of, "options": given}
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from edgeflow.runtime.video.colour import Frame
 from edgeflow.runtime.video.overlay import Region, draw_routes
-from edgeflow.runtime.video.reading.reader import VideoReader
+from edgeflow.runtime.video.reading.info import VideoInfo
+from edgeflow.runtime.video.reading.reader import Shot
 
 _QUEUE_FRAMES = 4
 _POLL_SECONDS = 0.05
@@ -64,6 +65,30 @@ class Finished:
     known: Mapping[str, int]
     deep: NDArray[np.uint16] | None = None
     done: tuple[int, int] | None = None
+
+
+class Reader(Protocol):
+    """What gives frames: a `VideoReader`, or a passage of a `Reel`."""
+
+    @property
+    def info(self) -> VideoInfo:
+        """What the film says of itself."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it goes on whether it is read or not."""
+
+    def shots(self) -> Iterator[Shot]:
+        """Frames with their times."""
+
+    def take_audio(self) -> list[Packet[Stream]]:
+        """Sound met since the last call."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 
 class Writer(Protocol):
@@ -136,7 +161,7 @@ class Stages:
         fps: Frames per second of the source.
     """
 
-    def __init__(self, reader: VideoReader, writer: Writer, overlay: bool) -> None:
+    def __init__(self, reader: Reader, writer: Writer, overlay: bool) -> None:
         self._reader, self._writer, self._overlay = reader, writer, overlay
         self._stop = threading.Event()
         self._error: BaseException | None = None

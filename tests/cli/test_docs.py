@@ -156,6 +156,7 @@ def test_commands_in_the_docs_have_the_options_that_they_are_given():
         assert wanted <= known | {"--help"}, f"{page}: edgeflow {' '.join(words)}"
 
 
+@pytest.mark.slow
 def test_the_readmes_five_minutes_work(tmp_path, monkeypatch, clip, capsys):
     (block,) = [block for block in blocks(ROOT / "README.md") if "edgeflow inspect rife.edgeflow" in block]
     lines = [line.split(" #")[0].strip() for line in block.splitlines() if line.startswith("edgeflow ")]

@@ -42,6 +42,7 @@ def wait_for(condition, seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_an_interrupted_export_goes_on(tmp_path):
     (tmp_path / "small.py").write_text(SMALL)
     size = ("--size", "160x96")  # one kind of frames is enough, and small ones
@@ -67,6 +68,7 @@ def test_an_interrupted_export_goes_on(tmp_path):
     assert (tmp_path / "x.edgeflow" / "manifest.json").exists() and not partial.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_a_stopped_run_plays_and_goes_on_as_it_says(tmp_path, tiny_bundles, clip, number):
     frames = subprocess.run(

@@ -29,7 +29,7 @@ def test_what_draws_it_is_named_where_it_is_missing(edgeflow, tiny_bundles, clip
     monkeypatch.setattr("edgeflow.report.pictures.find_spec", lambda name: None)
     out = tmp_path / "report.html"
     said = edgeflow("profile", tiny_bundles["routes"].path, "--clip", clip, "--report", out)
-    assert said.code == 1 and "pip install 'edgeflow[report]'" in said.err and not out.exists()
+    assert said.code == 1 and 'pip install -e ".[report]"' in said.err and not out.exists()
 
 
 def frames_of(page):

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from film_models import NAMES
 
+pytestmark = pytest.mark.slow
+
 MODELS = Path(__file__).parents[1] / "film_models.py"
 TARGETS = ("cpu", "openvino-cpu")
 KINDS = ("four_frames", "labels", "whole_clip", "larger")

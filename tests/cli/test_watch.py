@@ -25,6 +25,12 @@ def test_what_cannot_be_watched(edgeflow, bundle, tmp_path):
     assert said.code == 1 and "no such file" in said.err
     said = edgeflow("watch", bundle, tmp_path / "none.mp4", "--budget-ms", "5")
     assert said.code == 1 and "--policy budget" in said.err
+    said = edgeflow("watch", bundle, "tcp://127.0.0.1:9")
+    assert said.code == 1 and "check the address" in said.err and said.err.count("\n") == 1
+    (tmp_path / "films").mkdir()
+    (tmp_path / "films" / "b.mp4").touch()
+    said = edgeflow("watch", bundle, tmp_path / "films")
+    assert said.code == 1 and "a folder of films" in said.err and "films/b.mp4" in said.err
 
 
 def test_a_film_of_one_frame(edgeflow, bundle, clip):

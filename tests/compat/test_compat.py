@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgeflow.ir.bundle import SCHEMA, open_bundle
-from edgeflow.ir.golden import sampled
+from edgeflow.ir.bundle.golden import sampled
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check, golden_clip
 

@@ -28,6 +28,9 @@ class Base(RoutedModule):
     def data_dependent(self, x):
         return x if x.sum() > 0 else -x
 
+    def of_other_shape(self, x):
+        return x * (x > 0).nonzero().shape[0]
+
     def by_operator(self, x):
         return torch.cond(x.sum() > 0, lambda x: x * 2, lambda x: -x, (x,))
 
@@ -57,6 +60,13 @@ def test_a_branch_on_data_in_a_segment():
     refused(
         lambda self, f, x: f.call(self.data_dependent, f.call(self.enter, x)),
         r"segment data_dependent branches on data .*make the branch a decision of the flow \(f.route\)",
+    )
+
+
+def test_a_shape_that_follows_data_in_a_segment():
+    refused(
+        lambda self, f, x: f.call(self.of_other_shape, f.call(self.enter, x)),
+        r"segment of_other_shape makes a value whose shape follows its data \(aten.nonzero.default\).* write it with a mask",
     )
 
 

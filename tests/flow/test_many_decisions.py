@@ -11,10 +11,10 @@ from edgeflow.export.pack.golden import GoldenMaker, combined
 from edgeflow.flow import Axis, Image, RoutedModule, Tensor, Training, cost, trace
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.plan import Plan, Stage, StageGraph
-from edgeflow.ir.plan_routes import dearest_route
+from edgeflow.ir.plan.route_shares import MOST_WHOLE, shares
+from edgeflow.ir.plan.routes import dearest_route
 from edgeflow.ir.program import Route
 from edgeflow.ir.route import Variable
-from edgeflow.ir.route_shares import MOST_WHOLE, shares
 from edgeflow.runtime import Fixed
 from edgeflow.runtime.stream.policy import Rules
 

@@ -17,7 +17,7 @@ from edgeflow.flow.flow import Scored
 from edgeflow.flow.tensors import blend_tiles, cut_tile, pool_map, to_tensor
 from edgeflow.ir import tiles as geometry
 from edgeflow.ir.errors import FlowError
-from edgeflow.ir.plan import plan_from_json, plan_to_json
+from edgeflow.ir.plan.plan_json import plan_from_json, plan_to_json
 from edgeflow.ir.rules import Argmax
 from edgeflow.ir.tiles import TileGrid
 from edgeflow.runtime import Session

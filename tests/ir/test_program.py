@@ -5,8 +5,9 @@ from routed_models import SMALL, small
 
 from edgeflow.flow import trace
 from edgeflow.ir.errors import BundleError, FlowError
-from edgeflow.ir.plan import Stage, plan_from_json, plan_to_json
-from edgeflow.ir.plan_faults import plan_faults
+from edgeflow.ir.plan import Stage
+from edgeflow.ir.plan.faults import plan_faults
+from edgeflow.ir.plan.plan_json import plan_from_json, plan_to_json
 from edgeflow.ir.program import Call, Keep, Route, Stitch, Tile
 from edgeflow.ir.route import Condition
 from edgeflow.runtime import open_bundle

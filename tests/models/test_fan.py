@@ -21,6 +21,8 @@ from edgeflow.models.fan.tea import TEA, Excitation, OverTime
 from edgeflow.runtime import Fixed, Rules, Session
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 SMALL = Depth((1, 1, 1, 1), (8, 8, 16, 16), expansion=1)
 CONVS = ("blocks.*.convs.0",)
 

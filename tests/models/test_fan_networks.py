@@ -18,6 +18,8 @@ from edgeflow.models.fan.uniformer import Local, UniFormer
 from edgeflow.runtime import Session
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 STREAM = ("stages.0.*.0", "stages.1.*.0", "stages.*.entrance")
 
 

@@ -12,7 +12,7 @@ from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Eager
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import FlowError, TrainError
-from edgeflow.ir.plan_routes import dearest_route, full_route, route_flops
+from edgeflow.ir.plan.routes import dearest_route, full_route, route_flops
 from edgeflow.models import family
 from edgeflow.models.rife import WholeFrame, build
 from edgeflow.models.rife import weights as rife_weights

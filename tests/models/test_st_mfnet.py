@@ -7,9 +7,9 @@ from torch import nn
 
 from edgeflow.export.compile import compile_model
 from edgeflow.flow import Eager, cost
+from edgeflow.ir.bundle.golden import read_clip
 from edgeflow.ir.errors import FlowError, InputError, TrainError
 from edgeflow.ir.film import calls_of
-from edgeflow.ir.golden import read_clip
 from edgeflow.models import family
 from edgeflow.models.st_mfnet import PRESETS, Interpolator, Pair, Preset, Sizes, STMFNet, build
 from edgeflow.models.st_mfnet.gridnet import COLUMNS, GridNet
@@ -221,6 +221,7 @@ def alone(tmp_path_factory):
     return model, made
 
 
+@pytest.mark.slow
 def test_one_whole_frame_is_golden_of_a_flow_that_neither_remembers_nor_decides(alone):
     _, made = alone
     (kind, plan), *_ = made.manifest.plans.items()
@@ -258,7 +259,7 @@ def test_bad_frames_are_refused(alone):
         session.run(*frames[:3], frames[3][:-1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_pair_runs_by_its_own_choice_and_by_a_policy(tmp_path):
     pair = spread(Pair(Preset(SMALL, tile=64, halo=16), Preset(SMALLER), True))
     made = compile_model(

@@ -19,6 +19,8 @@ from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.kernels import open_kernel
 
+pytestmark = pytest.mark.slow
+
 CASES = [
     pytest.param(make, id=f"{name}-{i}") for name, all in OPERATORS.items() for i, make in enumerate(all)
 ]

@@ -68,4 +68,4 @@ except BackendError as error:
 """
     done = python(code, ("onnxruntime",))
     assert "the engine library onnxruntime is not installed" in done.stdout, done.stderr
-    assert "pip install 'edgeflow[onnxruntime]'" in done.stdout
+    assert 'pip install -e ".[onnxruntime]"' in done.stdout

@@ -40,6 +40,7 @@ def clip(height, width, count=3):
     return [(moving_picture(height, width, t), moving_picture(height, width, t + 1)) for t in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def calls_of(name, random):
     return [[moving_picture(*size, t)] for t in range(5)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("name", SMALL)

@@ -17,13 +17,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgeflow.ir.built_here import record_built
 from edgeflow.ir.bundle import open_bundle
+from edgeflow.ir.bundle.built_here import record_built
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.files import sha256_of
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
 from edgeflow.targets import nvidia
+
+pytestmark = pytest.mark.slow
 
 DEVICE = nvidia.Nvidia("a double", "8.7", "12.6", "12.6", False, 4 << 30, 8 << 30)
 

@@ -55,6 +55,7 @@ def made(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_command_writes_a_bundle_a_report_and_a_picture(made):
     told = json.loads((made / "w.json").read_text())
     measured = told["measured"]

@@ -12,8 +12,8 @@ import shutil
 from pathlib import Path
 
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.bundle.whole_folder import folder_written_whole
 from edgeflow.ir.errors import BundleError, InputError
-from edgeflow.ir.whole_folder import folder_written_whole
 
 CONFIG, MODEL = "config.pbtxt", "model.py"
 

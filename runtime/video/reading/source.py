@@ -148,6 +148,10 @@ def _demuxer(
             file, "r", format=container, options=options, metadata_errors="replace", timeout=timeout
         )
     except (av.FFmpegError, OSError) as error:
-        wanted = "y4m" if container == "yuv4mpegpipe" else "a video, or its index is cut off"
         reason = error.strerror or type(error).__name__
+        if is_address(name):
+            raise VideoError(
+                f"{name}: cannot be opened ({reason}); check the address, and that something is sent there"
+            ) from error
+        wanted = "y4m" if container == "yuv4mpegpipe" else "a video, or its index is cut off"
         raise VideoError(f"{name}: cannot be read as {wanted} ({reason}); check that it plays") from error

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgeflow.ir.errors import InputError, VideoError
 from edgeflow.runtime.video.colour import Colour, Rgb, assumed_matrix
-from edgeflow.runtime.video.reading.reader import VideoInfo
+from edgeflow.runtime.video.reading.info import VideoInfo
 
 _FINEST = 90_000
 """Parts of a second, at least, that times are kept in."""

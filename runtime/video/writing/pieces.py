@@ -15,10 +15,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from edgeflow.ir.bundle.json_file import read_json
+from edgeflow.ir.bundle.schema import each, nullable, plain, record, text, whole
 from edgeflow.ir.errors import BundleError, VideoError
 from edgeflow.ir.files import write_atomically
-from edgeflow.ir.manifest_file import read_json
-from edgeflow.ir.schema import each, nullable, plain, record, text, whole
 
 FRAMES = 120
 """Frames of a piece: half the distance that encoders keep between key pictures anyway."""
@@ -134,14 +134,14 @@ class Parts:
 
     def note_joined(self, film: Path) -> None:
         """This film is about to have the output's name: what is done so far, which may be replaced by more of it."""
-        self._save(replace(self.state, partial=_fingerprint(film)))
+        self._save(replace(self.state, partial=known_by(film)))
 
     def owns_output(self) -> bool:
         """Whether the output is what an earlier, unfinished run of this film left."""
         return (
             self.state.partial is not None
             and self._output.is_file()
-            and _fingerprint(self._output) == self.state.partial
+            and known_by(self._output) == self.state.partial
         )
 
     def remove(self) -> None:
@@ -174,6 +174,10 @@ class Parts:
 
     def _read(self) -> State:
         alone = f"{self.folder} is in the way, and is not edgeflow's: move it, or choose another output"
+        if (self.folder / "spans.json").exists():
+            raise VideoError(
+                f"{self.folder} is of `edgeflow batch`: go on with that, or choose another output"
+            )
         try:
             data = read_json(self.folder / "state.json")
         except (OSError, BundleError) as error:
@@ -206,7 +210,8 @@ def fingerprint_of(source: Path) -> list[Any]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _fingerprint(path: Path) -> tuple[int, str]:
+def known_by(path: Path) -> tuple[int, str]:
+    """What a film is known by: its size and SHA-256."""
     digest = sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -13,7 +13,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 
-from edgeflow.runtime.video.reading.reader import codec_name
+from edgeflow.runtime.video.reading.streams import codec_name
 
 _KINDS = {"audio": "sound", "subtitle": "subtitles", "attachment": "an attachment", "data": "data"}
 _HOLDS_MORE = {"matroska": ".mkv", "mov": ".mov", "mp4": ".mp4", "webm": ".webm", "avi": ".avi"}

@@ -34,6 +34,15 @@ def free_sides(graph):
     return [dim.dim_param for dim in graph.graph.input[0].type.tensor_type.shape.dim if dim.dim_param]
 
 
+def padded_and_joined(x):
+    """What image restoration networks do, and a mean over frames that asks how its input lies in memory."""
+    height, width = x.shape[2:]
+    y = F.pad(x, (0, (2 - width % 2) % 2, 0, (2 - height % 2) % 2))
+    y = F.interpolate(F.avg_pool2d(y, 2), scale_factor=2) + y
+    y = y * F.adaptive_avg_pool2d(F.avg_pool2d(y, 2), 1)
+    return y[..., :height, :width]
+
+
 def halves(x):
     return F.interpolate(F.max_pool2d(x, 2), scale_factor=2) + x
 
@@ -48,8 +57,18 @@ REFUSED = {
         r"makes the frame's height a Python number \(it became 96 for all frames\)",
     ),
     "a size as a number": (lambda x: x / float(x.shape[3]), r"makes the frame's width a Python number"),
-    "groups of eight": (lambda x: F.pixel_unshuffle(x, 8), r"height is a multiple of 8 and width of 8 only"),
-    "a sum of sizes that do not fit": (halves, r"height is a multiple of 2 and width of 2 only"),
+    "a constant for odd widths": (
+        lambda x: x * torch.tensor([1.0 if x.shape[3] % 2 else 2.0]),
+        r"frames whose width is a multiple of 2 only",
+    ),
+    "groups of eight": (
+        lambda x: F.pixel_unshuffle(x, 8),
+        r"height is a multiple of 8 and width is a multiple of 8 only",
+    ),
+    "a sum of sizes that do not fit": (
+        halves,
+        r"height is a multiple of 2 and width is a multiple of 2 only",
+    ),
     "a branch on the shape": (
         lambda x: x * 2 if x.shape[2] == x.shape[3] else x,
         r"not all sizes of frames, for example not 64x64",
@@ -65,6 +84,7 @@ def test_what_is_frozen_at_some_sizes_is_refused(name):
 
 
 TAKEN = {
+    "padded, shrunk, enlarged, joined and cut": padded_and_joined,
     "a ramp that follows the size": lambda x: x * torch.arange(x.shape[2])[:, None] / x.shape[2],
     "padded to a multiple": lambda x: F.pad(x, (0, -x.shape[3] % 8, 0, -x.shape[2] % 8)),
     "shrunk to one size": lambda x: F.interpolate(x, (8, 8), mode="bilinear"),

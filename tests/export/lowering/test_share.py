@@ -4,7 +4,7 @@ import pytest
 
 from edgeflow.export.lowering.share import share
 from edgeflow.ir.bundle import open_bundle
-from edgeflow.ir.costs import Costs, Device, load_costs, save_costs
+from edgeflow.ir.bundle.costs import Costs, Device, load_costs, save_costs
 from edgeflow.ir.errors import BundleError
 from edgeflow.runtime import Fixed, Session
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,6 +26,12 @@ INDICES = torch.tensor([0, 1, 2, 1, 0])
 def few(x: torch.Tensor) -> torch.Tensor:
     """Values many of which are equal."""
     return x.round()
+
+
+def sampled(mode: str, padding: str, corners: bool, x: torch.Tensor) -> torch.Tensor:
+    """A volume at places inside and outside of it."""
+    places = torch.stack([x[:, :, i : i + 9] for i in range(3)], -1) * 0.8
+    return F.grid_sample(x[:, None], places, mode=mode, padding_mode=padding, align_corners=corners)
 
 
 CASES: dict[str, dict[str, Callable[[torch.Tensor], Any]]] = {
@@ -53,6 +60,12 @@ CASES: dict[str, dict[str, Callable[[torch.Tensor], Any]]] = {
         "a factor": lambda x: F.interpolate(x, scale_factor=(0.3, 1.7), mode="bilinear", antialias=True),
         "transposed, dilated": lambda x: F.conv_transpose2d(x, KERNEL, None, 1, 3, 1, 1, 2),
         "transposed, much at the end": lambda x: F.conv_transpose2d(x, KERNEL, BIAS, 2, 1, 2, 1, 3),
+    },
+    "volumes": {
+        f"sampled, {mode}, {padding}{', corners' * corners}": partial(sampled, mode, padding, corners)
+        for mode in ("bilinear", "nearest")
+        for padding in ("zeros", "border", "reflection")
+        for corners in (True, False)
     },
     "orders": {
         "sort": lambda x: x.sort(2, descending=True),

@@ -91,7 +91,7 @@ def called(op: Any, args: list[Any], keywords: dict[str, Any], slots: list[int])
     return function
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", OPERATORS)
 def test_an_operator_is_right_or_refused(name: str) -> None:
     torch.manual_seed(0)

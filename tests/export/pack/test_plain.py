@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,17 @@ from edgeflow.export.pack.plain import write_plain
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import BundleError
+from edgeflow.ir.route import Axis, Variable
+from edgeflow.ir.rules import (
+    Argmax,
+    ConfidenceBelow,
+    DriftAbove,
+    FirstNonZero,
+    Priced,
+    Spread,
+    StreamContext,
+    Table,
+)
 from edgeflow.runtime import Session
 from edgeflow.targets import load
 
@@ -58,6 +70,42 @@ def test_a_reader_without_edgeflow_makes_the_same(tmp_path, name, strategy):
         "batches of other sizes may round otherwise"
     )
     assert (made == np.stack(wanted)).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    "rule,axis,width",
+    [
+        (Argmax(), Axis(1, 2, 3), 3),
+        (Priced(0.7, (0.0, 0.5, 2.0)), Axis("copy", "half", "full"), 3),
+        (Table((-0.4, 0.2)), Axis("copy", "half", "full"), 1),
+        (FirstNonZero(), Axis(1, 2, 3), 3),
+        (ConfidenceBelow(0.5), Axis(False, True), 5),
+        (ConfidenceBelow(0.5), Axis(True, False), 5),
+        (Spread(0.6, (0.1, 2.5)), Axis("parts", "whole"), 12),
+    ],
+)
+def test_the_reader_chooses_as_the_runtime_does(rule, axis, width, random):
+    reader = runpy.run_path(str(READER))
+    scores = random.normal(0, 1, (200, width)).astype(np.float32)
+    scores[random.random((200, width)) < 0.3] = 0
+    chosen = reader["choose"](rule.to_json(), scores, list(axis.values), "")
+    assert (chosen == rule.decide(scores, axis)).all()
+    assert len(set(chosen.tolist())) == len(axis.values), "every value is taken"
+
+
+def test_the_reader_holds_to_a_drift(tmp_path):
+    reader, rule = runpy.run_path(str(READER))["Runner"], DriftAbove(0.3, 4)
+    runner, context = reader.__new__(reader), StreamContext()
+    runner.since, variable = {}, Variable("mode", Axis("key", "short"))
+    for measured in (0.1, 0.2, 0.5, 0.1, 0.1, 0.1, 0.1, float("nan"), 0.2):
+        chosen = rule.choose(context, variable, measured)
+        context.advance({"mode": np.array([chosen])})
+        assert runner.key_frame("mode", rule.to_json(), np.float32([[measured]])) == chosen, measured
+
+
+def test_the_reader_says_how_it_is_called():
+    done = subprocess.run([sys.executable, str(READER), "-h"], capture_output=True, text=True)
+    assert done.returncode == 0 and "INPUTS.npz" in done.stdout and "usage:" in done.stdout
 
 
 def test_a_folder_of_somebody_else_stays(tmp_path):

@@ -11,7 +11,7 @@ from edgeflow.export.lowering.graphs import Lowering
 from edgeflow.export.planning.planner import Planner
 from edgeflow.export.stopwatch import Stopwatch
 from edgeflow.flow import RoutedModule, Tensor, trace
-from edgeflow.ir.costs import Roofline
+from edgeflow.ir.bundle.costs import Roofline
 from edgeflow.ir.program import Tile
 from edgeflow.ops.adabd import AdaBD
 from edgeflow.runtime.backends import open_backend

@@ -21,6 +21,8 @@ from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 
 def test_convolutions_are_half_and_coordinates_and_statistics_are_not():
     torch.manual_seed(0)
@@ -47,6 +49,18 @@ def test_sums_of_coordinates_stay_exact():
     model = exported(Shift(), x, flow)
     (wanted,), (made,) = run(model, x, flow), run(to_half(model, frozenset()), x, flow)
     assert np.abs(made - wanted)[..., :-2].max() < 1e-6, "a quarter pixel at 1500 is lost in half precision"
+
+
+def test_a_bound_with_a_slack_stays_one():
+    """A warp's last column lies at width - 1 and inside of width - 1 + 0.001, which are one number in half precision."""
+
+    class Warp(nn.Module):
+        def forward(self, x, flow):
+            return warp(x, flow)
+
+    x, flow = torch.ones(1, 1, 8, 64), torch.zeros(1, 2, 8, 64)
+    (made,) = run(to_half(exported(Warp(), x, flow), frozenset()), x, flow)
+    assert (made == 1).all()
 
 
 def test_cut_tensors_are_half_and_named_as_before():

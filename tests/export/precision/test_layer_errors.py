@@ -17,8 +17,8 @@ from edgeflow.export.precision.calibrate import watch
 from edgeflow.export.precision.layer_errors import errors_of, to_bf16
 from edgeflow.export.precision.qdq import guest_session, layers_of, quantised, ranged, scheme_of
 from edgeflow.export.sample import moving_picture
+from edgeflow.ir.bundle.layer_errors import load_layers
 from edgeflow.ir.errors import BundleError
-from edgeflow.ir.layer_errors import load_layers
 from edgeflow.ir.sqnr import sqnr_db
 from edgeflow.runtime import open_bundle
 from edgeflow.targets import load

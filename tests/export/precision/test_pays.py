@@ -11,7 +11,7 @@ from uneven_model import Uneven
 from edgeflow.export.compile import compile_model
 from edgeflow.export.precision import pays
 from edgeflow.export.sample import moving_picture
-from edgeflow.ir.layer_errors import load_layers
+from edgeflow.ir.bundle.layer_errors import load_layers
 from edgeflow.ir.plan import Port
 from edgeflow.runtime import open_bundle
 from edgeflow.runtime.backends import open_backend

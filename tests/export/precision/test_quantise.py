@@ -29,6 +29,8 @@ from edgeflow.runtime import Fixed, Session, open_bundle
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 INT8 = load("cpu").at("int8")
 STRATEGIES = ("chained", "routes")
 
@@ -254,7 +256,7 @@ def test_int8_without_its_quantiser_names_the_extra(tmp_path, monkeypatch):
     for name in ("quantise", "qdq"):
         monkeypatch.delitem(sys.modules, f"edgeflow.export.precision.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)  # as Python marks a module that cannot be imported
-    with pytest.raises(ExportError, match=r"int8 needs onnxruntime: pip install 'edgeflow\[onnxruntime\]'"):
+    with pytest.raises(ExportError, match=r'int8 needs onnxruntime: pip install -e "\.\[onnxruntime\]"'):
         compile_model(
             small("Levels"), INT8, tmp_path / "l.edgeflow", reference={}, frames=[moving_picture(16, 24, 0)]
         )

@@ -25,6 +25,8 @@ from edgeflow.runtime.backends.openvino_join import join
 from edgeflow.runtime.stream.loading import load_graphs
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 INPUTS = (Port("x", "x", (8, "height", 5), "float32"), Port("y", "y", (3,), "float32"))
 OUTPUTS = (Port("a", "a", (8, "height", 5), "float32"), Port("b", "b", (3,), "float32"))
 DIMS = {"height": 6}

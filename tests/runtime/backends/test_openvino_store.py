@@ -15,13 +15,15 @@ from routed_models import small
 
 import edgeflow
 from edgeflow.export.sample import moving_picture
-from edgeflow.ir.built_here import record_built
+from edgeflow.ir.bundle.built_here import record_built
 from edgeflow.ir.errors import BackendError, BundleError, InputError
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.backends import openvino_backend
 from edgeflow.runtime.backends.openvino_store import engine_folder
 from edgeflow.runtime.keep import keep_models
 from edgeflow.targets import load
+
+pytestmark = pytest.mark.slow
 
 SIZE = (200, 310)
 

@@ -25,6 +25,8 @@ from edgeflow.runtime.check import check
 from edgeflow.runtime.machine import instruction_sets
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 RUN = Path(__file__).parents[1] / "run_bundle.py"
 LIBRARIES = ("onnxruntime", "openvino")
 ELSEWHERE = ["avx2", "avx512f", "amx_int8"]

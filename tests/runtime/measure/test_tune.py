@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from edgeflow.cli.commands import main
+from edgeflow.ir.bundle.replacing import check_replaceable
+from edgeflow.ir.bundle.tuned import FOLDER, load_tuned, save_tuned
 from edgeflow.ir.errors import BundleError, InputError
-from edgeflow.ir.replacing import check_replaceable
-from edgeflow.ir.tuned import FOLDER, load_tuned
 from edgeflow.runtime import Fixed
 from edgeflow.runtime.machine import cpu_name
 from edgeflow.runtime.measure.profile import Latency
@@ -110,6 +110,9 @@ def test_a_setting_that_is_kept_is_used_where_nothing_else_is_asked_for(
     assert f"as tuned for this machine: {kept.options}" in said("run", own, film, "-o", tmp_path / "a.mkv")
     assert "as tuned" not in said("run", own, film, "-o", tmp_path / "b.mkv", "--threads", "1")
     assert load_tuned(own, "another processor") is None
+    assert "let go of what was kept" in said("tune", own, "--forget") and load_tuned(own, cpu_name()) is None
+    assert "nothing was kept" in said("tune", own, "--forget")
+    save_tuned(own, cpu_name(), kept)
     next((own / FOLDER).iterdir()).write_text('{"library": 3}')
     with pytest.raises(BundleError, match="is damaged"):
         load_tuned(own, cpu_name())

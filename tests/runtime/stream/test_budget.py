@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeflow.export.sample import moving_picture
-from edgeflow.ir.costs import Costs, save_costs
+from edgeflow.ir.bundle.costs import Costs, save_costs
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Stage
 from edgeflow.runtime import Budget, Fixed, Session
@@ -94,6 +94,7 @@ def test_with_time_enough_the_routes_are_the_models_own(strategy, untimed):
         assert (mine.outputs[0] == theirs.outputs[0]).all()
 
 
+@pytest.mark.slow
 def test_a_tighter_budget_takes_cheaper_routes_and_holds_it(untimed):
     path = untimed["chained"]
     session, clock = clocked(path, PLENTY)
@@ -123,6 +124,7 @@ def cheapest_ms(path):
     return clock.took[-1]
 
 
+@pytest.mark.slow
 def test_a_load_is_answered_by_cheaper_routes_and_forgotten(untimed):
     session, clock = clocked(untimed["chained"], PLENTY)
     for _ in range(3):

@@ -10,7 +10,7 @@ from edgeflow.export.planning import planner
 from edgeflow.flow.eager import Eager
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.bundle import open_bundle
-from edgeflow.ir.plan import plan_from_json, plan_to_json
+from edgeflow.ir.plan.plan_json import plan_from_json, plan_to_json
 from edgeflow.runtime import Budget, Fixed, Session
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
@@ -43,6 +43,7 @@ def bundle(request, gated, tmp_path_factory):
     return open_bundle(path)
 
 
+@pytest.mark.slow
 def test_a_clip_gives_the_plan_a_chain_of_all_that_it_decides(bundle):
     (plan,) = bundle.manifest.plans.values()
     (chain,) = plan.chains

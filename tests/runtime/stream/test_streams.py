@@ -12,7 +12,7 @@ from edgeflow.export.sample import moving_picture
 from edgeflow.flow import DriftAbove, Eager, KeyFrameInterval
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import InputError
-from edgeflow.ir.plan_routes import dearest_route, static_plan
+from edgeflow.ir.plan.routes import dearest_route, static_plan
 from edgeflow.models.shortcut_v2v import ShortcutV2V
 from edgeflow.runtime import Fixed, Rules, Session
 from edgeflow.runtime.check import check

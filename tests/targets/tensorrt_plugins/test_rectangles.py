@@ -52,7 +52,7 @@ def test_tiles_are_cut_and_pasted_as_on_the_host(cpu_library, height, width, siz
 
 
 def test_a_library_that_is_damaged_or_older_has_no_kernel(tmp_path, cpu_library):
-    from edgeflow.ir.built_here import record_built
+    from edgeflow.ir.bundle.built_here import record_built
     from edgeflow.ir.files import sha256_of
 
     library = tmp_path / "libedgeflow_plugins.so"

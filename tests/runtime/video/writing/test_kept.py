@@ -483,7 +483,7 @@ def test_a_film_is_read_from_an_address(tmp_path, averaging, clip, moving):
         Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.server_port}"
         report = interpolate_video(averaging(), f"{address}/in.mp4", tmp_path / "out.mp4")
-        with pytest.raises(VideoError, match=r"http://.* cannot be read as a video"):
+        with pytest.raises(VideoError, match=r"http://.* cannot be opened"):
             VideoReader(f"{address}/missing.mp4")
         server.shutdown()
     assert report.frames_written == 24

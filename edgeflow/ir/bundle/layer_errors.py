@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgeflow.ir.bundle.json_file import read_beside
+from edgeflow.ir.bundle.schema import each, nullable, number, record, table, text
 from edgeflow.ir.errors import BundleError
-from edgeflow.ir.manifest_file import read_json
-from edgeflow.ir.schema import each, nullable, number, record, table, text
 
 FILE = "layers.json"
 
@@ -48,16 +48,10 @@ def load_layers(bundle: Path) -> dict[str, tuple[LayerError, ...]]:
     Raises:
         BundleError: the bundle has no such file, or it is damaged.
     """
-    path = bundle / FILE
-    try:
-        data = read_json(path)
-    except FileNotFoundError as error:
+    data = read_beside(bundle / FILE, _SCHEMA, "export the bundle again")
+    if data is None:
         raise BundleError(
             f"{bundle} does not say what its layers lose: at fp32 and fp16 none is measured; "
             "bundles at int8 and bf16 of earlier versions must be exported again"
-        ) from error
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read ({error.strerror}): export the bundle again") from error
-    if fault := next(_SCHEMA(data, ""), None):
-        raise BundleError(f"{path} is damaged ({fault}): export the bundle again")
+        )
     return {name: tuple(LayerError(**layer) for layer in layers) for name, layers in data.items()}

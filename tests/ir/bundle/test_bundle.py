@@ -259,7 +259,7 @@ def _graphs(plans):
 def test_the_documented_history_ends_with_todays_schema():
     from edgeflow.ir.bundle import SCHEMA
 
-    text = (Path(__file__).parents[2] / "docs" / "bundle.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "bundle.md").read_text()
     rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| 1.")]
     assert rows == [f"1.{minor}" for minor in range(SCHEMA[1] + 1)]
     assert f"Schema {SCHEMA[0]}.{SCHEMA[1]}." in text

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow.ir.bundle import FORMAT, MANIFEST
+from edgeflow.ir.bundle.tuned import FOLDER as TUNED
 from edgeflow.ir.errors import BundleError
-from edgeflow.ir.tuned import FOLDER as TUNED
 
 ADDED = ("engines", "profile")
 """Folders that commands add to a bundle after its export."""

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from edgeflow.ir.errors import EdgeflowError
-from edgeflow.ir.rules import rules
-from edgeflow.ir.schema import (
+from edgeflow.ir.bundle.schema import (
     Schema,
     any_of,
     each,
@@ -25,6 +23,8 @@ from edgeflow.ir.schema import (
     truth,
     whole,
 )
+from edgeflow.ir.errors import EdgeflowError
+from edgeflow.ir.rules import rules
 from edgeflow.ir.task import KINDS
 
 LARGEST_SIDE = 1 << 24

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from edgeflow.ir.bundle.replacing import check_replaceable
 from edgeflow.ir.errors import BundleError
-from edgeflow.ir.replacing import check_replaceable
 
 
 @pytest.fixture

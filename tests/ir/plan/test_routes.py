@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgeflow.export.sample import moving_picture
-from edgeflow.ir.plan_routes import dearest_route, static_plan, working_stages
+from edgeflow.ir.plan.routes import dearest_route, static_plan, working_stages
 from edgeflow.ir.program import Route
 from edgeflow.runtime import Fixed, Session
 from edgeflow.runtime.backends import open_backend

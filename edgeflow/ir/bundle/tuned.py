@@ -5,18 +5,16 @@ It lies in the bundle as `profile/tuned/KEY.json`, one file for each processor, 
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from edgeflow.ir.bundle.json_file import read_beside, write_beside
+from edgeflow.ir.bundle.schema import each, number, record, text, whole
 from edgeflow.ir.errors import BundleError
-from edgeflow.ir.files import write_atomically
-from edgeflow.ir.manifest_file import read_json
-from edgeflow.ir.schema import each, number, record, text, whole
 
 FOLDER = Path("profile") / "tuned"
-_ADVICE = "delete it, or run `edgeflow tune --keep` again"
+_ADVICE = "let go of it by `edgeflow tune --forget`"
 
 
 @dataclass(frozen=True)
@@ -61,13 +59,7 @@ def save_tuned(bundle: Path, processor: str, tuned: Tuned) -> Path:
     """
     path = _place(bundle, processor)
     data = {name: value for name, value in asdict(tuned).items() if value is not None}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(
-            f"cannot write {path.parent}: {error.strerror}; make the bundle writable"
-        ) from error
-    write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
+    write_beside(path, data)
     return path
 
 
@@ -77,16 +69,26 @@ def load_tuned(bundle: Path, processor: str) -> Tuned | None:
     Raises:
         BundleError: the file is damaged.
     """
+    data = read_beside(_place(bundle, processor), _SCHEMA, _ADVICE)
+    if data is None:
+        return None
+    return Tuned(data["library"], data["threads"], tuple(data["fix"]), data.get("quality"))
+
+
+def forget_tuned(bundle: Path, processor: str) -> bool:
+    """Let go of the setting kept for this processor, even a damaged one; whether there was one.
+
+    Raises:
+        BundleError: the bundle cannot be written to.
+    """
     path = _place(bundle, processor)
     if not path.exists():
-        return None
+        return False
     try:
-        data = read_json(path, _ADVICE)
+        path.unlink()
     except OSError as error:
-        raise BundleError(f"{path} cannot be read ({error.strerror}): {_ADVICE}") from error
-    if fault := next(_SCHEMA(data, ""), None):
-        raise BundleError(f"{path} is damaged ({fault}); {_ADVICE}")
-    return Tuned(data["library"], data["threads"], tuple(data["fix"]), data.get("quality"))
+        raise BundleError(f"cannot remove {path}: {error.strerror}; make the bundle writable") from error
+    return True
 
 
 def _place(bundle: Path, processor: str) -> Path:

@@ -18,15 +18,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeflow.ir.arrays import read_arrays
-from edgeflow.ir.built_here import record_built, was_built_here
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS, manifest_from_json, open_bundle
+from edgeflow.ir.bundle.built_here import record_built, was_built_here
 from edgeflow.ir.errors import BundleError, EdgeflowError
 from edgeflow.ir.onnx_file import read_onnx
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
 from edgeflow.runtime.stream import room
 
-COMPAT = Path(__file__).parents[1] / "compat"
+COMPAT = Path(__file__).parents[2] / "compat"
 
 
 def unpacked(name: str, folder: Path) -> Path:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from edgeflow.ir import whole_folder
+from edgeflow.ir.bundle import whole_folder
+from edgeflow.ir.bundle.whole_folder import folder_written_whole
 from edgeflow.ir.errors import BundleError
-from edgeflow.ir.whole_folder import folder_written_whole
 
 
 def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
@@ -70,7 +70,7 @@ def test_a_file_in_the_way(tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edgeflow.ir import whole_folder
+from edgeflow.ir.bundle import whole_folder
 
 def die(*paths):
     os.kill(os.getpid(), signal.SIGKILL)

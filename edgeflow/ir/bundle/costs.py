@@ -6,16 +6,13 @@ version and number of threads, and are not among the manifest's files: they may 
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from edgeflow.ir.errors import BundleError
-from edgeflow.ir.files import write_atomically
-from edgeflow.ir.manifest_file import read_json
-from edgeflow.ir.schema import number, record, table, text, whole
+from edgeflow.ir.bundle.json_file import read_beside, write_beside
+from edgeflow.ir.bundle.schema import number, record, table, text, whole
 
 
 @dataclass(frozen=True)
@@ -109,13 +106,7 @@ def save_costs(bundle: Path, costs: Costs, by: str = "profile") -> Path:
         "device": asdict(costs.device),
         "ms": {key: dict(found) for key, found in sorted(ms.items())},
     }
-    try:
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
-    except OSError as error:
-        raise BundleError(
-            f"cannot keep measured costs in {path.parent}: {error.strerror}; make the bundle writable"
-        ) from error
+    write_beside(path, data)
     return path
 
 
@@ -125,11 +116,8 @@ def load_costs(bundle: Path, device: Device) -> Costs | None:
     Raises:
         BundleError: the file is damaged.
     """
-    path = _place(bundle, device)
-    if not path.exists():
-        return None
-    known = _read(path)
-    return known if known.device == device else None
+    known = _read(_place(bundle, device))
+    return known if known is not None and known.device == device else None
 
 
 def all_costs(bundle: Path) -> list[Costs]:
@@ -138,18 +126,14 @@ def all_costs(bundle: Path) -> list[Costs]:
     Raises:
         BundleError: a file is damaged.
     """
-    return [_read(path) for path in sorted((bundle / "profile").glob("*.json"))]
+    found = [_read(path) for path in sorted((bundle / "profile").glob("*.json"))]
+    return [costs for costs in found if costs is not None]
 
 
-def _read(path: Path) -> Costs:
-    try:
-        data = read_json(path, _ADVICE)
-    except OSError as error:
-        raise BundleError(
-            f"{path} cannot be read ({error.strerror}): delete it and run `edgeflow profile`"
-        ) from error
-    if fault := next(_SCHEMA(data, ""), None):
-        raise BundleError(f"{path} is damaged ({fault}); {_ADVICE}")
+def _read(path: Path) -> Costs | None:
+    data = read_beside(path, _SCHEMA, _ADVICE)
+    if data is None:
+        return None
     ms = {
         key: {int(batch): float(took) for batch, took in found.items()} for key, found in data["ms"].items()
     }

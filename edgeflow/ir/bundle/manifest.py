@@ -1,17 +1,4 @@
-"""The bundle on disk: a folder with a manifest that names and hashes every file.
-
-    manifest.json      plans, graphs, target, versions, and every file's size and SHA-256
-    graphs/*.onnx      one per stage variant; static but for the batch and free dimensions
-    graphs/weights.bin shared by all graphs, by content hash
-    golden/*.npz       inputs and expected outputs of each graph, and one clip
-    profile/*.json     latencies measured on a device
-    probes/            operators that TensorRT is known to get wrong, to be tried on the device
-    engines/KEY/       engines that `edgeflow build` made on a device
-    plugins/           sources of the TensorRT plugins, where a graph has plugin nodes
-
-What each schema version brought stands in docs/bundle.md. A reader takes its own minor version and older ones of the same major
-version.
-"""
+"""The manifest of a bundle: its values, and how they stand as plain data."""
 
 from __future__ import annotations
 
@@ -26,16 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeflow.ir.bundle.graph_files import WEIGHTS as WEIGHTS
+from edgeflow.ir.bundle.manifest_schema import MANIFEST_SCHEMA
+from edgeflow.ir.bundle.older_schemas import to_newest
+from edgeflow.ir.bundle.schema import short
 from edgeflow.ir.errors import BundleError, EdgeflowError
-from edgeflow.ir.files import sha256_of
-from edgeflow.ir.graph_files import WEIGHTS as WEIGHTS
-from edgeflow.ir.graph_files import check_graph_files
-from edgeflow.ir.manifest_file import check_regular, read_json
-from edgeflow.ir.manifest_schema import MANIFEST_SCHEMA
-from edgeflow.ir.older_schemas import to_newest
-from edgeflow.ir.plan import Plan, StageGraph, plan_from_json, plan_to_json
-from edgeflow.ir.plan_faults import plan_faults
-from edgeflow.ir.schema import short
+from edgeflow.ir.plan import Plan
+from edgeflow.ir.plan.faults import plan_faults
+from edgeflow.ir.plan.plan_json import plan_from_json, plan_to_json
 from edgeflow.ir.task import Task, default_task, task_from_json, task_to_json
 
 FORMAT = "edgeflow-bundle"
@@ -137,14 +122,6 @@ class Manifest:
     task: Task
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """A bundle that was opened and found whole."""
-
-    path: Path
-    manifest: Manifest
-
-
 def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
     """A manifest as plain data."""
     return {
@@ -158,32 +135,6 @@ def manifest_to_json(manifest: Manifest) -> dict[str, Any]:
         "graphs": {name: asdict(graph) for name, graph in manifest.graphs.items()},
         "files": {name: asdict(entry) for name, entry in sorted(manifest.files.items())},
     }
-
-
-def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
-    """Read a bundle's manifest and check its files.
-
-    Args:
-        path: the bundle's folder.
-        verify: compare every file's SHA-256, not only its size.
-
-    Raises:
-        BundleError: not a bundle, a newer schema, or a file missing, truncated or altered.
-    """
-    folder = Path(path)
-    if not folder.exists():
-        raise BundleError(f"no bundle at {folder}: make one with `edgeflow export ... -o {folder}`")
-    try:
-        data = read_json(folder / MANIFEST)
-    except OSError as error:
-        raise BundleError(
-            f"{folder} is not a bundle: it has no readable {MANIFEST}; export it again"
-        ) from error
-    manifest = manifest_from_json(data, str(folder))
-    for name, entry in manifest.files.items():
-        _check_file(folder, name, entry, verify)
-    _check_graphs(folder, manifest)
-    return Bundle(folder, manifest)
 
 
 def manifest_from_json(data: Any, folder: str) -> Manifest:
@@ -295,40 +246,7 @@ def _missing(
                 yield f"plans.{kind} names the graph {graph.graph!r}, which is not among its graphs"
 
 
-def _check_graphs(folder: Path, manifest: Manifest) -> None:
-    """Compare the graph files with the plans; each file may be in several."""
-    used: dict[str, list[StageGraph]] = {}
-    placed: dict[str, tuple[Constant, ...]] = {}
-    for plan in manifest.plans.values():
-        for graph in plan.graphs:
-            entry = manifest.graphs[graph.graph]
-            for file in (entry.file, entry.other):
-                used.setdefault(file, []).append(graph)
-    for entry in manifest.graphs.values():
-        if entry.kernel:
-            placed[entry.file] = entry.kernel.constants
-    sizes = {name: file.bytes for name, file in manifest.files.items()}
-    check_graph_files(folder, sizes, used, placed)
-
-
 def _older_task(plans: Mapping[str, Plan]) -> Task:
     """A 1.5 manifest names no task: what a model did with a film followed from its inputs."""
     plan = next(iter(plans.values()))
     return default_task(plan.inputs, plan.outputs)
-
-
-def _check_file(folder: Path, name: str, entry: FileEntry, verify: bool) -> None:
-    try:
-        size = check_regular(folder, name).st_size
-    except OSError as error:
-        raise BundleError(
-            f"bundle {folder}: {name} is missing; copy the bundle again, or export it again"
-        ) from error
-    if size != entry.bytes:
-        raise BundleError(
-            f"bundle {folder}: {name} has {size} bytes instead of {entry.bytes}; copy or export it again"
-        )
-    if verify and sha256_of(folder / name) != entry.sha256:
-        raise BundleError(
-            f"bundle {folder}: {name} was altered (its SHA-256 differs); copy or export it again"
-        )

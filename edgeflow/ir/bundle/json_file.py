@@ -1,4 +1,4 @@
-"""Reads a bundle's JSON files: regular files of a bounded size, in bounded time, whatever is in them."""
+"""Reads and writes a bundle's JSON files: regular files of a bounded size, in bounded time, whatever is in them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from edgeflow.ir.bundle.schema import Schema
 from edgeflow.ir.errors import BundleError
+from edgeflow.ir.files import write_atomically
 
 LARGEST = 16 << 20
 """Bytes of a JSON file; a manifest of 600 engines has three million."""
@@ -32,6 +34,43 @@ def read_json(path: Path, advice: str = "export it again") -> Any:
         return json.loads(read_regular(path, LARGEST), parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is damaged ({error}); {advice}") from error
+
+
+def read_beside(path: Path, schema: Schema, advice: str) -> Any:
+    """What a file that lies beside those of the manifest says; None if there is none.
+
+    Args:
+        path: of the file.
+        schema: what it has to say.
+        advice: what to do about one that is damaged.
+
+    Raises:
+        BundleError: it cannot be read, or says something else.
+    """
+    try:
+        data = read_json(path, advice)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read ({error.strerror}): {advice}") from error
+    if fault := next(schema(data, ""), None):
+        raise BundleError(f"{path} is damaged ({fault}); {advice}")
+    return data
+
+
+def write_beside(path: Path, data: Any) -> None:
+    """Write such a file, and its folder if there is none.
+
+    Raises:
+        BundleError: the bundle cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(
+            f"cannot write {path.parent}: {error.strerror}; make the bundle writable"
+        ) from error
+    write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
 
 
 def read_regular(path: Path, most: int) -> bytes:

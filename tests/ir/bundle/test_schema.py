@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeflow.ir.schema import (
+from edgeflow.ir.bundle.schema import (
     any_of,
     each,
     nullable,

@@ -1,0 +1,45 @@
+"""A segment that computes in 16 bits by itself is refused; one that rounds to them is taken."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from edgeflow.export.compile import compile_model
+from edgeflow.flow import Image, RoutedModule
+from edgeflow.ir.errors import ExportError
+from edgeflow.targets import load
+
+
+class Model(RoutedModule):
+    inputs = (Image("frame", 16, 16),)
+    outputs = (Image("picture"),)
+
+    def __init__(self, part):
+        super().__init__()
+        self.conv, self.part = nn.Conv2d(3, 3, 3, padding=1), part
+
+    def flow(self, f, frame):
+        return f.call(self.run, frame)
+
+    def run(self, frame):
+        return self.part(self.conv, frame)
+
+
+def by_autocast(conv, frame):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        return conv(frame).float()
+
+
+def rounded(conv, frame):
+    return conv(frame.to(torch.bfloat16).float())
+
+
+def test_autocast_in_a_segment_is_refused(tmp_path):
+    with pytest.raises(ExportError, match=r"segment run: Conv computes in bfloat16 .*--precision"):
+        compile_model(Model(by_autocast).eval(), load("cpu"), tmp_path / "a.edgeflow", reference={})
+
+
+def test_values_may_be_rounded(tmp_path):
+    compile_model(Model(rounded).eval(), load("cpu"), tmp_path / "a.edgeflow", reference={})
