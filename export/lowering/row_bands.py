@@ -27,7 +27,7 @@ Bands: TypeAlias = Mapping[str, int]
 
 
 MOST_NUMBERS = 16
-"""Of the constants that say what an operator does: sizes, scales, pads and bounds."""
+"""Places of the inputs that say what an operator does: sizes, scales, pads and bounds."""
 
 
 @dataclass(frozen=True)
