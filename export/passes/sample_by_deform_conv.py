@@ -15,7 +15,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 MOST_CHANNELS = 64
-"""Of a picture: the identity's product grows with their square."""
+"""The most channels of a picture: the identity's product grows with their square."""
 MODES = ("bilinear", "linear")
 PADDINGS = ("border", "zeros")
 
