@@ -163,15 +163,19 @@ def _assertions(
     captured: torch.export.ExportedProgram, names: Mapping[sympy.Symbol, str]
 ) -> Iterator[sympy.Basic]:
     """What the capture asserts of free sizes, in terms of `height` and `width`."""
-    named = {symbol: sympy.Symbol(name, integer=True, positive=True) for symbol, name in names.items()}
+    sides = {symbol.name: sympy.Symbol(name, integer=True, positive=True) for symbol, name in names.items()}
+
+    def named(expression: sympy.Basic) -> sympy.Basic:  # by name: what torch assumes of a symbol differs
+        return expression.subs({own: sides[own.name] for own in expression.free_symbols if own.name in sides})
+
     for node in captured.graph.nodes:
         if node.target is torch.ops.aten._assert_scalar.default:
             value = node.args[0].meta["val"] if isinstance(node.args[0], torch.fx.Node) else node.args[0]
             expression = getattr(getattr(value, "node", None), "expr", None)
             if isinstance(expression, sympy.Basic):
-                yield expression.subs(named)
-    for expression in _deferred(captured):
-        yield expression.subs(named)
+                yield named(expression)
+    deferred = map(named, _deferred(captured))
+    yield from (expression for expression in deferred if expression.free_symbols <= set(sides.values()))
 
 
 def _deferred(captured: torch.export.ExportedProgram) -> Iterator[sympy.Basic]:
@@ -180,7 +184,7 @@ def _deferred(captured: torch.export.ExportedProgram) -> Iterator[sympy.Basic]:
         mode = getattr(node.meta.get("val"), "fake_mode", None)
         if mode is not None and mode.shape_env is not None:
             for asserts in mode.shape_env.deferred_runtime_asserts.values():
-                yield from (own.expr for own in asserts)
+                yield from (mode.shape_env.replace(own.expr) for own in asserts)
             return
 
 
