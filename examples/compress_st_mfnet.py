@@ -23,6 +23,8 @@ def build():
     else:
         start(model.network)
         load_motion(model.network)
+    # The flow estimator sees farther than a crop: what it learns of small ones spoils whole frames.
+    model.network.motion.requires_grad_(False)
     return model.network
 
 
