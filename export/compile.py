@@ -24,7 +24,7 @@ from edgeflow.export.lowering.graphs import ChooseForm, Lowering, Progress
 from edgeflow.export.pack.bundle import Asked, pack
 from edgeflow.export.pack.manifest import complete, write_manifest
 from edgeflow.export.pack.seams import seam_remarks
-from edgeflow.export.passes import check_passes
+from edgeflow.export.passes import check_passes, passes_of
 from edgeflow.export.planning.expected_routes import ExpectedRoutes
 from edgeflow.export.planning.forms import timed_forms
 from edgeflow.export.planning.planner import Planner, costs_of, open_for_pricing
@@ -156,7 +156,7 @@ def _lowering(
         model,
         partial,
         model_digest(model),
-        target.rewrites,
+        passes_of(target),
         target.operators,
         progress,
         watch,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from json import dumps
@@ -117,13 +118,8 @@ def tune(
 
     if keep not in (None, "fast", "best"):
         raise InputError(f"--keep {keep}: choose fast or best")
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output} is a file: give a folder")
-    found_file, front_file, sheet_file = (output / name for name in ("tuned.json", "pareto.png", "sheet.png"))
-    check_can_draw()
-    if output.is_dir():
-        check_reports(overwrite, found_file, sheet_file)
-        check_drawing(overwrite, front_file)
+    files = _Files(output)
+    files.check(overwrite)
     opened = open_bundle(bundle)
     kinds = {made.kind for made in opened.manifest.task.outputs}
     wanted = _metric(metric, kinds, bundle)
@@ -153,36 +149,75 @@ def tune(
             for name, own in tuned.items()
         }
         told = {"metric": wanted, **found.to_json(), "commands": commands}
-        write_atomically(found_file, (dumps(told, indent=1) + "\n").encode())
-        _draw(found, wanted, front_file)
+        write_atomically(files.found, (dumps(told, indent=1) + "\n").encode())
+        _draw(found, wanted, files.front)
         if "image" in kinds:
             status.update("tune: draw three frames")
             every = {**policies, DEAREST: Fixed(**dearest)}
-            write_atomically(sheet_file, _sheet(opened, pictures, every, chosen))
+            write_atomically(files.sheet, _sheet(opened, pictures, every, chosen))
     if found.calls < FEW:
         err.print(
             f"edgeflow: {found.calls} calls of each setting are few to judge by: give a longer clip, or more --frames",
             soft_wrap=True,
         )
     if keep:
-        kept = save_tuned(bundle, cpu_name(), tuned[keep])
-        err.print(
-            f"kept for this machine: {tuned[keep].options} (in {kept}; `edgeflow tune {bundle} --forget` lets go of it)",
-            soft_wrap=True,
-        )
+        _keep(opened, tuned[keep])
     if json:
         print_json(told)
-        return
-    _print(found, wanted)
+    else:
+        _say(found, wanted, commands, files)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What is written into a folder."""
+
+    folder: Path
+
+    @property
+    def found(self) -> Path:
+        """All points, and those that were chosen."""
+        return self.folder / "tuned.json"
+
+    @property
+    def front(self) -> Path:
+        """The points as a picture."""
+        return self.folder / "pareto.png"
+
+    @property
+    def sheet(self) -> Path:
+        """Three frames by each of the chosen points."""
+        return self.folder / "sheet.png"
+
+    def check(self, overwrite: bool) -> None:
+        """Refuse what cannot be written, before anything is measured."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"{self.folder} is a file: give a folder")
+        check_can_draw()
+        if self.folder.is_dir():
+            check_reports(overwrite, self.found, self.sheet)
+            check_drawing(overwrite, self.front)
+
+
+def _keep(bundle: Bundle, tuned: Tuned) -> None:
+    """Keep a setting for this machine, and say so."""
+    kept = save_tuned(bundle.path, cpu_name(), tuned)
+    err.print(
+        f"kept for this machine: {tuned.options} (in {kept}; `edgeflow tune {bundle.path} --forget` lets go of it)",
+        soft_wrap=True,
+    )
+
+
+def _say(found: Found, metric: str, commands: Mapping[str, str], files: _Files) -> None:
+    """Print the points, the commands that use the chosen ones, and what was written."""
+    _print(found, metric)
     if found.fast == found.best:
         out.print(f"fast and best are the same: {commands['best']}", soft_wrap=True)
     else:
         for name, command in commands.items():
             out.print(f"{name}: {command}", soft_wrap=True)
-    out.print(
-        f"in {output}: "
-        + ", ".join(path.name for path in (found_file, front_file, sheet_file) if path.exists())
-    )
+    written = (path.name for path in (files.found, files.front, files.sheet) if path.exists())
+    out.print(f"in {files.folder}: {', '.join(written)}")
 
 
 def _metric(asked: str | None, kinds: set[str], bundle: Path) -> str:

@@ -53,7 +53,7 @@ class Cut:
         return [torch.cat([cut_tile(each, self.grid, i) for i in range(len(self))]) for each in frames]
 
     def changed(self, call: int, before: int) -> list[float]:
-        """Of every patch, without what tiles see beyond it, how much the frames changed where they did most; as `worst`."""
+        """How much the frames changed in every patch, without what tiles see beyond it, where they did most; as `worst`."""
         found = []
         for region in self.grid.regions if self.grid else (None,):
             place = (
@@ -67,6 +67,6 @@ class Cut:
         return found
 
     def worst(self, made: Picture, wanted: Picture) -> list[float]:
-        """Of every patch the squared error, in squared levels, of the square of 8x8 pixels where it is largest."""
+        """The squared error of every patch, in squared levels, of the square of 8x8 pixels where it is largest."""
         squares = [self.film.squared(made[place], wanted[place]) for place in self.places]
         return [float(blocks(each, self._scale).max()) for each in squares]

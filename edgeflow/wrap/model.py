@@ -56,11 +56,11 @@ class Routing:
 
     @property
     def ways(self) -> tuple[str, ...]:
-        """Of a tile, cheapest first."""
+        """Ways that a tile may go, cheapest first."""
         return ("copy", "half", "full") if self.half else ("copy", "full")
 
     def costs(self, tiling: Tiling) -> tuple[float, ...]:
-        """Of every way, over a whole frame's."""
+        """What every way costs over a whole frame's."""
         return (0.0, tiling.half, tiling.full) if self.half else (0.0, tiling.full)
 
     def spread(self, tiling: Tiling) -> Spread:

@@ -27,7 +27,7 @@ SAMPLES = 6
 STEPS = 7
 """Halvings of the range of prices."""
 MARGIN = 0.6
-"""Of the gate, that is tuned for: frames that follow differ from those that were tuned on."""
+"""The share of the gate that is tuned for: frames that follow differ from those that were tuned on."""
 
 
 @dataclass(frozen=True)

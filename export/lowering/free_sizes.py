@@ -127,7 +127,7 @@ def _same_elsewhere(
 _CAPTURES = 4
 """So many captures are made at other sizes before it is given up that they cover all."""
 
-_CURE = "fix the frame's size with --size WIDTHxHEIGHT, or make the segment work at any size"
+_CURE = "fix the frame's size with --size WIDTHxHEIGHT, or make the segment work at any size (h // 2 for int(h / 2))"
 
 
 def _symbols(
@@ -170,6 +170,18 @@ def _assertions(
             expression = getattr(getattr(value, "node", None), "expr", None)
             if isinstance(expression, sympy.Basic):
                 yield expression.subs(named)
+    for expression in _deferred(captured):
+        yield expression.subs(named)
+
+
+def _deferred(captured: torch.export.ExportedProgram) -> Iterator[sympy.Basic]:
+    """What torch meant to assert and left out of the graph: that `int(height / 2)` is the number that it was."""
+    for node in captured.graph.nodes:
+        mode = getattr(node.meta.get("val"), "fake_mode", None)
+        if mode is not None and mode.shape_env is not None:
+            for asserts in mode.shape_env.deferred_runtime_asserts.values():
+                yield from (own.expr for own in asserts)
+            return
 
 
 def _frames(portrait: bool) -> Iterator[Size]:

@@ -27,7 +27,7 @@ Bands: TypeAlias = Mapping[str, int]
 
 
 MOST_NUMBERS = 16
-"""Of the constants that say what an operator does: sizes, scales, pads and bounds."""
+"""Numbers that a constant may hold and be one that says what an operator does: sizes, scales, pads and bounds."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from edgeflow.export.drafts import Link
 from edgeflow.export.forms import with_forms
 from edgeflow.export.lowering.exact_constants import exact_constants
 from edgeflow.export.lowering.fingerprint import fingerprint, weight, weight_names
+from edgeflow.export.lowering.free_ramps import FreeRamps
 from edgeflow.export.lowering.free_sizes import check_free
 from edgeflow.export.lowering.graph_cache import GraphCache
 from edgeflow.export.lowering.link import EXACT
@@ -247,7 +248,8 @@ def _captured(
 ) -> torch.export.ExportedProgram | None:
     """A module as torch.onnx captures it first; None if that fails, and it has to try other ways."""
     capture = _flags.set_onnx_exporting_flag(TorchExportNonStrictStrategy(verbose=False))
-    return capture(module, tuple(tensors), {}, (tuple(dynamic),)).exported_program
+    with FreeRamps():
+        return capture(module, tuple(tensors), {}, (tuple(dynamic),)).exported_program
 
 
 def _captured_at(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from pkgutil import iter_modules
 
 import onnx
@@ -15,12 +16,31 @@ import onnx_graphsurgeon as gs
 
 from edgeflow.export.heavy import MOST_BYTES, check, inferred, is_heavy
 from edgeflow.ir.errors import ExportError
+from edgeflow.targets.target import Target, numbers
 
 PASSES: dict[str, Callable[[gs.Graph], int]] = {
     found.name.replace("_", "-"): import_module(f"{__name__}.{found.name}").rewrite
     for found in iter_modules(__path__)
 }
 """By the name that a target's description gives."""
+
+
+NATIVE = {"sample-by-deform-conv": ("onnxruntime", "1.26")}
+"""Rewrites that leave a deformable convolution, and the first release of the library that runs it: 1.25.0 has it, and crashes at offsets that are no numbers."""
+
+
+def passes_of(target: Target) -> tuple[str, ...]:
+    """A target's rewrites, without those whose operators it is not to have, or the release of its library here lacks."""
+    return tuple(name for name in target.rewrites if name not in NATIVE or _has_native(target, *NATIVE[name]))
+
+
+def _has_native(target: Target, package: str, since: str) -> bool:
+    if target.operators != "native":
+        return False
+    try:
+        return numbers(version(package)) >= numbers(since)
+    except PackageNotFoundError:  # exported here, run elsewhere
+        return True
 
 
 def check_passes(names: Sequence[str]) -> None:

@@ -111,6 +111,8 @@ class OnnxRuntimeBackend:
             )
         except Exception as error:
             reason = str(error).splitlines()[0]
+            if "DeformConv" in reason:
+                reason += "; this graph needs ONNX Runtime 1.26 or newer: update it, or export the bundle again with --operators standard"
             raise BackendError(f"ONNX Runtime {self.version} refuses {path.name}: {reason}") from error
         return OnnxRuntimeEngine(session, inputs, outputs, folder)
 

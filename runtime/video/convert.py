@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum
 from fractions import Fraction
 from math import floor
 from pathlib import Path
@@ -236,61 +237,26 @@ def convert(
     Raises:
         VideoError: The source cannot be read, or the destination cannot be written or may not be replaced.
     """
-    pictures = are_pictures(destination)
-    in_parts = (
-        is_kept(source) and not pictures and str(destination) != "-" and container_of(destination) in JOINED
-    )
-    in_parts = in_parts and (Path(destination).is_file() or not Path(destination).exists())
-    if options.resume and not in_parts:
-        raise VideoError("--resume goes on with a film that is made of a file, in a file: leave it out here")
-    if pictures:
-        check_pictures(source, destination, overwrite)
-    elif not options.resume:
-        check_destination(source, destination, overwrite)
+    place = _checked(source, destination, overwrite, options)
     started = time.perf_counter()
-    bits = options.encoding.bits
     reading = Reading(
         resize,
         options.strict,
         options.deinterlace,
-        deep=bits != 8 and not overlay and not pictures,
+        deep=options.encoding.bits != 8 and not overlay and place is not _Place.PICTURES,
         start=options.start,
         frames=options.frames,
     )
     reader = VideoReader(source, reading=reading)
     info = reader.info
     try:
-        height, width = picture(info.height, info.width) if picture else (info.height, info.width)
-        writer: VideoWriter | FilmWriter | PictureWriter
-        if pictures:
-            total = _likely(info, options)
-            writer = PictureWriter(destination, reader, total and floor(total * rate.of(info.fps) / info.fps))
-        elif in_parts:
-            what = {**options.what, "overlay": overlay, "deinterlace": options.deinterlace}
-            film = Filming(
-                Path(str(source)),
-                Path(destination),
-                (width, height),
-                rate,
-                options.encoding,
-                options.start,
-                options.frames,
-                what,
-                options.resume,
-                overwrite,
-            )
-            writer = FilmWriter(film, reader)
+        size = picture(info.height, info.width) if picture else (info.height, info.width)
+        what = {**options.what, "overlay": overlay, "deinterlace": options.deinterlace}
+        writer = _writer(
+            place, source, destination, reader, size, rate, replace(options, what=what), overwrite
+        )
+        if isinstance(writer, FilmWriter):
             conversion.go_on(writer.frames, writer.scene)
-        else:
-            writer = VideoWriter(
-                destination,
-                width=width,
-                height=height,
-                fps=rate.of(info.fps),
-                like=reader,
-                asked=options.encoding,
-                times=rate.of(info.fps) / info.fps,
-            )
     except BaseException:
         reader.close()
         raise
@@ -306,10 +272,6 @@ def convert(
         if isinstance(writer, FilmWriter) and (kept := writer.keep()):
             options.on_stop(kept)
         raise
-    warnings = (*reader.remarks, *writer.warnings, *reader.damage.lines(info.name))
-    if reader.truncated:
-        ended = "sent nothing more" if reader.live else "its end is missing"
-        warnings += (f"{info.name}: {ended}; the {conversion.frames} frames it holds were used",)
     return VideoReport(
         frames_read=conversion.frames,
         frames_written=writer.written,
@@ -321,12 +283,93 @@ def convert(
         fps=float(rate.of(info.fps)),
         routes=dict(sorted(conversion.routes.items())),
         truncated=reader.truncated,
-        warnings=warnings,
+        warnings=(
+            *reader.remarks,
+            *writer.warnings,
+            *reader.damage.lines(info.name),
+            *_cut_short(reader, conversion),
+        ),
         frames_dropped=reader.dropped,
         frames_resumed=resumed[0],
         pictures_resumed=resumed[1],
         damage=tuple(reader.damage.places),
     )
+
+
+class _Place(Enum):
+    """What a result is written as: numbered pictures, a film in parts that can be gone on with, or one in one go."""
+
+    PICTURES = "pictures"
+    PARTS = "parts"
+    STREAM = "stream"
+
+
+def _checked(source: Source, destination: str | Path, overwrite: bool, options: Options) -> _Place:
+    """What a result is written as.
+
+    Raises:
+        VideoError: It may not be written there, or cannot be gone on with.
+    """
+    place = _Place.PICTURES if are_pictures(destination) else _Place.STREAM
+    if (
+        place is _Place.STREAM
+        and is_kept(source)
+        and str(destination) != "-"
+        and container_of(destination) in JOINED
+    ):
+        file = Path(destination)
+        place = _Place.PARTS if file.is_file() or not file.exists() else _Place.STREAM
+    if options.resume and place is not _Place.PARTS:
+        raise VideoError("--resume goes on with a film that is made of a file, in a file: leave it out here")
+    if place is _Place.PICTURES:
+        check_pictures(source, destination, overwrite)
+    elif not options.resume:
+        check_destination(source, destination, overwrite)
+    return place
+
+
+def _writer(
+    place: _Place,
+    source: Source,
+    destination: str | Path,
+    reader: VideoReader,
+    size: tuple[int, int],
+    rate: Rate,
+    options: Options,
+    overwrite: bool,
+) -> VideoWriter | FilmWriter | PictureWriter:
+    """What writes pictures of a (height, width) in a place."""
+    height, width = size
+    fps, made = reader.info.fps, rate.of(reader.info.fps)
+    if place is _Place.PICTURES:
+        total = _likely(reader.info, options)
+        return PictureWriter(destination, reader, total and floor(total * made / fps))
+    if place is _Place.STREAM:
+        asked = options.encoding
+        return VideoWriter(
+            destination, width=width, height=height, fps=made, like=reader, asked=asked, times=made / fps
+        )
+    film = Filming(
+        Path(str(source)),
+        Path(destination),
+        (width, height),
+        rate,
+        options.encoding,
+        options.start,
+        options.frames,
+        options.what,
+        options.resume,
+        overwrite,
+    )
+    return FilmWriter(film, reader)
+
+
+def _cut_short(reader: VideoReader, conversion: Conversion) -> tuple[str, ...]:
+    """That a source's end was missing, in words."""
+    if not reader.truncated:
+        return ()
+    ended = "sent nothing more" if reader.live else "its end is missing"
+    return (f"{reader.info.name}: {ended}; the {conversion.frames} frames it holds were used",)
 
 
 def _total(info: VideoInfo, options: Options) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import onnxruntime as ort
 import pytest
 import torch
 import torch.nn.functional as F
@@ -43,6 +44,20 @@ def padded_and_joined(x):
     return y[..., :height, :width]
 
 
+def warped(x):
+    down, across = (torch.linspace(-1.0, 1.0, side, dtype=x.dtype) for side in x.shape[2:])
+    y, x0 = torch.meshgrid(down, across, indexing="ij")
+    return F.grid_sample(x, torch.stack((x0 * 0.9, y), -1)[None], align_corners=True)
+
+
+def turned(x):
+    grids = [
+        F.affine_grid(torch.tensor([[[1.0, 0.1, 0.02], [-0.1, 1, 0]]]), list(x.shape), align_corners=corners)
+        for corners in (True, False)
+    ]
+    return sum(F.grid_sample(x, grid, align_corners=True) for grid in grids)
+
+
 def halves(x):
     return F.interpolate(F.max_pool2d(x, 2), scale_factor=2) + x
 
@@ -52,14 +67,14 @@ REFUSED = {
         lambda x: F.avg_pool2d(x, 4) if x.shape[3] > 640 else x,
         r"a frame's width from 0 to 640 pixels, and computes something else beyond",
     ),
-    "a ramp of as many steps as rows": (
-        lambda x: x * torch.linspace(0, 1, x.shape[2])[:, None],
-        r"makes the frame's height a Python number \(it became 96 for all frames\)",
-    ),
     "a size as a number": (lambda x: x / float(x.shape[3]), r"makes the frame's width a Python number"),
     "a constant for odd widths": (
         lambda x: x * torch.tensor([1.0 if x.shape[3] % 2 else 2.0]),
         r"frames whose width is a multiple of 2 only",
+    ),
+    "half a side as a number": (
+        lambda x: F.interpolate(x, size=(int(x.shape[2] * 0.5), int(x.shape[3] * 0.5))),
+        r"frames whose width is a multiple of 160 only",
     ),
     "groups of eight": (
         lambda x: F.pixel_unshuffle(x, 8),
@@ -84,6 +99,9 @@ def test_what_is_frozen_at_some_sizes_is_refused(name):
 
 
 TAKEN = {
+    "a ramp of as many steps as rows": lambda x: x * torch.linspace(0, 1, x.shape[2])[:, None],
+    "sampled on a ramp": warped,
+    "turned": turned,
     "padded, shrunk, enlarged, joined and cut": padded_and_joined,
     "a ramp that follows the size": lambda x: x * torch.arange(x.shape[2])[:, None] / x.shape[2],
     "padded to a multiple": lambda x: F.pad(x, (0, -x.shape[3] % 8, 0, -x.shape[2] % 8)),
@@ -115,3 +133,14 @@ def test_a_fixed_number_of_regions_is_refused(batch):
             ),
             batch=batch,
         )
+
+
+@pytest.mark.parametrize("function", [TAKEN["a ramp of as many steps as rows"], warped, turned])
+@pytest.mark.parametrize("size", [(64, 64), (67, 131), (64, 200)])
+def test_ramps_have_the_values_of_torchs(function, size):
+    segment, frame = Segment(function), torch.rand(1, 3, *size)
+    torch.manual_seed(0)
+    sides = {2: torch.export.Dim("height", min=2, max=16384), 3: torch.export.Dim("width", min=2, max=16384)}
+    graph = to_onnx(segment, [torch.zeros(1, 3, 96, 160)], [sides], ["out.0"], "segment look")
+    (made,) = ort.InferenceSession(graph.SerializeToString()).run(None, {"in.0": frame.numpy()})
+    assert (torch.from_numpy(made) - segment(frame)[0]).abs().max() < 1e-4
