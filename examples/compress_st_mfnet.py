@@ -1,6 +1,6 @@
 """ST-MFNet `tiny` and clips to learn from: CLIPS=folder edgeflow compress examples/compress_st_mfnet.py:build -o mini.safetensors --keep motion.
 
-The flow estimator is kept, since the walk through its dense pyramid does not end; if the sparse phase leaves nothing of it, it goes.
+`--keep motion` leaves its flow estimator as it is; without it, that becomes smaller too, and goes if the sparse phase leaves nothing of it.
 """
 
 import os
@@ -23,6 +23,8 @@ def build():
     else:
         start(model.network)
         load_motion(model.network)
+    # The flow estimator sees farther than a crop: what it learns of small ones spoils whole frames.
+    model.network.motion.requires_grad_(False)
     return model.network
 
 
