@@ -61,7 +61,7 @@ def test_one_that_fails_stops_no_other_and_what_is_done_is_left_out(edgeflow, bu
     assert json.loads(said.out) == {"done": ["e.mp4"], "skipped": ["a.mp4", "c.mkv", "d.ts"], "failed": {}}
     assert all((out / name).stat().st_mtime_ns == before[name] for name in ("a.mp4", "c.mkv", "d.ts.mkv"))
     said = edgeflow("run", bundle, folder, "-o", out, "--times", 3)
-    assert said.code == 1 and "replace it with --overwrite" in said.err, "films made otherwise stay"
+    assert said.code == 1 and "made with no --times where now --times 3 is asked for" in said.err
     assert edgeflow("run", bundle, folder, "-o", out, "--times", 3, "--overwrite").code == 0
 
 
