@@ -12,9 +12,10 @@ def deform_conv(node: Any) -> list[Any]:
     """ONNX `DeformConv`-19 as `DeformableConvolution`-8.
 
     A sample less than one pixel outside blends with zero (`bilinear_interpolation_pad`), as ONNX has it;
-    by default OpenVINO would take it for zero. Its operator has no bias: that is added.
+    by default OpenVINO would take it for zero. Its operator has no bias: that is added. Bias and mask may be left out, both.
     """
-    data, filters, offsets, bias, mask = (node.get_input(i) for i in range(5))
+    data, filters, offsets, *others = (node.get_input(i) for i in range(node.get_input_size()))
+    bias, mask = others or (None, None)
     strides, dilations = node.get_attribute("strides", [1, 1]), node.get_attribute("dilations", [1, 1])
     pads = node.get_attribute("pads", [0, 0, 0, 0])
     made = opset8.deformable_convolution(
@@ -30,6 +31,8 @@ def deform_conv(node: Any) -> list[Any]:
         deformable_group=node.get_attribute("offset_group", 1),
         bilinear_interpolation_pad=True,
     )
+    if bias is None:
+        return [made.output(0)]
     channels_first = opset8.unsqueeze(bias, opset8.constant([0, 2, 3]))
     return [opset8.add(made, channels_first).output(0)]
 

@@ -1,6 +1,7 @@
 import numpy as np
 import onnx
 import onnxruntime as ort
+import openvino as ov
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +9,7 @@ from onnx import TensorProto, helper
 
 from edgeflow.export.passes import passes_of, run_passes
 from edgeflow.runtime.backends import open_backend
+from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
 from edgeflow.targets import load
 
 PASS = ["sample-by-deform-conv"]
@@ -57,6 +59,13 @@ def test_it_samples_as_torch_does(stacked, padding, aligned):
         torch.from_numpy(x), torch.from_numpy(grid), "bilinear", padding, align_corners=bool(aligned)
     )
     np.testing.assert_allclose(found, wanted.numpy(), atol=5e-6)
+    core = ov.Core()  # a bundle for ONNX Runtime may be run by OpenVINO, too
+    for extension in EXTENSIONS:
+        core.add_extension(extension)
+    compiled = core.compile_model(
+        core.read_model(rewritten.SerializeToString()), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    np.testing.assert_allclose(compiled(feed)[0], wanted.numpy(), atol=5e-6)
 
 
 @pytest.mark.parametrize(
