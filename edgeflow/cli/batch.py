@@ -96,12 +96,12 @@ def batch(
 ) -> None:
     """Make films of many or long ones by several workers: each film is cut into pieces, which are joined when all are made.
 
-    Example: edgeflow batch rife.edgeflow films -o faster --fps 60 --workers 4
+    Example: edgeflow batch model.edgeflow films -o faster --fps 60 --workers 4
 
     The pictures are those of one `edgeflow run`: pieces begin at scene cuts, or, where the model keeps nothing from frame to frame, anywhere.
     The same command again goes on where this one stopped or was killed. A worker that dies is replaced, and its piece made again.
 
-    Example: edgeflow batch rife.edgeflow films -o faster --engine ray --address 10.0.0.1:6379
+    Example: edgeflow batch model.edgeflow films -o faster --engine ray --address 10.0.0.1:6379
     """
     began = time.perf_counter()
     if address is not None and engine is not Engine.ray:

@@ -107,7 +107,7 @@ def advice(plan: Plan, library: str, host: float) -> list[str]:
         found.append(f"larger tiles: {host:.0%} of a call is cutting, gathering and stitching them")
     if tiled and not any(isinstance(rule, Spread) for rule in rules):
         found.append(
-            "a route of the whole frame for frames that move everywhere (`Spread`, as `edgeflow wrap` and rife have it): "
+            "a route of the whole frame for frames that move everywhere (`Spread`, as `edgeflow wrap` has it): "
             "this model always cuts its frames into tiles, whose halos are computed twice"
         )
     other = {"onnxruntime": "openvino-cpu", "openvino": "cpu"}.get(library)
