@@ -3,7 +3,7 @@
 #   make test   linters, types, import contracts and tests
 #   make docs   the documentation site, in site/; a broken link is an error
 #   make coverage   the same tests, and which lines none of them runs
-#   make quick   the tests without those that take long, in three minutes once bundles are kept
+#   make quick   the tests without those that take long, in six minutes once bundles are kept
 #   make test-long   torch's own operator samples on both engine libraries and built wheels, which `make test` leaves out
 
 PYTHON ?= python3

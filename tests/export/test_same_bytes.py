@@ -42,6 +42,7 @@ def exported(folder: Path, **environment: str) -> dict[str, bytes]:
     return {**files, "manifest.json": json.dumps(manifest).encode()}
 
 
+@pytest.mark.slow
 def test_an_export_made_twice_is_the_same(tmp_path):
     one = exported(tmp_path / "one", PYTHONHASHSEED="1", LC_ALL="C", OMP_NUM_THREADS="1")
     other = exported(

@@ -66,6 +66,7 @@ def test_the_flow_over_engines_equals_the_eager_flow(tmp_path, name, size):
     assert not again.built, "engines were there"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_engines_hold_no_operator_of_edgeflows(tmp_path, precision, tiny):
     cases = ((tiny, [torch.rand(1, 3, 64, 96) for _ in range(2)]), (Deforming(), [torch.rand(1, 8, 12, 20)]))

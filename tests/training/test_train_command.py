@@ -38,6 +38,7 @@ def test_two_lengths_are_refused(clips, tmp_path):
     assert isinstance(result.exception, TrainError)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_ctrl_c_keeps_what_was_learnt(clips, tmp_path):
     run = tmp_path / "run"

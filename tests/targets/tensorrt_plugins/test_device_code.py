@@ -7,6 +7,7 @@ import pytest
 from kernel_calls import HERE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("nvcc"), reason="no nvcc on the PATH: device code was not compiled")
 def test_device_code_compiles():
     architectures = ["75", "87", "110"]
