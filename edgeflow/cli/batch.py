@@ -99,7 +99,7 @@ def batch(
     Example: edgeflow batch model.edgeflow films -o faster --fps 60 --workers 4
 
     The pictures are those of one `edgeflow run`: pieces begin at scene cuts, or, where the model keeps nothing from frame to frame, anywhere.
-    The same command again goes on where this one stopped or was killed. A worker that dies is replaced, and its piece made again.
+    The same command again goes on where this one stopped, was interrupted or killed. A worker that dies is replaced, and its piece made again.
 
     Example: edgeflow batch model.edgeflow films -o faster --engine ray --address 10.0.0.1:6379
     """
@@ -115,7 +115,7 @@ def batch(
     multiple = None if times is None else parse_times(times)
     rate = None if fps is None else parse_fps(fps)
     masks = _check_bundle(opened, multiple or fps or spread)
-    asked = _asked(opened, Asked(library, None, tuple(fix or ()), tuple(policy or ()), quality))
+    asked = _asked(opened, Asked(library, threads, tuple(fix or ()), tuple(policy or ()), quality))
     what = {"bundle": digest(opened), "policy": sorted(asked.words), "spread": spread, "masks": masks}
     decides = steered(opened, list(asked.fix), list(asked.policy), asked.quality)
     recipe = Recipe(
@@ -250,6 +250,6 @@ def _say_film(film: Film) -> None:
     kept = f", {film.kept} of them by an earlier run" if film.kept else ""
     err.print(
         f"{film.job.source.name}: {film.plan.frames} frames in, {film.written} out, {film.plan.cuts} cuts; "
-        f"{len(film.plan.spans)} pieces{kept}",
+        f"{len(film.plan.spans)} piece{'s' * (len(film.plan.spans) != 1)}{kept}",
         soft_wrap=True,
     )

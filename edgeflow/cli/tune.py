@@ -110,6 +110,8 @@ def tune(
     Example: edgeflow tune model.edgeflow --forget
     """
     if forget:
+        if keep or clip or output:
+            raise InputError("--forget lets go of what was kept, and tunes nothing: give it alone")
         _forget(bundle)
         return
     if clip is None or output is None:

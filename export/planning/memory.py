@@ -167,7 +167,7 @@ class Memory:
         return (
             f"a {self.size[1]}x{self.size[0]} frame takes {self._bytes(plan, engines) / 1e6:.0f} MB at the fullest (at {fullest.at} of {name}), "
             f"and bands of rows do not bring that to {self.budget / 1e6:.0f} MB, since {', '.join(kind for kind, _ in whole) or 'its inputs'} "
-            "look at whole pictures"
+            "look at whole pictures: allow more (try twice as much), or give smaller frames by --size"
         )
 
 

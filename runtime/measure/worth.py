@@ -129,7 +129,9 @@ def worth(
     left_out = _leaves_out(task)
     calls = list(calls_of(task, frames[::2] if left_out else frames))
     if len(calls) <= WARMUP:
-        raise InputError(f"the clip has {len(calls)} calls, {WARMUP} of them warm up: give it more frames")
+        raise InputError(
+            f"the clip has {len(calls)} calls, {WARMUP} of them warm up: give a longer clip, or more --frames"
+        )
     place = _judged(task)
     contenders, name = _load(bundle, policies, calls[0], library, threads)
     for number, call in enumerate(calls):

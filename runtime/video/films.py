@@ -87,7 +87,8 @@ def jobs_of(folder: Path, out: Path) -> list[Job]:
         VideoError: the results cannot go there.
     """
     if out.is_file() or (out.suffix.lower() in FILMS and not out.is_dir()):
-        raise VideoError(f"{out}: {folder} is a folder of films, whose results go into a folder; give one")
+        what = f"{folder} is a folder of films, whose results go" if folder.is_dir() else "results go"
+        raise VideoError(f"{out}: {what} into a folder, under their sources' names; give one")
     if out.exists() and out.samefile(folder):
         raise VideoError(f"{out} is the folder that is read: write to another one")
     films = [folder] if folder.is_file() else films_of(folder)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TIMED = ("created", "seconds")
 """What a manifest says of the export itself."""
 
