@@ -212,9 +212,19 @@ class Grid:
         return np.pad(tile, missing, mode="edge")
 
     def over_patches(self, scores: np.ndarray, how: str) -> np.ndarray:
-        """A map that lies over the frame, averaged over each patch: (values, h, w) -> (tiles, values)."""
-        if how != "mean":
-            raise NotImplementedError("the most of the cells that a patch touches")
+        """A map that lies over the frame, its mean or largest over each patch: (values, h, w) -> (tiles, values)."""
+        if how == "max":  # the largest of the cells that a patch touches
+            down, across = scores.shape[1:]
+            return np.stack(
+                [
+                    scores[
+                        :,
+                        top * down // self.height : -(-bottom * down // self.height),
+                        left * across // self.width : -(-right * across // self.width),
+                    ].max((1, 2))
+                    for _, (top, left, bottom, right) in self.tiles
+                ]
+            )
         rows = self.shares([(a, b) for _, a, b in self.rows], self.height, scores.shape[1])
         columns = self.shares([(a, b) for _, a, b in self.columns], self.width, scores.shape[2])
         return (rows @ scores @ columns.T).reshape(len(scores), -1).T

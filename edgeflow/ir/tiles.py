@@ -124,9 +124,14 @@ class TileGrid:
 
     def cells(self, map_height: int, map_width: int) -> list[tuple[int, int, int, int]]:
         """Top, left, bottom and right (exclusive) of the cells that each patch touches of a map that lies over the frame."""
-        down, across = map_height / self.height, map_width / self.width
+        height, width = self.height, self.width
         return [
-            (int(r.top * down), int(r.left * across), ceil(r.bottom * down), ceil(r.right * across))
+            (
+                r.top * map_height // height,
+                r.left * map_width // width,
+                -(-r.bottom * map_height // height),
+                -(-r.right * map_width // width),
+            )
             for r in self.regions
         ]
 

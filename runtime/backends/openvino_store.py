@@ -20,7 +20,7 @@ from pathlib import Path
 import edgeflow
 from edgeflow.ir.bundle import MANIFEST, WEIGHTS
 from edgeflow.ir.bundle.built_here import record_built, was_built_here
-from edgeflow.ir.bundle.json_file import read_json, write_beside
+from edgeflow.ir.bundle.json_file import make_folder, read_json, write_beside
 from edgeflow.ir.bundle.schema import each, text, whole
 from edgeflow.ir.bundle.schema import record as record_of
 from edgeflow.ir.errors import BundleError
@@ -108,12 +108,7 @@ def keep_compiled(
         BundleError: the bundle cannot be written to.
     """
     path = engine_folder(_bundle(source), build) / f"{_name(source)}.blob"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(
-            f"cannot write {path.parent}: {error.strerror}; make the bundle writable"
-        ) from error
+    make_folder(path.parent)
     digest = sha256(blob).hexdigest()
     record_built(digest)
     write_atomically(path, blob)

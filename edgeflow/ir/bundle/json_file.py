@@ -64,13 +64,20 @@ def write_beside(path: Path, data: Any) -> None:
     Raises:
         BundleError: the bundle cannot be written to.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(
-            f"cannot write {path.parent}: {error.strerror}; make the bundle writable"
-        ) from error
+    make_folder(path.parent)
     write_atomically(path, (json.dumps(data, indent=1) + "\n").encode())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder in a bundle if there is none.
+
+    Raises:
+        BundleError: the bundle cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BundleError(f"cannot write {folder}: {error.strerror}; make the bundle writable") from error
 
 
 def read_regular(path: Path, most: int) -> bytes:

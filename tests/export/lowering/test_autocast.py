@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from torch import nn
 from edgeflow.export.compile import compile_model
 from edgeflow.flow import Image, RoutedModule
 from edgeflow.ir.errors import ExportError
+from edgeflow.runtime import Session
 from edgeflow.targets import load
 
 
@@ -42,4 +44,10 @@ def test_autocast_in_a_segment_is_refused(tmp_path):
 
 
 def test_values_may_be_rounded(tmp_path):
-    compile_model(Model(rounded).eval(), load("cpu"), tmp_path / "a.edgeflow", reference={})
+    torch.manual_seed(0)
+    model = Model(rounded).eval()
+    compile_model(model, load("cpu"), tmp_path / "a.edgeflow", reference={})
+    frame = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    made = Session(tmp_path / "a.edgeflow")(frame)
+    wanted = model(torch.from_numpy(frame).permute(2, 0, 1)[None] / 255)[0].detach().permute(1, 2, 0).numpy()
+    assert np.abs(made - np.clip(wanted, 0, 1) * 255).max() < 0.6

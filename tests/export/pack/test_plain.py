@@ -19,6 +19,7 @@ from edgeflow.export.pack.plain import write_plain
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import BundleError
+from edgeflow.ir.program import Tile
 from edgeflow.ir.route import Axis, Variable
 from edgeflow.ir.rules import (
     Argmax,
@@ -30,6 +31,7 @@ from edgeflow.ir.rules import (
     StreamContext,
     Table,
 )
+from edgeflow.ir.tiles import pool_map
 from edgeflow.runtime import Session
 from edgeflow.targets import load
 
@@ -128,3 +130,15 @@ def test_a_folder_of_somebody_else_stays(tmp_path):
         for file in step.get("files", ())
     }
     assert files and all((plain / file).is_file() for file in files)
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_the_reader_takes_a_map_over_patches_as_the_runtime_does(how):
+    grid_of, random = runpy.run_path(str(READER))["Grid"], np.random.default_rng(0)
+    for _ in range(100):
+        size, halo = int(random.choice([32, 48, 64])), int(random.choice([0, 4, 8]))
+        height, width = map(int, random.integers(64, 200, 2))
+        scores = random.random((2, *random.integers(2, 24, 2)), dtype=np.float32)
+        grid = Tile("tiles", ("frame",), ("tile",), size, halo, 1, 1).grid(height, width)
+        own = grid_of((height, width), {"size": size, "halo": halo, "multiple": 1, "smaller": 1})
+        assert np.abs(pool_map(scores, grid, how) - own.over_patches(scores, how)).max() < 1e-5
