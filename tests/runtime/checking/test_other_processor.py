@@ -52,7 +52,7 @@ def exported(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(qdq, "fit_weights", lambda graph, layers: {})
-        if not SUMS_ARE_EXACT:  # where they are cut off, this very processor would notice, and leave layers in float
+        if not SUMS_ARE_EXACT:  # this very processor would notice, and leave layers in float
             patch.setattr(quantise, "Asked", lambda: Asked(-np.inf, -np.inf))
             patch.setattr(quantise, "missing_db", lambda *compared: 0.0)
         careless = export("careless.edgeflow", by=partial(compile_model, compare=False))
