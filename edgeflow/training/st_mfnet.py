@@ -1,7 +1,8 @@
 """Training ST-MFNet: the picture between, by the Laplacian pyramid; a Mini also by what its teacher makes.
 
 Source: ST-MFNet Mini, section II-B and Eq. 4. Ours are: the flow estimator is CAIN-SD's small one, trained on made-up motion, since no
-published weights are used; networks begin as the average of both frames; and they may learn first where things move, from RIFE's flow.
+published weights are used; networks begin as the average of both frames; they may learn first where things move, from RIFE's flow; and of a
+Mini that sees changes the 3D network alone learns, by absolute differences at half size.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from math import isqrt
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -25,6 +27,7 @@ from edgeflow.training import st_mfnet_router
 from edgeflow.training.flow_guide import Guide, Lessons
 from edgeflow.training.loop import Loss, Stage
 from edgeflow.training.losses import l1, laplacian
+from edgeflow.training.moving_crops import MovingCrops
 from edgeflow.training.order import Order, Trainee
 from edgeflow.training.samples import Samples, Window
 
@@ -33,13 +36,19 @@ CROP, WIDE = 128, 320
 crops of those, it found 2 pixels of motion where whole frames stood still, and 0.3 in crops."""
 BATCH = 2
 """Crops of a step of all of the network; of wide ones there is one."""
-RATE, FLOW_RATE, LEARN_RATE, LATER_RATE, NORM = 2e-3, 5e-4, 6e-4, 3e-4, 5.0
-"""Highest learning rates: of kernels, of the flow estimator, which knows something of flow, of all where most is new, and of all later; to
-which gradients are clipped."""
+RATE, FLOW_RATE, TEXTURE_RATE, LEARN_RATE, LATER_RATE, NORM = 2e-3, 5e-4, 1e-3, 6e-4, 3e-4, 5.0
+"""Highest learning rates: of kernels, of the flow estimator, which knows something of flow, of the 3D network, of all where most is new, and
+of all later; to which gradients are clipped."""
+MANY = 32
+"""Small crops of a step of the 3D network: of few scenes a step, it learnt a quarter as much."""
+SEEN = 8
+"""Times as many, of which its norms take their statistics."""
 MOMENTUM = 0.02
 """Momentum of the norms' statistics, which are of one or two crops a step: so they are of some fifty."""
 ALPHA = 0.1
 """Weight of the true picture beside the teacher's, Eq. 4."""
+FAINT = 0.1
+"""Share of a last convolution's random weights with which it begins: with none, those before it learn nothing for long."""
 CENTRE = 5.0
 """Logit of a kernel's middle tap at the start; the others are 0."""
 ROBUST, SOFT = 0.7, 0.1
@@ -57,6 +66,7 @@ class Curriculum(nn.Module):
         wide: the same in wide crops.
         teacher: whose pictures it learns from, too; None for the true ones alone.
         guide: whose flow it learns first; None for pictures alone.
+        rng: draws what samples do not.
     """
 
     def __init__(
@@ -66,9 +76,11 @@ class Curriculum(nn.Module):
         wide: Samples,
         teacher: STMFNet | None,
         guide: Guide | None,
+        rng: np.random.Generator,
     ) -> None:
         super().__init__()
         self.network, self._samples, self._wide, self._teacher = network, samples, wide, teacher
+        self._moving = MovingCrops(samples, teacher, rng)
         self._lessons = Lessons(wide, guide) if guide else None
 
     def stages(self) -> tuple[Stage, ...]:
@@ -88,8 +100,10 @@ class Curriculum(nn.Module):
         return (Stage("flow", 0.5, FLOW_RATE, movers[:1], self.flow, gradient_norm=NORM), *stages)
 
     def _without_flow(self) -> tuple[Stage, ...]:
-        """The guide teaches the full-size kernels; all else starts from nothing, and the kernels of other sizes."""
+        """The 3D network alone, if it sees changes; else all starts from nothing, or a guide teaches the full-size kernels first."""
         own = self.network
+        if own.sizes.changes and self._lessons is None:
+            return (Stage("texture", 1.0, TEXTURE_RATE, (own.texture,), self.texture, gradient_norm=NORM),)
         stages = (
             Stage("learn", 0.4, LEARN_RATE, self._all(), self.learn, gradient_norm=NORM),
             Stage("settle", 0.2, LATER_RATE, self._all(), self.settle, gradient_norm=NORM),
@@ -146,6 +160,37 @@ class Curriculum(nn.Module):
         total = ALPHA * loss.total + laplacian(made, shown)
         return Loss(total, {**loss.parts, "teacher": l1(shown, frames[2])})
 
+    def texture(self) -> Loss:
+        """The 3D network alone in small crops that move, by absolute differences at half size, of the truth or as Eq. 4 weighs both.
+
+        The pyramid's finest level, which nothing predicts, outweighs the others where little is known: by it the network learnt a quarter as much.
+        """
+        self.network.eval()
+        frames = self._moving.draw(MANY)
+        made, target, *shown = (
+            F.avg_pool2d(each, 2) for each in (self._textured(frames), frames[2], *frames[5:])
+        )
+        average = F.avg_pool2d((frames[1] + frames[3]) / 2, 2)
+        wrong = l1(made, target)
+        parts = {"l1": wrong, "average": l1(average, target)}
+        if not shown:
+            return Loss(wrong, parts)
+        return Loss(ALPHA * wrong + l1(made, shown[0]), {**parts, "teacher": l1(shown[0], target)})
+
+    @torch.no_grad()
+    def scale_texture(self) -> None:
+        """Give the norms of the 3D network, before it learns, the statistics of crops that move. It keeps them: by those of every step it learnt half as much."""
+        norms = [each for each in self.network.texture.modules() if isinstance(each, nn.BatchNorm3d)]
+        for norm in norms:
+            norm.momentum = None  # the mean of all
+        for _ in range(SEEN):
+            self._textured(self._moving.draw(MANY))
+
+    def _textured(self, frames: Tensor) -> Tensor:
+        """The frame between, of a network whose blend is what it begins with: the average of both frames."""
+        frame0, frame1, _, frame2, frame3 = frames[:5]
+        return self.network.finish(frame0, frame1, frame2, frame3, (frame1 + frame2) / 2)
+
     def settle(self) -> Loss:
         """The same with the norms' statistics as they are: those of two crops are not what whole frames are judged by."""
         self.network.eval()
@@ -194,20 +239,21 @@ def _apart(flow: Tensor, truth: Tensor, trust: Tensor) -> Tensor:
 
 
 def start(network: STMFNet) -> None:
-    """Weights with which a residual network is the average of both frames."""
+    """Weights with which a residual network is the average of both frames, or nearly so: a 3D network that sees changes begins faint."""
     with torch.no_grad():
         for name, head in network.kernels.items():
             bias = _emptied([layer for layer in head.children() if isinstance(layer, nn.Conv2d)][-1])
             if name.endswith("weight"):
                 bias[bias.numel() // 2] = CENTRE
-        for last in (network.grid.last.branch[-1], network.grid.last.skip, network.texture.last[-1]):
+        for last in (network.grid.last.branch[-1], network.grid.last.skip):
             _emptied(last)
+        _emptied(network.texture.last[-1], FAINT if network.sizes.changes else 0.0)
 
 
-def _emptied(conv: nn.Module) -> torch.Tensor:
-    """Set a convolution's weights to zero; its bias."""
+def _emptied(conv: nn.Module, left: float = 0.0) -> torch.Tensor:
+    """Leave a share of a convolution's weights, and nothing of its bias, which is returned."""
     assert isinstance(conv, nn.Conv2d) and conv.bias is not None
-    conv.weight.zero_()
+    conv.weight.mul_(left)
     return conv.bias.zero_()
 
 
@@ -245,7 +291,9 @@ def begin(order: Order) -> Trainee:
     elif network.sizes.flow is not None:
         load_motion(network)
     guide = Guide() if order.options.get("guide") else None
-    curriculum = Curriculum(network, samples, wide, teacher, guide)
+    curriculum = Curriculum(network, samples, wide, teacher, guide, order.rng)
+    if network.sizes.changes and not order.options.get("start"):
+        curriculum.scale_texture()
     facts = {
         name: str(order.options[name]) for name in ("teacher", "guide", "start") if name in order.options
     }

@@ -1,5 +1,7 @@
 """ST-MFNet: published counts, any frame size, routes, and engines that compute what the flow does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -99,6 +101,17 @@ def test_a_network_starts_as_the_average():
     start(network)
     frames = [torch.full((1, 3, 40, 50), shade) for shade in (0.1, 0.3, 0.5, 0.9)]
     torch.testing.assert_close(network(*frames), torch.full((1, 3, 40, 50), 0.4))
+
+
+@torch.no_grad()
+def test_texture_may_see_changes_in_place_of_frames():
+    network = STMFNet(replace(SMALL, changes=True)).eval()
+    shown = []
+    network.texture.forward = lambda *pictures: shown.extend(pictures) or torch.full((1, 3, 32, 32), 0.4)
+    frames = [torch.full((1, 3, 32, 32), shade) for shade in (0.1, 0.3, 0.5, 0.9)]
+    made = network.finish(*frames, torch.full((1, 3, 32, 32), 0.4))
+    assert [round(float(each.mean()), 3) for each in shown] == [-1.2, -0.4, 0.4, 0.4, 2.0]
+    torch.testing.assert_close(made, torch.full((1, 3, 32, 32), 0.5))
 
 
 @torch.no_grad()

