@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,22 @@ from edgeflow.ir.errors import BundleError, VideoError
 from edgeflow.ir.files import write_atomically
 
 _OURS = re.compile(r"\d{5}\.(nut|json|[^/]*\.part)|joined\..*|(spans|state)\.json")
+
+_ASKED_BY = {
+    "source": "source (or it changed)",
+    "size": "size of pictures",
+    "rate": "--times or --fps",
+    "codec": "--codec, --crf, --bitrate or --bits",
+    "start": "--start",
+    "frames": "--frames",
+    "bundle": "bundle (or it changed)",
+    "policy": "--fix, --policy or --quality",
+    "spread": "--spread",
+    "masks": "--overlay",
+    "overlay": "--overlay",
+    "deinterlace": "--deinterlace",
+}
+"""What the user gave, by what pictures depend on (`Assembly.made_of`)."""
 
 
 class PartsFolder:
@@ -54,6 +71,26 @@ class PartsFolder:
             f"{self.folder} is in the way, and is not edgeflow's: move it, or choose another output"
         )
 
+    def check_same(self, found: Mapping[str, Any], wanted: Mapping[str, Any], anew: str) -> None:
+        """Refuse to go on with pieces of another film.
+
+        Args:
+            found: what they depend on (`Assembly.made_of`).
+            wanted: what is made now.
+            anew: how to begin anew.
+
+        Raises:
+            VideoError: names what was asked for otherwise.
+        """
+        if found == wanted:
+            return
+        before, now = _asked(found), _asked(wanted)
+        differ = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)] or ["codec"]
+        told = "; ".join(dict.fromkeys(_told(name, before.get(name), now.get(name)) for name in differ))
+        raise VideoError(
+            f"{self.folder} is of another run, with other {told}: give the same command, or begin anew {anew}"
+        )
+
     def remove(self) -> None:
         """Let go of the pieces; files that are not ours stay."""
         if not self.folder.is_dir():
@@ -63,3 +100,22 @@ class PartsFolder:
                 path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
+
+
+def _asked(made_of: Mapping[str, Any]) -> dict[str, Any]:
+    """What pictures depend on, by name; of the encoder what does not follow from the rest."""
+    codec, settings = made_of.get("codec"), made_of.get("settings")
+    asked = {name: value for name, value in made_of.items() if name != "settings"}
+    if isinstance(codec, list) and codec and isinstance(codec[-1], dict):
+        own = {key: value for key, value in codec[-1].items() if key not in ("maxrate", "bufsize")}
+        asked["codec"] = [*codec[:-1], own]
+    return asked | (settings if isinstance(settings, dict) else {})
+
+
+def _told(name: str, before: Any, now: Any) -> str:
+    """What differs, as the user knows it; with its values where these are words."""
+    asked = _ASKED_BY.get(name, name)
+    if name != "policy":
+        return asked
+    was, is_ = (" ".join(map(str, words)) if words else "none" for words in (before, now))
+    return f"{asked} ({was} before, {is_} now)"

@@ -103,13 +103,7 @@ class Parts(PartsFolder):
             return
         found = self._read()
         if resume:
-            if found.made_of != made_of:
-                differ = sorted(
-                    key for key in {*found.made_of, *made_of} if found.made_of.get(key) != made_of.get(key)
-                )
-                raise VideoError(
-                    f"{self.folder} is of another run ({', '.join(differ)} differ): give the same command, or begin anew without --resume and with --overwrite"
-                )
+            self.check_same(found.made_of, made_of, "without --resume and with --overwrite")
             self.state = replace(found, pieces=self._whole(found.pieces))
         elif overwrite or not found.pieces:
             self.remove()
