@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
+from edgeflow.cli.engine_options import Library
 from edgeflow.cli.film_options import (
     Bitrate,
     Bits,
@@ -20,7 +21,6 @@ from edgeflow.cli.film_options import (
     Deinterlace,
     FilmFps,
     Fix,
-    Library,
     Overwrite,
     PolicyRules,
     QualityWeight,

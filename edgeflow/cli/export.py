@@ -251,7 +251,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
+        endings.say(endings.GO_ON)
         raise typer.Exit(endings.code()) from None
 
 

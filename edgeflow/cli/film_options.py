@@ -60,10 +60,6 @@ QualityWeight = Annotated[
     ),
 ]
 
-Library = Annotated[
-    str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
-]
-
 CodecName = Annotated[
     str | None,
     typer.Option(

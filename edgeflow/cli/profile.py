@@ -14,6 +14,7 @@ from rich.table import Table
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.diff import end
+from edgeflow.cli.engine_options import Library, Threads
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.bundle.beside_static import Beside, save_beside
@@ -47,10 +48,8 @@ def profile(
     frames: Annotated[
         int, typer.Option(help="Frames of the clip to run; more where fewer do not make four calls.", min=4)
     ] = 32,
-    library: Annotated[
-        str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
+    library: Library = None,
+    threads: Threads = None,
     static: Annotated[
         Path | None,
         typer.Option(

@@ -15,6 +15,7 @@ import typer
 
 from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.deadline import Timed, asked_budget
+from edgeflow.cli.engine_options import Library, Threads
 from edgeflow.cli.film_options import (
     Bitrate,
     Bits,
@@ -23,7 +24,6 @@ from edgeflow.cli.film_options import (
     Deinterlace,
     FilmFps,
     Fix,
-    Library,
     Overwrite,
     PolicyRules,
     QualityWeight,
@@ -102,7 +102,7 @@ def run(
     ] = None,
     quality: QualityWeight = None,
     library: Library = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
+    threads: Threads = None,
     in_flight: Annotated[
         int,
         typer.Option(

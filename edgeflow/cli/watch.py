@@ -17,6 +17,7 @@ from rich.text import Text
 
 from edgeflow.cli.console import megabytes, out
 from edgeflow.cli.deadline import asked_budget
+from edgeflow.cli.engine_options import Library, Threads
 from edgeflow.cli.steering import Asked, or_as_tuned, steered
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import InputError
@@ -60,10 +61,8 @@ def watch(
         float | None, typer.Option(help="Of the calls that shall hold it, in percent; 95 if not given.")
     ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of the video to use, at most.")] = None,
-    library: Annotated[
-        str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
+    library: Library = None,
+    threads: Threads = None,
 ) -> None:
     """Run a bundle on a video and show rate, times, routes, memory and power while it runs. Nothing is written.
 

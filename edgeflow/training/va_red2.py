@@ -21,8 +21,8 @@ from edgeflow.training.motion import Motions, stored_size, training_part
 from edgeflow.training.order import Order, Trainee
 
 BATCH = 12
-RATE, LATER_RATE = 3e-3, 3e-3
-"""Highest learning rates of the two phases."""
+RATE, LATER_RATE = 3e-3, 6e-3
+"""Highest learning rates of the first phase and of those with a price."""
 NORM = 5.0
 """To which gradients are clipped."""
 PRICE = 0.8
@@ -32,6 +32,9 @@ SOFT = 2.0
 MOVING, NEAR = 0.25, 0.02
 """What the price of a clip is, over that of one whose frames are all alike, where they differ much; and by how much frames
 differ, in the mean, that are a third as alike. What is redundant costs most to compute."""
+STILL = 5.0
+"""What a gate costs that is open for all frames of a clip whose frames are all alike, times how far it is open. By its share of
+the price alone no gate learnt to tell such clips apart, though what it sees tells."""
 WHEN_WRONG = 0.0
 """What the cost of a clip that is not named right counts, over that of one that is: the paper gives neither. Nothing is saved where
 the answer is wrong."""
@@ -55,13 +58,17 @@ class Curriculum(nn.Module):
         self._taught = (lambda clips: teacher.plain(clips)) if teacher else None  # it does not learn
 
     def stages(self) -> tuple[Stage, ...]:
-        """All open-gated first, then with a price on what is computed; the plain network has the first alone, for as long."""
+        """All open-gated first, then with a price on what is computed, in the end with norms as they will run.
+
+        The plain network has the first alone, for as long.
+        """
         if isinstance(self.model, Plain):
             return (Stage("learn", 1.0, RATE, (self.model,), self.learn, gradient_norm=NORM),)
         known = (self.model.pieces, *(layer.conv for layer in self.model.layers)) if self._taught else ()
         return (
-            Stage("learn", 0.4, RATE, (self.model,), self.learn, gradient_norm=NORM, slower=known),  # type: ignore[arg-type]
-            Stage("save", 0.6, LATER_RATE, (self.model,), self.save, gradient_norm=NORM, slower=known),  # type: ignore[arg-type]
+            Stage("learn", 0.2, RATE, (self.model,), self.learn, gradient_norm=NORM, slower=known),  # type: ignore[arg-type]
+            Stage("save", 0.4, LATER_RATE, (self.model,), self.save, gradient_norm=NORM, slower=known),  # type: ignore[arg-type]
+            Stage("settle", 0.4, LATER_RATE, (self.model,), self.settle, gradient_norm=NORM, slower=known),  # type: ignore[arg-type]
         )
 
     def learn(self) -> Loss:
@@ -82,13 +89,20 @@ class Curriculum(nn.Module):
         scores, gates = self.model.shared(clips)
         right = _right(scores, drawn.labels)
         costs = relative_cost(self.model, gates)
-        prices = MOVING + (1 - MOVING) * likeness(clips)
+        alike = likeness(clips)
+        prices = MOVING + (1 - MOVING) * alike
         efficiency = (costs * prices * torch.where(right > 0, 1.0, WHEN_WRONG)).mean()
         labels = F.cross_entropy(scores, drawn.labels)
-        parts = {"labels": labels, "right": right.mean(), "cost": costs.mean()}
+        repeated = (alike * all_frames(self.model, gates)).mean()
+        parts = {"labels": labels, "right": right.mean(), "cost": costs.mean(), "repeated": repeated}
         if self._taught:
             parts["taught"] = _apart(scores, self._taught(clips))
-        return Loss(labels + parts.get("taught", 0) + self._price * efficiency, parts)
+        return Loss(labels + parts.get("taught", 0) + self._price * (efficiency + STILL * repeated), parts)
+
+    def settle(self) -> Loss:
+        """As `save`, with the statistics that norms have by now: a gate that is normed over the batch sees in it what other clips are."""
+        self.model.eval()
+        return self.save()
 
 
 def likeness(clips: Tensor) -> Tensor:
@@ -109,6 +123,13 @@ def _apart(scores: Tensor, taught: Tensor) -> Tensor:
     """How far scores are from a teacher's."""
     said, told = (F.log_softmax(each / SOFT, 1) for each in (scores, taught.detach()))
     return F.kl_div(said, told, reduction="batchmean", log_target=True) * SOFT**2
+
+
+def all_frames(model: Reduced, gates: Sequence[tuple[Tensor, ...]]) -> Tensor:
+    """How far gates are open that have layers compute all frames, summed over layers: (n,)."""
+    layers = zip(model.layers, gates, strict=True)
+    of_frames = [own[0][:, 0] for layer, own in layers if len(layer.strides) > 1]  # type: ignore[arg-type]
+    return torch.stack(of_frames).sum(0) if of_frames else torch.zeros(len(gates[0][0]))
 
 
 def relative_cost(model: Reduced, gates: Sequence[tuple[Tensor, ...]]) -> Tensor:

@@ -144,13 +144,8 @@ class Maker:
         if not parts.owns_output():
             check_destination(job.source, job.output, self._recipe.overwrite)
         plan = parts.plan()
-        if plan is not None and plan.made_of != made_of:
-            differ = sorted(
-                key for key in {*plan.made_of, *made_of} if plan.made_of.get(key) != made_of.get(key)
-            )
-            raise VideoError(
-                f"{parts.folder} is of another run ({', '.join(differ)} differ): give the same command, or begin anew with --overwrite"
-            )
+        if plan is not None:
+            parts.check_same(plan.made_of, made_of, "with --overwrite")
         return plan
 
     def make(self, job: Job, span: Span) -> Whole:

@@ -8,7 +8,7 @@ from edgeflow.training.data import Clip
 from edgeflow.training.evaluate_va_red2 import evaluate
 from edgeflow.training.motion import Motions, Stretch, stored_size
 from edgeflow.training.order import Order
-from edgeflow.training.va_red2 import Curriculum, begin, likeness, recoloured, relative_cost
+from edgeflow.training.va_red2 import Curriculum, all_frames, begin, likeness, recoloured, relative_cost
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_both_phases_learn_and_gates_can_close(motions):
     torch.manual_seed(0)
     model = build("tiny", "two").train()
     curriculum = Curriculum(model, motions, price=5.0)
-    learn, save = curriculum.stages()
-    assert (learn.name, save.name) == ("learn", "save")
+    learn, save, settle = curriculum.stages()
+    assert (learn.name, save.name, settle.name) == ("learn", "save", "settle")
     assert set(learn.loss().parts) == {"right"}
     optimiser = torch.optim.Adam(model.gates.parameters(), 0.05)
     costs = []
@@ -64,6 +64,24 @@ def test_both_phases_learn_and_gates_can_close(motions):
         optimiser.step()
         costs.append(float(loss.parts["cost"].detach()))
     assert costs[-1] < 0.9 * costs[0]
+
+
+def test_open_gates_of_all_frames_cost_what_stands_still(motions):
+    torch.manual_seed(0)
+    model = build("tiny", "two").train()
+    assert all_frames(model, gates_of(model, 0)).item() == 3.0  # six gates, half open
+    assert all_frames(model, gates_of(model, 1)).item() == 0.0
+    curriculum = Curriculum(model, motions, price=1.0)
+    optimiser = torch.optim.Adam(model.gates.parameters(), 0.05)
+    still = []
+    for _ in range(8):
+        repeated = curriculum.settle().parts["repeated"]
+        optimiser.zero_grad()
+        repeated.backward()
+        optimiser.step()
+        still.append(float(repeated.detach()))
+    assert still[-1] < 0.5 * still[0]
+    assert not model.training  # norms keep what they are
 
 
 def test_the_plain_network_is_trained_by_labels_alone(motions):
@@ -101,7 +119,7 @@ def test_a_network_that_a_static_one_teaches_is_drawn_to_it_and_learns_slowly_wh
     torch.manual_seed(0)
     model, teacher = build("tiny", "two").train(), build("tiny", "static")
     curriculum = Curriculum(model, motions, price=0.0, teacher=teacher)
-    _, save = curriculum.stages()
+    _, save, _ = curriculum.stages()
     before = [parameter.clone() for parameter in teacher.parameters()]
     loss = save.loss()
     parts = {name: float(part.detach()) for name, part in loss.parts.items()}

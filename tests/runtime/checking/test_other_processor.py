@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from typer.testing import CliRunner
 
 from edgeflow.cli.commands import app
 from edgeflow.export.compile import compile_model
-from edgeflow.export.precision import qdq
+from edgeflow.export.precision import qdq, quantise
+from edgeflow.export.precision.asked import Asked
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.sqnr import sqnr_db
 from edgeflow.runtime import Session, open_bundle
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.slow
 
 RUN = Path(__file__).parents[1] / "run_bundle.py"
 LIBRARIES = ("onnxruntime", "openvino")
+SUMS_ARE_EXACT = bool({"avx512_vnni", "avx_vnni"} & set(instruction_sets()))
 ELSEWHERE = ["avx2", "avx512f", "amx_int8"]
 
 
@@ -49,7 +52,10 @@ def exported(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(qdq, "fit_weights", lambda graph, layers: {})
-        careless = export("careless.edgeflow", by=compile_model)
+        if not SUMS_ARE_EXACT:  # this very processor would notice, and leave layers in float
+            patch.setattr(quantise, "Asked", lambda: Asked(-np.inf, -np.inf))
+            patch.setattr(quantise, "missing_db", lambda *compared: 0.0)
+        careless = export("careless.edgeflow", by=partial(compile_model, compare=False))
     fitting, bf16 = export("fitting.edgeflow"), export("bf16.edgeflow", "bf16")
     return {"fitting": fitting, "careless": careless, "bf16": bf16}
 
