@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from edgeflow.cli.bundle_and_video import check_order
 from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.engine_options import Library
 from edgeflow.cli.film_options import (
@@ -106,6 +107,7 @@ def batch(
     began = time.perf_counter()
     if address is not None and engine is not Engine.ray:
         raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out")
+    check_order(bundle, folder)
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder; check the path")
     if folder.is_dir() and not holds_films(folder):

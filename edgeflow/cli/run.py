@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeflow.cli.bundle_and_video import check_order
 from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.deadline import Timed, asked_budget
 from edgeflow.cli.engine_options import Library, Threads
@@ -150,6 +151,7 @@ def run(
 
     Example: edgeflow run cain.edgeflow in.mp4 -o out.mp4 --policy budget --budget-ms 33 --percentile 95
     """
+    check_order(bundle, source)
     if holds_films(source):
         options = {name: value for name, value in context.params.items() if name not in ("source", "output")}
         make_films(Path(source), Path(output), options, partial(_run_of_folder, context, options))
