@@ -226,7 +226,7 @@ def export(
                 f"{output}: {ROUTES} says which of {len(files)} ONNX files runs when"
             )
             return
-    made = Exported(compiled, perf_counter() - start, on_clip(output, frames))
+    made = Exported(compiled, perf_counter() - start, on_clip(output, clip, frames))
     print_json(made.to_json()) if json else print_exported(made)
 
 

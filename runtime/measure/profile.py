@@ -14,6 +14,7 @@ import numpy as np
 
 from edgeflow import __version__
 from edgeflow.ir.bundle import WEIGHTS, Bundle
+from edgeflow.ir.bundle.beside_static import Beside
 from edgeflow.ir.bundle.costs import Costs, Device
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.plan import Plan
@@ -121,7 +122,8 @@ class ClipProfile:
         padding: share of the rows run that were padding.
         host_ms: mean time outside engines per call: batches, tiles, states and Python.
         copies_ms: of that, mean time in which tensors were copied: rows gathered, tiles cut and stitched, states written.
-        full_latency: of a call of the full static model, in turn with these.
+        full: the full static model in words.
+        full_latency: of a call of that, in turn with these.
         after_pause_ms: of a call after `PAUSE_S` seconds without any, on a device whose clocks fall meanwhile; None on
             a processor.
         advice: what would help, of a bundle that is slower than its full static model here.
@@ -141,6 +143,7 @@ class ClipProfile:
     padding: float
     host_ms: float
     copies_ms: float
+    full: str
     full_latency: Latency
     after_pause_ms: float | None = None
     advice: tuple[str, ...] = ()
@@ -196,6 +199,23 @@ class ProfileReport:
         ordered = sorted(self.calls, key=lambda trace: trace.total_ms)
         return ordered[len(ordered) // 2] if ordered else None
 
+    def beside(self, clip: str) -> Beside | None:
+        """What routing was worth on the clip of this name; None without one."""
+        if self.clip is None:
+            return None
+        measured = self.clip
+        return Beside(
+            device=self.device,
+            clip=clip,
+            size=measured.size,
+            calls=measured.frames,
+            routes=measured.routes,
+            full=measured.full,
+            routed_ms=measured.latency.median_ms,
+            full_ms=measured.full_latency.median_ms,
+            advice=measured.advice,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         data = asdict(replace(self, calls=()))
@@ -239,7 +259,7 @@ def profile(
     """
     session = Session(bundle, library=library, threads=threads)
     calls = list(calls_of(bundle.manifest.task, frames))
-    compared = Compared((), (), None)
+    compared = Compared((), (), "", None)
     first = next(iter(bundle.manifest.plans.values()))
     size = calls[0][0].shape[-3:-1] if calls else size or declared_size(first.inputs) or (720, 1280)
     before = resident_bytes()
@@ -327,5 +347,6 @@ def _clip(compared: Compared, frame: Array, dearest_flops: int) -> ClipProfile:
         padding=1 - regions / rows,
         host_ms=float(np.mean(total)) - engines,
         copies_ms=float(np.mean([trace.spent("gather", "cut", "stitch", "keep") for trace in traces])),
+        full=compared.full_name,
         full_latency=Latency.of([trace.total_ms for trace in compared.full]),
     )
