@@ -77,7 +77,7 @@ class Session:
     Raises:
         BundleError: the bundle is damaged.
         BackendError: the engine library is missing.
-        InputError: the policy names an axis that the model lacks.
+        InputError: the policy names an axis that the model lacks, or `bundle` is neither a bundle nor a path.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Session:
         in_flight: int = 1,
         watch: Watch | None = None,
     ) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        self.bundle = _opened(bundle)
         self.in_flight = in_flight
         name = library or self.bundle.manifest.target["library"]
         self.backend: Backend = open_backend(name, threads, lanes=in_flight)
@@ -254,6 +254,23 @@ class Session:
     def executor(self) -> Executor | None:
         """The loaded engines of the size that is served, once there are any."""
         return None if self._size is None else self._lanes[self._size].executors[0]
+
+
+def _opened(bundle: object) -> Bundle:
+    """The bundle that a session was given, open.
+
+    Raises:
+        InputError: it is neither a bundle nor a path.
+        BundleError: as `open_bundle`.
+    """
+    if isinstance(bundle, Bundle):
+        return bundle
+    if isinstance(bundle, str | Path):
+        return open_bundle(bundle)
+    hint = ": give its `path`" if isinstance(getattr(bundle, "path", None), Path) else ""
+    raise InputError(
+        f"a session takes the path of a bundle, or what open_bundle returned, got {type(bundle).__name__}{hint}"
+    )
 
 
 def _busy() -> InputError:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from edgeflow.cli.bundle_and_video import open_for
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.cli.drawing import check_drawing, new_figure, store
 from edgeflow.cli.engine_options import Library, Threads
-from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Route
@@ -57,7 +57,7 @@ def evaluate(
     from edgeflow.runtime.measure.worth import worth
 
     check_drawing(overwrite, picture)
-    opened = open_bundle(bundle)
+    opened = open_for(clip, bundle)
     plans = opened.manifest.plans
     policies = _policies(next(iter(plans.values())), quality, bundle)
     pictures = first_frames(clip, frames, partial(fitting_size, plans))

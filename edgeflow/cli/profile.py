@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from edgeflow.cli.bundle_and_video import open_for
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.diff import end
@@ -108,7 +109,7 @@ def profile(
     if report or pictures:
         check_drawing()
     earlier = of_profile(compare) if compare else None
-    opened = open_bundle(bundle)
+    opened = open_for(clip, bundle)
     full = open_bundle(static) if static else None
     plans = opened.manifest.plans
     wanted = max(frames, opened.manifest.task.frames_of(LEAST_CALLS))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from edgeflow.cli.bundle_and_video import open_for
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.drawing import check_can_draw, check_drawing, new_figure, store
@@ -122,7 +123,7 @@ def tune(
         raise InputError(f"--keep {keep}: choose fast or best")
     files = _Files(output)
     files.check(overwrite)
-    opened = open_bundle(bundle)
+    opened = open_for(clip, bundle)
     kinds = {made.kind for made in opened.manifest.task.outputs}
     wanted = _metric(metric, kinds, bundle)
     plans = opened.manifest.plans

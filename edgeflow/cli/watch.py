@@ -15,11 +15,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from edgeflow.cli.bundle_and_video import open_for
 from edgeflow.cli.console import megabytes, out
 from edgeflow.cli.deadline import asked_budget
 from edgeflow.cli.engine_options import Library, Threads
 from edgeflow.cli.steering import Asked, or_as_tuned, steered
-from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import call_inputs, moments
 from edgeflow.runtime import Session
@@ -82,7 +82,7 @@ def watch(
         raise InputError(
             f"{source} is a folder of films, and one is watched at a time: give one, such as {first}"
         )
-    opened = open_bundle(bundle)
+    opened = open_for(source, bundle)
     task = opened.manifest.task
     if not task.offsets:
         raise InputError(

@@ -294,3 +294,12 @@ def test_a_graph_the_library_refuses_is_named(tmp_path, tiny_bundles, library):
     (path / name).write_bytes((path / name).read_bytes().replace(operator, operator[::-1]))
     with pytest.raises(BackendError, match=f"refuses {Path(name).name}"):
         Session(open_bundle(path, verify=False), library=library)(*clip(9, 9, 1)[0])
+
+
+def test_what_is_no_bundle_is_refused_in_words(tiny_bundles):
+    with pytest.raises(InputError, match=r"got Compiled: give its `path`"):
+        Session(tiny_bundles["chained"])
+    with pytest.raises(
+        InputError, match=r"takes the path of a bundle, or what open_bundle returned, got NoneType$"
+    ):
+        Session(None)
