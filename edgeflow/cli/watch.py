@@ -24,6 +24,7 @@ from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import call_inputs, moments
 from edgeflow.runtime import Session
 from edgeflow.runtime.measure.recent import Now, Recent
+from edgeflow.runtime.measure.tegrastats import machine_sensors
 from edgeflow.runtime.session import fitting_size
 
 if TYPE_CHECKING:
@@ -90,13 +91,13 @@ def watch(
     budget = asked_budget(policy or [], budget_ms, percentile)
     asked = or_as_tuned(opened, Asked(library, threads, tuple(fix or ()), tuple(policy or ()), quality))
     decides = budget or steered(opened, list(asked.fix), list(asked.policy), asked.quality)
-    recent = Recent(budget_ms)
     with (
+        machine_sensors() as sensors,
         Session(opened, policy=decides, library=asked.library, threads=asked.threads) as session,
         VideoReader(source, partial(fitting_size, opened.manifest.plans)) as reader,
         Live(console=out, auto_refresh=False, transient=False) if out.is_terminal else _Lines() as screen,
     ):
-        drawn = perf_counter()
+        recent, drawn = Recent(budget_ms, sensors), perf_counter()
         for _ in _calls(session, task, islice(reader, frames), recent):
             if perf_counter() - drawn >= (PERIOD_S if out.is_terminal else 1.0):
                 _show(screen, recent, reader)

@@ -27,6 +27,7 @@ from edgeflow.runtime.machine import cpu_name, instruction_sets, peak_bytes, res
 from edgeflow.runtime.measure.beside_static import advice
 from edgeflow.runtime.measure.energy import CallEnergy, of_calls
 from edgeflow.runtime.measure.realisation import WARMUP, Compared, compare
+from edgeflow.runtime.measure.tegrastats import machine_sensors
 from edgeflow.runtime.measure.waterfall import Waterfall
 from edgeflow.runtime.session import Session, declared_size
 from edgeflow.runtime.stream.execute import Executor
@@ -276,7 +277,8 @@ def profile(
     if clip and clip.latency.median_ms > clip.full_latency.median_ms:
         host = clip.host_ms / clip.latency.mean_ms
         clip = replace(clip, advice=tuple(advice(session.executor.plan, session.backend.name, host)))
-    energy = of_calls(session.run, calls[WARMUP:]) if calls else None
+    with machine_sensors() as sensors:
+        energy = of_calls(session.run, calls[WARMUP:], sensors) if calls else None
     engines = tuple(_profile_engines(bundle, session.executor, session.backend.memory, progress))
     memory = _memory(bundle, session.executor.plan, size, engine_bytes)
     who = machine(), session.device, session.backend.name, session.backend.version
