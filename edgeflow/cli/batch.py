@@ -40,7 +40,7 @@ from edgeflow.runtime.machine import usable_cores
 from edgeflow.runtime.video.batch import Batch, Crew, Film
 from edgeflow.runtime.video.films import Job, Ledger, Outcome, holds_films
 from edgeflow.runtime.video.local_crew import LocalCrew
-from edgeflow.runtime.video.making import Maker, Recipe
+from edgeflow.runtime.video.making import SPAN, Maker, Recipe
 from edgeflow.runtime.video.writing.span_parts import SpanParts
 
 MOST = 4
@@ -162,6 +162,7 @@ def _recipe(bundle: Bundle, film: FilmAsked, asked: Asked, threads: int | None, 
         film.deinterlace,
         what,
         overwrite,
+        SPAN,
     )
 
 

@@ -194,3 +194,5 @@ def test_run_and_batch_know_each_others_films(edgeflow, bundle_of, folder, tmp_p
     assert json.loads(said.out)["skipped"] == ["a.mkv", "b.mkv"], said.err
     said = edgeflow("batch", bundle, folder, "-o", out, "--times", 3)
     assert said.code == 1 and "made with no --times where now --times 3 is asked for" in said.err
+    said = edgeflow("batch", bundle, folder, "-o", out, "--spread")
+    assert said.code == 1 and "made with no --spread where now --spread is asked for" in said.err
