@@ -42,7 +42,7 @@ from edgeflow.ir.bundle.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.task import Task
 from edgeflow.runtime import Session
-from edgeflow.runtime.session import fitting_size, picture_size
+from edgeflow.runtime.session import fitting_size, kept_size, picture_size
 from edgeflow.runtime.video.films import Job, holds_films
 from edgeflow.runtime.video.rate import parse_fps
 from edgeflow.runtime.video.writing.destination import check_destination
@@ -182,7 +182,7 @@ def run(
             f"{bundle}` once",
             soft_wrap=True,
         )
-    resize = None if task.between else _resizing(opened)
+    resize = partial(kept_size, opened.manifest.plans) if task.between else _resizing(opened)
     written: dict[str, Any] = {"overwrite": overwrite}
     kinds = {made.kind for made in task.outputs}
     if kinds & PICTURES:
