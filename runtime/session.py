@@ -307,6 +307,21 @@ def fitting_size(plans: Mapping[str, Plan], height: int, width: int) -> tuple[in
     return min(sizes, key=lambda size: abs(log(size[1] / size[0] * height / width)))
 
 
+def kept_size(plans: Mapping[str, Plan], height: int, width: int) -> tuple[int, int]:
+    """(height, width) of frames that stay as they are, of a model that makes pictures between them.
+
+    Raises:
+        InputError: the bundle was exported for other sizes.
+    """
+    wanted = fitting_size(plans, height, width)
+    if wanted != (height, width):
+        raise InputError(
+            f"the video is {width}x{height}, the bundle for {wanted[1]}x{wanted[0]}, and makes pictures between a film's own frames, which "
+            f"stay as they are: give a video of that size, or make a bundle with --size {width}x{height}"
+        )
+    return wanted
+
+
 def picture_size(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
     """The (height, width) of the pictures that a bundle makes of frames of a size."""
     plans = bundle.manifest.plans

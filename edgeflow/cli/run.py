@@ -42,8 +42,13 @@ from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.bundle.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.task import Task
+<<<<<<< HEAD
 from edgeflow.runtime import Budget, Session
 from edgeflow.runtime.session import fitting_size, picture_size
+=======
+from edgeflow.runtime import Session
+from edgeflow.runtime.session import fitting_size, kept_size, picture_size
+>>>>>>> users
 from edgeflow.runtime.video.films import Job, holds_films
 from edgeflow.runtime.video.writing.destination import check_destination
 from edgeflow.runtime.video.writing.pictures import are_pictures, check_pictures
@@ -236,8 +241,17 @@ def _running(bundle: Bundle, asked: Asked, budget: Budget | None, in_flight: int
             f"{bundle.path}` once",
             soft_wrap=True,
         )
+<<<<<<< HEAD
     held = f"{budget.milliseconds:g} ms at {budget.percentile:g}%"
     return _Running(Timed(session, budget), sorted([*asked.words, held]))
+=======
+    resize = partial(kept_size, opened.manifest.plans) if task.between else _resizing(opened)
+    written: dict[str, Any] = {"overwrite": overwrite}
+    kinds = {made.kind for made in task.outputs}
+    if kinds & PICTURES:
+        from edgeflow.runtime.video.convert import Options
+        from edgeflow.runtime.video.film import convert_film
+>>>>>>> users
 
 
 def _film(bundle: Bundle, task: Task, running: _Running, film: FilmAsked, video: _Video) -> VideoReport:
