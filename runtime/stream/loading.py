@@ -199,7 +199,7 @@ def _check_release(bundle: Bundle, backend: Backend) -> None:
     if backend.name == target["library"] and numbers(backend.version) < numbers(needed):
         raise BackendError(
             f"{bundle.path} needs {backend.name} {needed} or newer, and {backend.version} is here: update it, or export the bundle again "
-            "here, where it is made for this release"
+            "here, with --operators standard, which leaves out what came later"
         )
 
 
