@@ -129,6 +129,14 @@ def _window(seen: _Seen, wanted: Rows) -> Need | None:
     return Need({0: rows}, wanted, {"pads": pads})
 
 
+def _reduction(seen: _Seen, wanted: Rows) -> Need | None:
+    """A maximum or a sum over channels or columns."""
+    axes = seen.constant(1)
+    if axes is None or not axes.size or {ROWS, ROWS - 4} & set(axes.ravel().tolist()):
+        return None
+    return Need({0: wanted}, wanted)
+
+
 def _resize(seen: _Seen, wanted: Rows) -> Need | None:
     """Linear enlargement: down by a matrix, across as it is."""
     height, width = (seen.shapes[seen.node.output[0]][d] for d in (ROWS, ROWS + 1))
@@ -211,4 +219,6 @@ _RULES: Mapping[str, Callable[[_Seen, Rows], Need | None]] = {
     "Pad": _pad,
     "DepthToSpace": _depth_to_space,
     "Reshape": _reshape,
+    "ReduceMax": _reduction,
+    "ReduceSum": _reduction,
 }

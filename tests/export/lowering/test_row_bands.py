@@ -88,6 +88,15 @@ STEPS = {
     ),
     "planes": ([NODE("Reshape", ["x", "s"], ["m"], "r")], {"s": np.array([-1, 1, 0, 0])}),
     "shares": ([NODE("Softmax", ["x"], ["m"], "s", axis=1)], {}),
+    "sums": (
+        [
+            NODE("ReduceMax", ["x", "c"], ["h"], "h"),
+            NODE("Sub", ["x", "h"], ["d"], "d"),
+            NODE("ReduceSum", ["d", "c"], ["t"], "t"),
+            NODE("Div", ["d", "t"], ["m"], "m"),
+        ],
+        {"c": np.array([1])},
+    ),
     "gate": (
         [NODE("Mul", ["x", "g"], ["m"], "m")],
         {"g": RNG.random((1, CHANNELS, 1, 1)).astype(np.float32)},
@@ -163,6 +172,7 @@ def test_cuts_of_rows_are_bands_and_the_tensor_is_never_whole():
     [
         NODE("Concat", ["x", "x"], ["y"], axis=2),
         NODE("Softmax", ["x"], ["y"], axis=-2),
+        NODE("ReduceSum", ["x", "r"], ["y"]),
         NODE("Transpose", ["x"], ["y"], perm=[0, 1, 3, 2]),
         NODE("Conv", ["x", "w"], ["y"], auto_pad="SAME_UPPER"),
         NODE("InstanceNormalization", ["x", "s", "s"], ["y"]),
@@ -176,4 +186,5 @@ def test_what_may_look_at_a_whole_picture_has_no_bands(node):
         "w": (2, 2, 3, 3),
         "s": (2,),
     }
-    assert need(node, (2, 4), shapes, {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1])}) is None
+    constants = {"p": np.array([0, 0, 1, 1, 0, 0, 1, 1]), "r": np.array([1, 2])}
+    assert need(node, (2, 4), shapes, constants) is None
