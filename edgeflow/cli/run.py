@@ -42,13 +42,8 @@ from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.bundle.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.task import Task
-<<<<<<< HEAD
 from edgeflow.runtime import Budget, Session
-from edgeflow.runtime.session import fitting_size, picture_size
-=======
-from edgeflow.runtime import Session
 from edgeflow.runtime.session import fitting_size, kept_size, picture_size
->>>>>>> users
 from edgeflow.runtime.video.films import Job, holds_films
 from edgeflow.runtime.video.writing.destination import check_destination
 from edgeflow.runtime.video.writing.pictures import are_pictures, check_pictures
@@ -241,17 +236,8 @@ def _running(bundle: Bundle, asked: Asked, budget: Budget | None, in_flight: int
             f"{bundle.path}` once",
             soft_wrap=True,
         )
-<<<<<<< HEAD
     held = f"{budget.milliseconds:g} ms at {budget.percentile:g}%"
     return _Running(Timed(session, budget), sorted([*asked.words, held]))
-=======
-    resize = partial(kept_size, opened.manifest.plans) if task.between else _resizing(opened)
-    written: dict[str, Any] = {"overwrite": overwrite}
-    kinds = {made.kind for made in task.outputs}
-    if kinds & PICTURES:
-        from edgeflow.runtime.video.convert import Options
-        from edgeflow.runtime.video.film import convert_film
->>>>>>> users
 
 
 def _film(bundle: Bundle, task: Task, running: _Running, film: FilmAsked, video: _Video) -> VideoReport:
@@ -282,7 +268,7 @@ def _film(bundle: Bundle, task: Task, running: _Running, film: FilmAsked, video:
             spread=film.spread,
             overlay=video.overlay and not masks,
             picture=partial(picture_size, bundle),
-            resize=None if task.between else _resizing(bundle),
+            resize=_resizing(bundle, task),
             options=options,
             overwrite=video.overwrite,
             on_progress=progress,
@@ -300,7 +286,7 @@ def _labels(bundle: Bundle, task: Task, running: _Running, film: FilmAsked, vide
 
     if video.resume:
         raise InputError("--resume goes on with films that are made, not with labels: leave it out")
-    resize = None if task.between else _resizing(bundle)
+    resize = _resizing(bundle, task)
     reading = Reading(resize, film.strict, film.deinterlace, start=video.start, frames=video.frames)
     with _told() as progress:
         return label_video(
@@ -349,8 +335,10 @@ def _windows(task: Task, window: int | None, stride: int | None) -> Task:
         raise InputError(f"--window, --stride: {error}") from error
 
 
-def _resizing(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
-    """What a video is resized to; says so where that is not its own size."""
+def _resizing(bundle: Bundle, task: Task) -> Callable[[int, int], tuple[int, int]]:
+    """What a video is resized to; says so where that is not its own size. A film's own frames stay as they are where pictures between them are made."""
+    if task.between:
+        return partial(kept_size, bundle.manifest.plans)
     maker = "wrap" if bundle.manifest.model.get("wrapped") else "export"
 
     def resize(height: int, width: int) -> tuple[int, int]:
