@@ -1,10 +1,10 @@
 """What a Jetson's own `tegrastats` tells: for boards and containers whose sysfs does not.
 
 It prints a line at each interval: rails in milliwatts (`VDD_IN 4808mW/4808mW`, now and on the mean; `POM_5V_IN 2545/2547` before
-JetPack 5), temperatures (`cpu@47.6C`, since JetPack 6.2 with the most so far behind a slash), cores (`CPU [12%@1510,off]`) and the
+JetPack 5), temperatures (`cpu@47.6C`, in newer releases with a second one behind a slash), cores (`CPU [12%@1510,off]`) and the
 GPU's clock (`GR3D_FREQ 61%@[905,905]`, or `@905`).
 
-Source: NVIDIA's Jetson Linux Developer Guide, "tegrastats Utility".
+Sources: NVIDIA's Jetson Linux Developer Guide, "tegrastats Utility"; lines that users of boards show in public.
 """
 
 from __future__ import annotations

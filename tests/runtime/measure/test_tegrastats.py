@@ -1,4 +1,4 @@
-"""Lines of tegrastats: written from NVIDIA's documentation of the program (Jetson Linux Developer Guide), none was recorded on a board."""
+"""Lines of tegrastats: written like those in NVIDIA's documentation of the program and those that users show; none was recorded on a board of ours."""
 
 import os
 import sys
