@@ -362,7 +362,7 @@ SECTIONS: list[Section] = [
     (
         "fan",
         "FAN: every clip length against the plain network of that length",
-        "`python benchmarks/fan.py --preset tiny`. One process, one thread, in turn, clip by clip, medians of processor time, since "
+        "`python benchmarks/fan.py --preset tiny` and `--preset tsm-r50 --clips 5`. One process, one thread, in turn, clip by clip, medians of processor time, since "
         "other programs shared the machine; over plain is the median of the ratio of single clips. Realisation is against the plain network of 16 frames, which reads every clip as 16. The largest error and changed "
         "routes are against the eager model. Bytes are of the weights of all three lengths over those of one network.",
         [

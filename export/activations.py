@@ -10,41 +10,11 @@ from pathlib import Path
 import onnx
 from onnx import helper
 
+from edgeflow.export.elementwise import ELEMENTWISE
 from edgeflow.export.plugins.bodies import with_bodies
 
 VIEWS = frozenset(("Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"))
 """Operators whose output is their input's memory."""
-IN_PLACE = frozenset(
-    [
-        "Abs",
-        "Add",
-        "Ceil",
-        "Clip",
-        "Div",
-        "Elu",
-        "Erf",
-        "Exp",
-        "Floor",
-        "HardSigmoid",
-        "HardSwish",
-        "LeakyRelu",
-        "Log",
-        "Max",
-        "Min",
-        "Mul",
-        "Neg",
-        "Pow",
-        "PRelu",
-        "Reciprocal",
-        "Relu",
-        "Round",
-        "Sigmoid",
-        "Sqrt",
-        "Sub",
-        "Tanh",
-    ]
-)
-"""Operators that may write over an input of the same size that nothing reads after them; engines fuse most of them into what is before."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +95,7 @@ def _place(
             continue
         if node.op_type in VIEWS:
             return place
-        if node.op_type in IN_PLACE and readers[place] == number and sizes.get(name) == sizes.get(output):
+        if node.op_type in ELEMENTWISE and readers[place] == number and sizes.get(name) == sizes.get(output):
             return place
     return output
 

@@ -77,7 +77,7 @@ class Session:
     Raises:
         BundleError: the bundle is damaged.
         BackendError: the engine library is missing.
-        InputError: the policy names an axis that the model lacks.
+        InputError: the policy names an axis that the model lacks, or `bundle` is neither a bundle nor a path.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Session:
         in_flight: int = 1,
         watch: Watch | None = None,
     ) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else open_bundle(bundle)
+        self.bundle = _opened(bundle)
         self.in_flight = in_flight
         name = library or self.bundle.manifest.target["library"]
         self.backend: Backend = open_backend(name, threads, lanes=in_flight)
@@ -256,6 +256,23 @@ class Session:
         return None if self._size is None else self._lanes[self._size].executors[0]
 
 
+def _opened(bundle: object) -> Bundle:
+    """The bundle that a session was given, open.
+
+    Raises:
+        InputError: it is neither a bundle nor a path.
+        BundleError: as `open_bundle`.
+    """
+    if isinstance(bundle, Bundle):
+        return bundle
+    if isinstance(bundle, str | Path):
+        return open_bundle(bundle)
+    hint = ": give its `path`" if isinstance(getattr(bundle, "path", None), Path) else ""
+    raise InputError(
+        f"a session takes the path of a bundle, or what open_bundle returned, got {type(bundle).__name__}{hint}"
+    )
+
+
 def _busy() -> InputError:
     return InputError(
         "another thread is running a frame in this session: a session is one stream, open one per thread, "
@@ -288,6 +305,21 @@ def fitting_size(plans: Mapping[str, Plan], height: int, width: int) -> tuple[in
     if not sizes or (height, width) in sizes:
         return height, width
     return min(sizes, key=lambda size: abs(log(size[1] / size[0] * height / width)))
+
+
+def kept_size(plans: Mapping[str, Plan], height: int, width: int) -> tuple[int, int]:
+    """(height, width) of frames that stay as they are, of a model that makes pictures between them.
+
+    Raises:
+        InputError: the bundle was exported for other sizes.
+    """
+    wanted = fitting_size(plans, height, width)
+    if wanted != (height, width):
+        raise InputError(
+            f"the video is {width}x{height}, the bundle for {wanted[1]}x{wanted[0]}, and makes pictures between a film's own frames, which "
+            f"stay as they are: give a video of that size, or make a bundle with --size {width}x{height}"
+        )
+    return wanted
 
 
 def picture_size(bundle: Bundle, height: int, width: int) -> tuple[int, int]:

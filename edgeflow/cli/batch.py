@@ -11,24 +11,25 @@ from typing import Annotated
 
 import typer
 
+from edgeflow.cli.bundle_and_video import check_order
 from edgeflow.cli.console import err, print_json, progress_bar
+from edgeflow.cli.engine_options import Library
 from edgeflow.cli.film_options import (
     Bitrate,
     Bits,
     CodecName,
     Crf,
     Deinterlace,
+    FilmAsked,
     FilmFps,
     Fix,
-    Library,
     Overwrite,
     PolicyRules,
     QualityWeight,
     Spread,
     Strict,
     Times,
-    parse_encoding,
-    parse_times,
+    parse_film,
 )
 from edgeflow.cli.film_task import PICTURES, check_task, digest, mask_style
 from edgeflow.cli.films import begin_folder, say_outcome
@@ -40,7 +41,6 @@ from edgeflow.runtime.video.batch import Batch, Crew, Film
 from edgeflow.runtime.video.films import Job, Ledger, Outcome, holds_films
 from edgeflow.runtime.video.local_crew import LocalCrew
 from edgeflow.runtime.video.making import SPAN, Maker, Recipe
-from edgeflow.runtime.video.rate import parse_fps
 from edgeflow.runtime.video.writing.span_parts import SpanParts
 
 MOST = 4
@@ -106,34 +106,15 @@ def batch(
     began = time.perf_counter()
     if address is not None and engine is not Engine.ray:
         raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out")
+    check_order(bundle, folder)
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder; check the path")
     if folder.is_dir() and not holds_films(folder):
         raise InputError(f"{folder} holds no films: give a folder of films, or one film")
     opened = open_bundle(bundle)
-    encoding = parse_encoding(codec, crf, bitrate, bits)
-    multiple = None if times is None else parse_times(times)
-    rate = None if fps is None else parse_fps(fps)
-    masks = _check_bundle(opened, multiple or fps or spread)
+    film = parse_film(times, fps, spread, (codec, crf, bitrate, bits), deinterlace, strict)
     asked = _asked(opened, Asked(library, threads, tuple(fix or ()), tuple(policy or ()), quality))
-    what = {"bundle": digest(opened), "policy": sorted(asked.words), "spread": spread, "masks": masks}
-    decides = steered(opened, list(asked.fix), list(asked.policy), asked.quality)
-    recipe = Recipe(
-        bundle.resolve(),
-        decides,
-        asked.library,
-        threads,
-        multiple,
-        rate,
-        spread,
-        masks,
-        encoding,
-        strict,
-        deinterlace,
-        what,
-        overwrite,
-        SPAN,
-    )
+    recipe = _recipe(opened, film, asked, threads, overwrite)
     Maker(recipe)  # what cannot be made at all is said before workers are started
     options = {name: value for name, value in context.params.items() if name not in ("folder", "output")}
     jobs, ledger = begin_folder(folder, output, options)
@@ -157,6 +138,32 @@ def batch(
         say_outcome(outcome, output)
     if failed:
         raise typer.Exit(1)
+
+
+def _recipe(bundle: Bundle, film: FilmAsked, asked: Asked, threads: int | None, overwrite: bool) -> Recipe:
+    """How the films are made.
+
+    Raises:
+        InputError: the bundle makes no films, or not what was asked for.
+    """
+    masks = _check_bundle(bundle, film.faster)
+    what = {"bundle": digest(bundle), "policy": sorted(asked.words), "spread": film.spread, "masks": masks}
+    return Recipe(
+        bundle.path.resolve(),
+        steered(bundle, list(asked.fix), list(asked.policy), asked.quality),
+        asked.library,
+        threads,
+        film.times,
+        film.fps,
+        film.spread,
+        masks,
+        film.encoding,
+        film.strict,
+        film.deinterlace,
+        what,
+        overwrite,
+        SPAN,
+    )
 
 
 def _check_bundle(bundle: Bundle, faster: object) -> str:

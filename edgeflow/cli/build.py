@@ -125,7 +125,7 @@ def build(
             finish = _FINISHES.get(library(opened.manifest.target["library"]).builds, _build_tensorrt)
             built = finish(opened, _Asked(frame, resume, headers, trust), progress)
         except KeyboardInterrupt:
-            err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
+            endings.say(endings.GO_ON)
             raise typer.Exit(endings.code()) from None
     for remark in built.remarks:
         err.print(f"edgeflow: {remark}", soft_wrap=True)

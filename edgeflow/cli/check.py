@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from edgeflow.cli.console import err, out, print_json
+from edgeflow.cli.engine_options import Library
 from edgeflow.cli.remarks import in_float
 from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.bundle.layer_errors import LayerError, load_layers
@@ -23,9 +24,7 @@ from edgeflow.runtime.machine import in_words
 
 def check(
     bundle: Annotated[Path, typer.Argument(help="The bundle to check.")],
-    library: Annotated[
-        str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
-    ] = None,
+    library: Library = None,
     layers: Annotated[
         bool, typer.Option("--layers", help="Show what each layer below fp32 loses, as found at export.")
     ] = False,

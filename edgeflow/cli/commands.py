@@ -6,9 +6,11 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
+import edgeflow
 from edgeflow import __version__
 from edgeflow.cli import (
     batch,
@@ -109,10 +111,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if endings.asked():  # a library that was being imported took the signal for a fault
             endings.say()
             sys.exit(endings.code())
-        _fail(
-            f"{type(error).__name__}: {error} (a fault of edgeflow: --debug shows where, please report it)",
-            debug,
-        )
+        _fail(f"{type(error).__name__}: {error} ({_whose(error)})", debug)
+
+
+def _whose(error: Exception) -> str:
+    """Whose fault an error is that nobody expected: that of a model's own line where it was raised there, else ours."""
+    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+    file = Path(frame.f_code.co_filename)
+    ours = [Path(edgeflow.__file__).parent, Path(sys.prefix), Path(sys.base_prefix)]
+    if file.is_file() and not any(file.is_relative_to(folder) for folder in ours):
+        return f"in {file.name}, line {line}; --debug shows more"
+    return "a fault of edgeflow: --debug shows where, please report it"
 
 
 def _fail(message: str, debug: bool) -> None:

@@ -18,6 +18,8 @@ _ENDS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") 
 _SOON = 0.02
 """Seconds after which a lost signal is sent again: the finalizer is over by then, mostly."""
 _asked: list[int] = []
+_said: list[str] = []
+GO_ON = "run the same command again to go on where it stopped"
 
 
 class Ended(KeyboardInterrupt):
@@ -29,6 +31,7 @@ def heed() -> None:
 
     What is ignored stays ignored: `nohup` asks for that.
     """
+    _said.clear()
     for number in _ENDS:
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _end)
@@ -63,10 +66,13 @@ def _once_more(lost: Any) -> None:
     Timer(_SOON, os.kill, (os.getpid(), number)).start()
 
 
-def say() -> None:
-    """Say that the command was interrupted, without anything that may not be imported yet."""
+def say(then: str = "") -> None:
+    """Say once that the command was interrupted, and what to do then, without anything that may not be imported yet."""
+    if _said:
+        return
+    _said.append(then)
     try:
-        sys.stderr.write("edgeflow: interrupted\n")
+        sys.stderr.write(f"edgeflow: interrupted{'; ' if then else ''}{then}\n")
         sys.stderr.flush()
     except (OSError, ValueError, AttributeError):
         pass  # the terminal is gone

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from edgeflow.cli.bundle_and_video import open_for
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.cli.drawing import check_drawing, new_figure, store
-from edgeflow.ir.bundle import open_bundle
+from edgeflow.cli.engine_options import Library, Threads
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
 from edgeflow.ir.program import Route
@@ -37,10 +38,8 @@ def evaluate(
             help="Weights of quality against time to try, from 0 to 1, of a model that weighs them; 0,0.25,0.75,1 if not given.",
         ),
     ] = None,
-    library: Annotated[
-        str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
+    library: Library = None,
+    threads: Threads = None,
     picture: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Draw quality against time to this .png, .svg or .pdf file."),
@@ -58,7 +57,7 @@ def evaluate(
     from edgeflow.runtime.measure.worth import worth
 
     check_drawing(overwrite, picture)
-    opened = open_bundle(bundle)
+    opened = open_for(clip, bundle)
     plans = opened.manifest.plans
     policies = _policies(next(iter(plans.values())), quality, bundle)
     pictures = first_frames(clip, frames, partial(fitting_size, plans))

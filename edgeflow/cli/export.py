@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -168,28 +168,10 @@ def export(
     """
     wanted = _target(target, precision, operators)
     sizes = [parse_size(text) for text in size or []]
-    if not output.absolute().parent.is_dir():
-        raise BundleError(
-            f"cannot write {output}: there is no folder {output.absolute().parent}; make it first"
-        )
-    if not dry_run and form is Format.onnx:
-        check_plain_place(output, overwrite)
-    elif not dry_run and form is Format.triton:
-        check_model_place(output / model_name(model), overwrite)
-    elif not dry_run:
-        check_replaceable(output, overwrite)
+    _check_output(output, None if dry_run else form, model, overwrite)
     compile_model = _compiler()
-    from edgeflow.models import family
-    from edgeflow.runtime.session import declared_size
-
-    built = find_model(model, preset, variant)
-    own_size = (built.size or declared_size(built.inputs)) if not sizes else None
-    resize = (lambda height, width: own_size) if own_size else None
-    frames = first_frames(clip, _frames_wanted(built), resize) if clip else []
-    used = _load_weights(built, model, preset, variant, weights)
-    reference = {"reference": model, "class": type(built).__name__, "weights": used}
-    if ":" not in model:
-        reference |= family(model).options(preset, variant)
+    built, reference = _model(model, preset, variant, weights)
+    frames = _frames(clip, built, sizes) if clip else []
     start = perf_counter()
     with progress_bar() as bar, _place(output, dry_run or form is not Format.bundle) as written:
         task = bar.add_task("trace")
@@ -214,20 +196,59 @@ def export(
             expected = expect(Bundle(written, compiled.manifest), wanted, sizes[0] if sizes else None)
             print_json(expected.to_json()) if json else print_expected(expected)
             return
-        if form is Format.triton:
-            place = write_repository(open_bundle(written), output, model_name(model), overwrite)
-            told = {"path": str(place), "seconds": perf_counter() - start}
-            print_json(told) if json else out.print(f"{place}: for tritonserver --model-repository {output}")
+        if form is not Format.bundle:
+            told, line = _in_form(form, open_bundle(written), output, model, overwrite)
+            print_json({**told, "seconds": perf_counter() - start}) if json else out.print(line)
             return
-        if form is Format.onnx:
-            files = write_plain(open_bundle(written), output)
-            told = {"path": str(output), "files": files, "seconds": perf_counter() - start}
-            print_json(told) if json else out.print(
-                f"{output}: {ROUTES} says which of {len(files)} ONNX files runs when"
-            )
-            return
-    made = Exported(compiled, perf_counter() - start, on_clip(output, frames))
+    made = Exported(compiled, perf_counter() - start, on_clip(output, clip, frames))
     print_json(made.to_json()) if json else print_exported(made)
+
+
+def _check_output(output: Path, form: Format | None, model: str, overwrite: bool) -> None:
+    """Refuse a place that cannot be written, or holds what is to stay where something is written in a form."""
+    if not output.absolute().parent.is_dir():
+        raise BundleError(
+            f"cannot write {output}: there is no folder {output.absolute().parent}; make it first"
+        )
+    match form:
+        case Format.onnx:
+            check_plain_place(output, overwrite)
+        case Format.triton:
+            check_model_place(output / model_name(model), overwrite)
+        case Format.bundle:
+            check_replaceable(output, overwrite)
+
+
+def _model(
+    model: str, preset: str | None, variant: str | None, weights: Path | None
+) -> tuple[RoutedModule, dict[str, str]]:
+    """The model with its weights, and how to build it again."""
+    from edgeflow.models import family
+
+    built = find_model(model, preset, variant)
+    used = _load_weights(built, model, preset, variant, weights)
+    reference = {"reference": model, "class": type(built).__name__, "weights": used}
+    return built, reference if ":" in model else reference | family(model).options(preset, variant)
+
+
+def _frames(clip: Path, model: RoutedModule, sizes: Sequence[tuple[int, int]]) -> list[Any]:
+    """Frames of the clip, at the model's own size if it has one and no other was asked for."""
+    from edgeflow.runtime.session import declared_size
+
+    own = (model.size or declared_size(model.inputs)) if not sizes else None
+    return first_frames(clip, _frames_wanted(model), (lambda height, width: own) if own else None)
+
+
+def _in_form(
+    form: Format, bundle: Bundle, output: Path, model: str, overwrite: bool
+) -> tuple[dict[str, Any], str]:
+    """Write what a bundle holds in another form; what was written, as data and in a line."""
+    if form is Format.triton:
+        place = write_repository(bundle, output, model_name(model), overwrite)
+        return {"path": str(place)}, f"{place}: for tritonserver --model-repository {output}"
+    files = write_plain(bundle, output)
+    line = f"{output}: {ROUTES} says which of {len(files)} ONNX files runs when"
+    return {"path": str(output), "files": files}, line
 
 
 def _target(name: str, precision: str | None, operators: Operators | None) -> Target:
@@ -251,7 +272,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        err.print("edgeflow: interrupted; run the same command again to go on where it stopped")
+        endings.say(endings.GO_ON)
         raise typer.Exit(endings.code()) from None
 
 

@@ -11,13 +11,13 @@ from edgeflow.cli.console import err, megabytes, out
 from edgeflow.cli.remarks import print_remarks
 from edgeflow.cli.supported import print_support
 from edgeflow.ir.bundle import GraphEntry, Manifest
+from edgeflow.ir.bundle.beside_static import Beside, save_beside
 from edgeflow.ir.errors import BackendError, InputError
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.libraries import library
 
 if TYPE_CHECKING:
     from edgeflow.export.compile import Compiled
-    from edgeflow.runtime.measure.beside_static import Beside
 
 
 @dataclass(frozen=True)
@@ -100,16 +100,22 @@ def print_exported(made: Exported) -> None:
         out.print(f"next: copy {path} to the device and run `edgeflow build` on it there", soft_wrap=True)
 
 
-def on_clip(bundle: Path, frames: list[Any]) -> Beside | None:
-    """What a bundle does on a clip's frames, (h, w, 3) uint8, beside its full static model; None without frames, or where it does not run."""
-    if not frames:
+def on_clip(bundle: Path, clip: Path | None, frames: list[Any]) -> Beside | None:
+    """What a bundle does on a clip's frames, (h, w, 3) uint8, beside its full static model, which is kept in it.
+
+    Returns:
+        None without a clip, or where the bundle does not run.
+    """
+    if clip is None:
         return None
     from edgeflow.ir.bundle import open_bundle
     from edgeflow.runtime.measure.beside_static import beside_static
 
     try:
         opened = open_bundle(bundle)
-        return beside_static(opened, list(calls_of(opened.manifest.task, frames)))
+        found = beside_static(opened, list(calls_of(opened.manifest.task, frames)), clip.name)
+        save_beside(bundle, found)
+        return found
     except (BackendError, InputError) as error:
         err.print(f"edgeflow: routes were not counted: {error}")
         return None
@@ -120,15 +126,10 @@ def _print_clip(clip: Beside) -> None:
     shared = ", ".join(f"{route}: {share:.0%}" for route, share in clip.routes.items())
     if shared:
         out.print(f"routes on the clip: {shared}", soft_wrap=True)
-    if clip.full_ms is None:
-        return
-    out.print(
-        f"a frame takes {clip.routed_ms:.1f} ms, as the full static model ({clip.full}) {clip.full_ms:.1f}: {clip.full_ms / clip.routed_ms:.2f}x as fast "
-        "(medians, in turn)",
-        soft_wrap=True,
-    )
-    if clip.advice:
-        out.print(f"routing loses on this clip. What would help: {'; '.join(clip.advice)}", soft_wrap=True)
+    if clip.full_ms is not None:
+        out.print(clip.in_words, soft_wrap=True)
+    if clip.loss:
+        out.print(clip.loss, soft_wrap=True)
 
 
 def _summary(made: Exported) -> str:

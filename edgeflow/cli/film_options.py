@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,10 +62,6 @@ QualityWeight = Annotated[
     ),
 ]
 
-Library = Annotated[
-    str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
-]
-
 CodecName = Annotated[
     str | None,
     typer.Option(
@@ -91,7 +89,59 @@ Strict = Annotated[
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 
+
+@dataclass(frozen=True)
+class FilmAsked:
+    """What was asked of a film, whichever command makes it.
+
+    Attributes:
+        times: multiple of the frame rate.
+        fps: frames per second instead.
+        spread: leave out frames that repeat the one before.
+        encoding: how pictures are stored.
+        deinterlace: make one picture of two fields.
+        strict: refuse a damaged video.
+    """
+
+    times: int | None
+    fps: Fraction | None
+    spread: bool
+    encoding: Encoding
+    deinterlace: bool
+    strict: bool
+
+    @property
+    def faster(self) -> bool:
+        """Whether another frame rate was asked for, or motion spread over it."""
+        return bool(self.times or self.fps or self.spread)
+
+
 _UNITS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+
+
+def parse_film(
+    times: str | None,
+    fps: str | None,
+    spread: bool,
+    encoding: tuple[str | None, float | None, str | None, str],
+    deinterlace: bool,
+    strict: bool,
+) -> FilmAsked:
+    """What the options ask of a film; `encoding` are --codec, --crf, --bitrate and --bits.
+
+    Raises:
+        InputError: one of them says nothing that can be.
+    """
+    from edgeflow.runtime.video.rate import parse_fps
+
+    return FilmAsked(
+        None if times is None else parse_times(times),
+        None if fps is None else parse_fps(fps),
+        spread,
+        parse_encoding(*encoding),
+        deinterlace,
+        strict,
+    )
 
 
 def parse_time(text: str) -> float:

@@ -13,6 +13,7 @@ from edgeflow.cli.drawing import check_drawing
 from edgeflow.cli.memory import print_memory, size_of_kind
 from edgeflow.cli.remarks import print_remarks
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
+from edgeflow.ir.bundle.beside_static import all_beside
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan, Stage
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile
@@ -86,10 +87,32 @@ def _print(bundle: Bundle) -> None:
         part = "weights" if name == WEIGHTS else name.split("/")[0]
         sizes[part] = sizes.get(part, 0) + entry.bytes
     out.print("size    " + ", ".join(f"{part} {megabytes(n)}" for part, n in sizes.items()))
+    _print_beside(bundle)
     for kind, plan in manifest.plans.items():
         out.print(f"\nplan for {kind} frames: {plan.strategy}")
         _print_plan(bundle, plan)
         print_memory(bundle, plan, size_of_kind(kind))
+
+
+def _print_beside(bundle: Bundle) -> None:
+    """What routing was worth where that was measured, beside the full static model."""
+    if not any(plan.variables for plan in bundle.manifest.plans.values()):
+        return
+    known = all_beside(bundle.path)
+    if not known:
+        out.print(
+            "static  the full static model was not run beside this bundle: `edgeflow profile --clip VIDEO` does",
+            soft_wrap=not out.is_terminal,
+        )
+    for found in known:
+        device, (width, height) = found.device, found.size
+        out.print(
+            f"static  {found.clip}, {width}x{height}, {device.name}, {device.threads} threads, {device.library} {device.version}: "
+            f"{found.in_words}",
+            soft_wrap=not out.is_terminal,
+        )
+        if found.loss:
+            out.print(f"        {found.loss}", soft_wrap=not out.is_terminal)
 
 
 def _print_decisions(bundle: Bundle) -> None:

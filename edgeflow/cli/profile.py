@@ -11,11 +11,14 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from edgeflow.cli.bundle_and_video import open_for
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.diff import end
+from edgeflow.cli.engine_options import Library, Threads
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.bundle.beside_static import Beside, save_beside
 from edgeflow.ir.bundle.costs import save_costs
 from edgeflow.ir.errors import BundleError, InputError
 from edgeflow.ir.files import write_atomically
@@ -46,10 +49,8 @@ def profile(
     frames: Annotated[
         int, typer.Option(help="Frames of the clip to run; more where fewer do not make four calls.", min=4)
     ] = 32,
-    library: Annotated[
-        str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
+    library: Library = None,
+    threads: Threads = None,
     static: Annotated[
         Path | None,
         typer.Option(
@@ -108,7 +109,7 @@ def profile(
     if report or pictures:
         check_drawing()
     earlier = of_profile(compare) if compare else None
-    opened = open_bundle(bundle)
+    opened = open_for(clip, bundle)
     full = open_bundle(static) if static else None
     plans = opened.manifest.plans
     wanted = max(frames, opened.manifest.task.frames_of(LEAST_CALLS))
@@ -124,8 +125,11 @@ def profile(
         )
     if json and not printed:
         write_atomically(json, (dumps(measured.to_json(), indent=1) + "\n").encode())
+    beside = measured.beside(clip.name) if clip else None
     try:
         save_costs(bundle, measured.costs)
+        if beside:
+            save_beside(bundle, beside)
     except BundleError as error:
         err.print(f"edgeflow: {error}", soft_wrap=True)
     if trace and measured.frame:
@@ -135,7 +139,7 @@ def profile(
     if printed:
         print_json(measured.to_json())
     else:
-        _print(measured)
+        _print(measured, beside)
     if earlier:
         end(changes(earlier, of_json("now", measured.to_json())), quiet=printed)
 
@@ -159,7 +163,7 @@ def _draw(
         write(drawn(measured), folder)
 
 
-def _print(report: ProfileReport) -> None:
+def _print(report: ProfileReport, beside: Beside | None) -> None:
     machine = report.machine
     cpu = f"{machine['cpu']} ({in_words(machine['instructions'])})"
     here = cpu if report.device.name == machine["cpu"] else report.device.name
@@ -169,10 +173,10 @@ def _print(report: ProfileReport) -> None:
         _print_clip(report.clip)
     if report.waterfall:
         _print_waterfall(report.waterfall)
-    if report.clip and report.clip.advice:
-        out.print(
-            f"routing loses on this clip. What would help: {'; '.join(report.clip.advice)}", soft_wrap=True
-        )
+    if beside:
+        out.print(beside.in_words, soft_wrap=True)
+    if beside and beside.loss:
+        out.print(beside.loss, soft_wrap=True)
     if report.energy:
         out.print(in_joules(report.energy), soft_wrap=True)
     out.print(f"method: {report.method}", style="dim")

@@ -6,33 +6,34 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeflow.cli.bundle_and_video import check_order
 from edgeflow.cli.console import err, print_json, progress_bar
 from edgeflow.cli.deadline import Timed, asked_budget
+from edgeflow.cli.engine_options import Library, Threads
 from edgeflow.cli.film_options import (
     Bitrate,
     Bits,
     CodecName,
     Crf,
     Deinterlace,
+    FilmAsked,
     FilmFps,
     Fix,
-    Library,
     Overwrite,
     PolicyRules,
     QualityWeight,
     Spread,
     Strict,
     Times,
-    parse_encoding,
+    parse_film,
     parse_time,
-    parse_times,
 )
 from edgeflow.cli.film_task import PICTURES, check_task, digest, mask_style
 from edgeflow.cli.films import make_films
@@ -41,10 +42,9 @@ from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.bundle.costs import load_costs
 from edgeflow.ir.errors import FlowError, InputError
 from edgeflow.ir.task import Task
-from edgeflow.runtime import Session
-from edgeflow.runtime.session import fitting_size, picture_size
+from edgeflow.runtime import Budget, Session
+from edgeflow.runtime.session import fitting_size, kept_size, picture_size
 from edgeflow.runtime.video.films import Job, holds_films
-from edgeflow.runtime.video.rate import parse_fps
 from edgeflow.runtime.video.writing.destination import check_destination
 from edgeflow.runtime.video.writing.pictures import are_pictures, check_pictures
 
@@ -102,7 +102,7 @@ def run(
     ] = None,
     quality: QualityWeight = None,
     library: Library = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
+    threads: Threads = None,
     in_flight: Annotated[
         int,
         typer.Option(
@@ -150,71 +150,154 @@ def run(
 
     Example: edgeflow run cain.edgeflow in.mp4 -o out.mp4 --policy budget --budget-ms 33 --percentile 95
     """
+    check_order(bundle, source)
     if holds_films(source):
         options = {name: value for name, value in context.params.items() if name not in ("source", "output")}
         make_films(Path(source), Path(output), options, partial(_run_of_folder, context, options))
         return
+    _check_places(source, output, overwrite, resume, json)
+    film = parse_film(times, fps, spread, (codec, crf, bitrate, bits), deinterlace, strict)
+    video = _Video(source, output, parse_time(start), frames, overlay, resume, overwrite)
+    opened = open_bundle(bundle)
+    check_task(opened, film.faster, overlay, output)
+    task = _windows(opened.manifest.task, window, stride)
+    asked = Asked(library, threads, tuple(fix or ()), tuple(policy or ()), quality)
+    running = _running(opened, asked, asked_budget(policy or [], budget_ms, percentile), in_flight)
+    if {made.kind for made in task.outputs} & PICTURES:
+        _print(_film(opened, task, running, film, video), json, running.session)
+    else:
+        _print_labels(_labels(opened, task, running, film, video), json, running.session)
+
+
+@dataclass(frozen=True)
+class _Video:
+    """From what to what, and how much of it.
+
+    Attributes:
+        source: see `run`.
+        output: see `run`.
+        start: seconds of the source that are left out.
+        frames: to read at most.
+        overlay: draw routes, labels or masks over the frames.
+        resume: go on with what an earlier run left.
+        overwrite: replace what is there.
+    """
+
+    source: str
+    output: str
+    start: float
+    frames: int | None
+    overlay: bool
+    resume: bool
+    overwrite: bool
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A session, and in words what decides its routes, to tell films by."""
+
+    session: Session | Timed
+    words: list[str]
+
+
+def _check_places(source: str, output: str, overwrite: bool, resume: bool, json: bool) -> None:
+    """Refuse what cannot be written, before anything is opened.
+
+    Raises:
+        InputError: stdout is wanted twice.
+        VideoError: the output cannot be written, or may not be replaced.
+    """
     if json and output == "-":
         raise InputError("--json and -o - both want stdout: write the video to a file")
     if are_pictures(output):
         check_pictures(source, output, overwrite)
     elif not resume:
         check_destination(source, output, overwrite)
-    multiple = None if times is None else parse_times(times)
-    encoding = parse_encoding(codec, crf, bitrate, bits)
-    begin = parse_time(start)
-    opened = open_bundle(bundle)
-    check_task(opened, multiple or fps or spread, overlay, output)
-    rate = None if fps is None else parse_fps(fps)
-    task = _windows(opened.manifest.task, window, stride)
-    budget = asked_budget(policy or [], budget_ms, percentile)
-    if budget and (fix or quality is not None):
+
+
+def _running(bundle: Bundle, asked: Asked, budget: Budget | None, in_flight: int) -> _Running:
+    """A session as it was asked for.
+
+    Raises:
+        InputError: two options decide routes.
+    """
+    if budget and (asked.fix or asked.quality is not None):
         raise InputError("--policy budget, --fix and --quality all decide routes: give one of them")
-    asked = or_as_tuned(opened, Asked(library, threads, tuple(fix or ()), tuple(policy or ()), quality))
-    decides = budget or steered(opened, list(asked.fix), list(asked.policy), asked.quality)
-    opened_session = Session(
-        opened, policy=decides, library=asked.library, threads=asked.threads, in_flight=in_flight
+    asked = or_as_tuned(bundle, asked)
+    decides = budget or steered(bundle, list(asked.fix), list(asked.policy), asked.quality)
+    session = Session(
+        bundle, policy=decides, library=asked.library, threads=asked.threads, in_flight=in_flight
     )
-    session = Timed(opened_session, budget) if budget else opened_session
-    if budget and load_costs(opened.path, opened_session.device) is None:
+    if budget is None:
+        return _Running(session, sorted(asked.words))
+    if load_costs(bundle.path, session.device) is None:
         err.print(
             f"edgeflow: engines were not timed on this machine, so the first frames find out what routes cost: `edgeflow profile "
-            f"{bundle}` once",
+            f"{bundle.path}` once",
             soft_wrap=True,
         )
-    resize = None if task.between else _resizing(opened)
-    written: dict[str, Any] = {"overwrite": overwrite}
-    kinds = {made.kind for made in task.outputs}
-    if kinds & PICTURES:
-        from edgeflow.runtime.video.convert import Options
-        from edgeflow.runtime.video.film import convert_film
+    held = f"{budget.milliseconds:g} ms at {budget.percentile:g}%"
+    return _Running(Timed(session, budget), sorted([*asked.words, held]))
 
-        held = [f"{budget.milliseconds:g} ms at {budget.percentile:g}%"] if budget else []
-        steering = sorted([*asked.words, *held])
-        shown: VideoSession = session
-        masks = "" if "image" in kinds else mask_style(overlay, output)
-        if masks:
-            from edgeflow.runtime.video.masks import MaskPainter
 
-            shown = painter = MaskPainter(session, task, masks)
-            task = painter.task
-        what = {"bundle": digest(opened), "policy": steering, "spread": spread, "masks": masks}
-        written |= {"times": multiple, "fps": rate, "spread": spread, "overlay": overlay and not masks}
-        written |= {"picture": partial(picture_size, opened), "resize": resize}
-        written["options"] = Options(encoding, strict, deinterlace, begin, frames, resume, what, _kept)
-        with _told() as progress:
-            film = convert_film(shown, task, source, output, **written, on_progress=progress)
-        _print(film, json, session)
-    else:
-        from edgeflow.runtime.video.labels import label_video
-        from edgeflow.runtime.video.reading.reader import Reading
+def _film(bundle: Bundle, task: Task, running: _Running, film: FilmAsked, video: _Video) -> VideoReport:
+    """Make a film."""
+    from edgeflow.runtime.video.convert import Options
+    from edgeflow.runtime.video.film import convert_film
 
-        if resume:
-            raise InputError("--resume goes on with films that are made, not with labels: leave it out")
-        written["reading"] = Reading(resize, strict, deinterlace, start=begin, frames=frames)
-        with _told() as progress:
-            labels = label_video(session, task, source, output, **written, on_progress=progress)
-        _print_labels(labels, json, session)
+    session: VideoSession = running.session
+    masks = ""
+    if all(made.kind != "image" for made in task.outputs):
+        from edgeflow.runtime.video.masks import MaskPainter
+
+        masks = mask_style(video.overlay, video.output)
+        session = painter = MaskPainter(session, task, masks)
+        task = painter.task
+    what = {"bundle": digest(bundle), "policy": running.words, "spread": film.spread, "masks": masks}
+    options = Options(
+        film.encoding, film.strict, film.deinterlace, video.start, video.frames, video.resume, what, _kept
+    )
+    with _told() as progress:
+        return convert_film(
+            session,
+            task,
+            video.source,
+            video.output,
+            times=film.times,
+            fps=film.fps,
+            spread=film.spread,
+            overlay=video.overlay and not masks,
+            picture=partial(picture_size, bundle),
+            resize=_resizing(bundle, task),
+            options=options,
+            overwrite=video.overwrite,
+            on_progress=progress,
+        )
+
+
+def _labels(bundle: Bundle, task: Task, running: _Running, film: FilmAsked, video: _Video) -> LabelReport:
+    """Write labels.
+
+    Raises:
+        InputError: they were to be gone on with.
+    """
+    from edgeflow.runtime.video.labels import label_video
+    from edgeflow.runtime.video.reading.reader import Reading
+
+    if video.resume:
+        raise InputError("--resume goes on with films that are made, not with labels: leave it out")
+    resize = _resizing(bundle, task)
+    reading = Reading(resize, film.strict, film.deinterlace, start=video.start, frames=video.frames)
+    with _told() as progress:
+        return label_video(
+            running.session,
+            task,
+            video.source,
+            video.output,
+            reading=reading,
+            overwrite=video.overwrite,
+            on_progress=progress,
+        )
 
 
 def _run_of_folder(context: typer.Context, options: Mapping[str, Any], job: Job, resume: bool) -> None:
@@ -252,8 +335,10 @@ def _windows(task: Task, window: int | None, stride: int | None) -> Task:
         raise InputError(f"--window, --stride: {error}") from error
 
 
-def _resizing(bundle: Bundle) -> Callable[[int, int], tuple[int, int]]:
-    """What a video is resized to; says so where that is not its own size."""
+def _resizing(bundle: Bundle, task: Task) -> Callable[[int, int], tuple[int, int]]:
+    """What a video is resized to; says so where that is not its own size. A film's own frames stay as they are where pictures between them are made."""
+    if task.between:
+        return partial(kept_size, bundle.manifest.plans)
     maker = "wrap" if bundle.manifest.model.get("wrapped") else "export"
 
     def resize(height: int, width: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from edgeflow.cli.bundle_and_video import open_for
 from edgeflow.cli.clips import first_frames
 from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.drawing import check_can_draw, check_drawing, new_figure, store
@@ -122,7 +123,7 @@ def tune(
         raise InputError(f"--keep {keep}: choose fast or best")
     files = _Files(output)
     files.check(overwrite)
-    opened = open_bundle(bundle)
+    opened = open_for(clip, bundle)
     kinds = {made.kind for made in opened.manifest.task.outputs}
     wanted = _metric(metric, kinds, bundle)
     plans = opened.manifest.plans
@@ -130,8 +131,7 @@ def tune(
     pictures = first_frames(clip, frames or max(24, task.frames_of(CALLS)), partial(fitting_size, plans))
     size = pictures[0].shape[0], pictures[0].shape[1]
     plan = select_plan(plans, *size)
-    policies = _policies(plan, size)
-    dearest = full_route(plan, size)
+    policies, dearest = _policies(plan, size), full_route(plan, size)
     with err.status("tune") as status:
         found = search(
             opened,
@@ -143,16 +143,10 @@ def tune(
             similarity=_similarity() if wanted == "ssim" else None,
             progress=lambda what: status.update(f"tune: {what}"),
         )
-        output.mkdir(exist_ok=True)
         chosen = {"fast": found.fast, "best": found.best}
         tuned = {name: _tuned(point, plan, dearest) for name, point in chosen.items()}
-        commands = {
-            name: f"edgeflow run {shlex.quote(str(bundle))} in.mp4 -o out.mp4 {own.options}"
-            for name, own in tuned.items()
-        }
-        told = {"metric": wanted, **found.to_json(), "commands": commands}
-        write_atomically(files.found, (dumps(told, indent=1) + "\n").encode())
-        _draw(found, wanted, files.front)
+        told = {"metric": wanted, **found.to_json(), "commands": _commands(bundle, tuned)}
+        _write(files, told, found)
         if "image" in kinds:
             status.update("tune: draw three frames")
             every = {**policies, DEAREST: Fixed(**dearest)}
@@ -167,7 +161,7 @@ def tune(
     if json:
         print_json(told)
     else:
-        _say(found, wanted, commands, files)
+        _say(found, wanted, told["commands"], files)
 
 
 @dataclass(frozen=True)
@@ -199,6 +193,19 @@ class _Files:
         if self.folder.is_dir():
             check_reports(overwrite, self.found, self.sheet)
             check_drawing(overwrite, self.front)
+
+
+def _commands(bundle: Path, tuned: Mapping[str, Tuned]) -> dict[str, str]:
+    """What to type for each of the chosen settings."""
+    run = f"edgeflow run {shlex.quote(str(bundle))} in.mp4 -o out.mp4"
+    return {name: f"{run} {own.options}" for name, own in tuned.items()}
+
+
+def _write(files: _Files, told: Mapping[str, Any], found: Found) -> None:
+    """Write what was found, and draw its points."""
+    files.folder.mkdir(exist_ok=True)
+    write_atomically(files.found, (dumps(told, indent=1) + "\n").encode())
+    _draw(found, told["metric"], files.front)
 
 
 def _keep(bundle: Bundle, tuned: Tuned) -> None:

@@ -15,14 +15,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from edgeflow.cli.bundle_and_video import open_for
 from edgeflow.cli.console import megabytes, out
 from edgeflow.cli.deadline import asked_budget
+from edgeflow.cli.engine_options import Library, Threads
 from edgeflow.cli.steering import Asked, or_as_tuned, steered
-from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.film import call_inputs, moments
 from edgeflow.runtime import Session
 from edgeflow.runtime.measure.recent import Now, Recent
+from edgeflow.runtime.measure.tegrastats import machine_sensors
 from edgeflow.runtime.session import fitting_size
 
 if TYPE_CHECKING:
@@ -60,10 +62,8 @@ def watch(
         float | None, typer.Option(help="Of the calls that shall hold it, in percent; 95 if not given.")
     ] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of the video to use, at most.")] = None,
-    library: Annotated[
-        str | None, typer.Option(help="Engine library, if not the target's: onnxruntime or openvino.")
-    ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads for the engines.")] = None,
+    library: Library = None,
+    threads: Threads = None,
 ) -> None:
     """Run a bundle on a video and show rate, times, routes, memory and power while it runs. Nothing is written.
 
@@ -82,7 +82,7 @@ def watch(
         raise InputError(
             f"{source} is a folder of films, and one is watched at a time: give one, such as {first}"
         )
-    opened = open_bundle(bundle)
+    opened = open_for(source, bundle)
     task = opened.manifest.task
     if not task.offsets:
         raise InputError(
@@ -91,13 +91,13 @@ def watch(
     budget = asked_budget(policy or [], budget_ms, percentile)
     asked = or_as_tuned(opened, Asked(library, threads, tuple(fix or ()), tuple(policy or ()), quality))
     decides = budget or steered(opened, list(asked.fix), list(asked.policy), asked.quality)
-    recent = Recent(budget_ms)
     with (
+        machine_sensors() as sensors,
         Session(opened, policy=decides, library=asked.library, threads=asked.threads) as session,
         VideoReader(source, partial(fitting_size, opened.manifest.plans)) as reader,
         Live(console=out, auto_refresh=False, transient=False) if out.is_terminal else _Lines() as screen,
     ):
-        drawn = perf_counter()
+        recent, drawn = Recent(budget_ms, sensors), perf_counter()
         for _ in _calls(session, task, islice(reader, frames), recent):
             if perf_counter() - drawn >= (PERIOD_S if out.is_terminal else 1.0):
                 _show(screen, recent, reader)

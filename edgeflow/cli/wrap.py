@@ -15,9 +15,10 @@ from edgeflow.cli.console import err, out, print_json
 from edgeflow.cli.reference import build_by
 from edgeflow.cli.reports import check_reports
 from edgeflow.ir.bundle.replacing import check_replaceable
-from edgeflow.ir.errors import BundleError, FlowError
+from edgeflow.ir.errors import BackendError, BundleError, FlowError, InputError
 from edgeflow.ir.files import write_atomically
-from edgeflow.targets import load
+from edgeflow.runtime.backends import open_backend
+from edgeflow.targets import Target, load
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,13 +94,15 @@ def wrap(
     check_replaceable(output, overwrite)
     report_file, picture_file = (output.with_name(f"{output.stem}.{end}") for end in ("json", "png"))
     check_reports(overwrite, report_file, picture_file)
+    wanted = load(target)
+    _check_runs_here(wanted)
     from edgeflow.export.compile import compile_model, let_go
     from edgeflow.wrap import wrap as make
     from edgeflow.wrap.judge import judge
     from edgeflow.wrap.picture import draw
     from edgeflow.wrap.wrapping import shown_of
 
-    wanted, network = load(target), _network(model)
+    network = _network(model)
     shown, later = _read(clip, frames, size)
     true, true_later = _read(truth, frames, None) if truth else ([], [])
     with err.status("wrap") as status:
@@ -126,6 +129,21 @@ def wrap(
     draw(worst).save(drawn, "PNG")
     write_atomically(picture_file, drawn.getvalue())
     print_json(told) if json else _print(wrapping, report, output)
+
+
+def _check_runs_here(target: Target) -> None:
+    """Refuse a target that cannot be timed here, before anything that takes time.
+
+    Raises:
+        InputError: its engine library is not here.
+    """
+    try:
+        open_backend(target.library)
+    except BackendError as error:
+        raise InputError(
+            f"routes are tuned by what they take, and {target.name} does not run here ({error}): wrap for a target that does, as "
+            "`edgeflow sys` lists them"
+        ) from error
 
 
 def _read(path: Path, count: int, size: str | None) -> tuple[list[Any], list[Any]]:

@@ -28,6 +28,8 @@ class RoutedModule(nn.Module):
     """(height, width) of the frames it is compiled for if its exporter names none."""
     task: Task | None = None
     """What a call is made of, and what comes of it; if none is given, what the inputs suggest (`default_task`)."""
+    judged_in_tiles: ClassVar[bool] = False
+    """It was trained and judged tile by tile: how far that is from the whole frame is known, and an export does not say it."""
 
     def flow(self, f: Flow, *inputs: Any) -> Any:
         """State the routing in the primitives of `f`; return the output values."""

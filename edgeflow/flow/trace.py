@@ -100,5 +100,5 @@ def _free(
             return name
     raise FlowError(
         f"the shape of {value.name} depends on the frame's size ({mine} and {theirs} for two sizes): "
-        "give the size (--size WIDTHxHEIGHT), or resize inside the segment to a fixed size"
+        "give the size (--size WIDTHxHEIGHT), or resize inside the segment to a fixed size, or to the frame's own"
     )

@@ -25,6 +25,11 @@ def write_weights(model: nn.Module, path: Path, facts: Mapping[str, str], half: 
     """
     kind = torch.float16 if half else torch.float32
     tensors = {name: tensor.to(kind).cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_tensors(tensors, path, facts)
+
+
+def write_tensors(tensors: dict[str, torch.Tensor], path: Path, facts: Mapping[str, str]) -> None:
+    """Write a safetensors file beside its place and rename it; whoever the umask lets may read it."""
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, dict(facts))
     partial.chmod(0o666 & ~_umask())  # safetensors writes for the owner alone

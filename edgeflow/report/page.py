@@ -58,6 +58,7 @@ def page(report: ProfileReport, bundle: Bundle, clip: str, calls: Sequence[Seque
         clip=clip,
         report=report,
         headline=_headline(report),
+        advice=report.clip.advice if report.clip else (),
         about=_about(report, bundle),
         memory=_memory(report),
         figures=figures,
@@ -70,11 +71,12 @@ def _headline(report: ProfileReport) -> list[tuple[str, str, str]]:
     clip, fall = report.clip, report.waterfall
     assert clip is not None
     t, full = clip.latency, clip.full_latency
+    saved = full.median_ms / t.median_ms
     cards = [
         (_figures(t.median_ms), "ms", f"median call; {1e3 / t.mean_ms:.1f} a second"),
         (_figures(t.p95_ms), "ms", f"95th percentile; 99th {_figures(t.p99_ms)} ms"),
-        (_figures(full.median_ms), "ms", "median call of the full static model"),
-        (_figures(full.median_ms / t.median_ms), "x", "time saved"),
+        (_figures(full.median_ms), "ms", f"median call of the full static model: {clip.full}"),
+        (_figures(saved), "x", "time saved" if saved >= 1 else "as fast as that: routing loses"),
         (_figures(clip.dearest_flops / clip.flops), "x", "FLOPs saved"),
     ]
     if fall:
@@ -111,7 +113,7 @@ def _about(report: ProfileReport, bundle: Bundle) -> list[tuple[str, str]]:
         ("system", f"{machine['system']}, Python {platform.python_version()}"),
         ("versions", ", ".join(f"{name} {metadata.version(name)}" for name in packages)),
         ("frames", f"{clip.frames} calls at {clip.size[0]}x{clip.size[1]}"),
-        ("full static model", report.waterfall.full if report.waterfall else "the dearest route"),
+        ("full static model", clip.full),
         ("made", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")),
         ("method", report.method),
     ]

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
 from edgeflow.ir.errors import TrainError
+from edgeflow.models.weights import write_tensors
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,7 @@ def save_checkpoint(
     facts = json.dumps(
         {"position": asdict(position), "rng": rng.bit_generator.state, "identity": dict(identity)}
     )
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, {"facts": facts, "sha256": _digest(tensors, facts)})
-    partial.replace(path)
+    write_tensors(tensors, path, {"facts": facts, "sha256": _digest(tensors, facts)})
 
 
 @dataclass(frozen=True)

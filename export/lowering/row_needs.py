@@ -15,6 +15,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper
 
+from edgeflow.export.elementwise import ELEMENTWISE
+
 Shapes: TypeAlias = Mapping[str, Sequence[int]]
 """Sizes of tensors by name; 0 where one is free."""
 Rows: TypeAlias = tuple[int, int]
@@ -22,41 +24,7 @@ Rows: TypeAlias = tuple[int, int]
 
 ROWS = 2
 """The dimension of pictures that rows lie along."""
-PIXELWISE = frozenset(
-    [
-        "Abs",
-        "Add",
-        "BatchNormalization",
-        "Cast",
-        "Ceil",
-        "Clip",
-        "Concat",
-        "Div",
-        "Elu",
-        "Erf",
-        "Exp",
-        "Floor",
-        "HardSigmoid",
-        "HardSwish",
-        "Identity",
-        "LeakyRelu",
-        "Log",
-        "Max",
-        "Min",
-        "Mul",
-        "Neg",
-        "Pow",
-        "PRelu",
-        "Reciprocal",
-        "Relu",
-        "Round",
-        "Sigmoid",
-        "Softmax",
-        "Sqrt",
-        "Sub",
-        "Tanh",
-    ]
-)
+PIXELWISE = ELEMENTWISE | {"BatchNormalization", "Cast", "Concat", "Identity", "Softmax"}
 """Operators that make a row of the same row of their inputs; but for `Concat` and `Softmax` along rows."""
 POOLING = frozenset(["AveragePool", "MaxPool"])
 

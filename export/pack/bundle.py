@@ -19,6 +19,7 @@ from edgeflow.export.lowering.graphs import Lowered
 from edgeflow.export.lowering.link import link
 from edgeflow.export.lowering.row_bands import in_bands
 from edgeflow.export.lowering.share import share
+from edgeflow.export.needed_release import for_operators
 from edgeflow.export.operators.descriptor import KernelDraft
 from edgeflow.export.pack.golden import Arrays, GoldenMaker, combined, golden_clip
 from edgeflow.export.planning.ports import stage_graph
@@ -81,6 +82,7 @@ class _Packer:
         graphs: that were written, by their ids.
         timed: milliseconds per batch size of engines that were timed, by key of the plan's graph.
         checked: variants of segments that were found to be functions of their regions.
+        operators: that the library has to run: of graphs that no kernel stands for.
     """
 
     folder: Path
@@ -93,6 +95,7 @@ class _Packer:
     graphs: dict[str, GraphEntry] = field(default_factory=dict)
     timed: dict[str, Mapping[int, float]] = field(default_factory=dict)
     checked: set[Hashable] = field(default_factory=set)
+    operators: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         (self.folder / "graphs").mkdir()
@@ -111,6 +114,7 @@ class _Packer:
             types = {node.op_type for node in graph.graph.node}
             plugins = tuple(sorted(types & set(PLUGINS)))
             placed = self.weights.add_kernel(kernel) if kernel else None
+            self.operators |= set() if kernel else types
             entry = GraphEntry(file, segments, len(graph.graph.node), moved, plugins=plugins, kernel=placed)
             self.graphs[name] = entry
         return name
@@ -280,8 +284,9 @@ def pack(
     packer.weights.write(into / WEIGHTS)
     decisions = {kind: dict(plan.decision) for kind, plan in priced.items() if plan.decision}
     provenance = {**asked.provenance, "decisions": decisions}
+    needing = for_operators(target, packer.operators)
     return BundleDraft(
-        into, asked.reference, task, target, provenance, plans, packer.graphs, packer.weights, packer.timed
+        into, asked.reference, task, needing, provenance, plans, packer.graphs, packer.weights, packer.timed
     )
 
 

@@ -39,13 +39,15 @@ class _Whole(EagerFlow):
 
 
 def seam_remarks(model: RoutedModule, program: Program, route: Mapping[str, Choice]) -> list[str]:
-    """What is to be said of how a model tiles, a line each; nothing if its tiles are as the whole frame.
+    """What is to be said of how a model tiles, a line each; nothing if its tiles are as the whole frame, or are known not to be.
 
     Args:
         model: whose flow tiles.
         program: its program.
         route: the value of every axis to compare at.
     """
+    if model.judged_in_tiles:
+        return []
     tilings = [operation for operation in program.operations if isinstance(operation, Tile)]
     return [line for tiling in tilings[:1] for line in _remarks(model, program, tiling, route)]
 

@@ -15,6 +15,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from edgeflow.export.heavy import MOST_BYTES, check, inferred, is_heavy
+from edgeflow.export.needed_release import NEEDED
 from edgeflow.ir.errors import ExportError
 from edgeflow.targets.target import Target, numbers
 
@@ -25,8 +26,8 @@ PASSES: dict[str, Callable[[gs.Graph], int]] = {
 """By the name that a target's description gives."""
 
 
-NATIVE = {"sample-by-deform-conv": ("onnxruntime", "1.26")}
-"""Rewrites that leave a deformable convolution, and the first release of the library that runs it: 1.25.0 has it, and crashes at offsets that are no numbers."""
+NATIVE = {"sample-by-deform-conv": ("onnxruntime", NEEDED["onnxruntime"]["DeformConv"])}
+"""Rewrites that leave a deformable convolution, and the first release of the library that runs it."""
 
 
 def passes_of(target: Target) -> tuple[str, ...]:

@@ -69,20 +69,34 @@ class Memory:
             found = self._engines(plan)
             if (after := self._bytes(plan, found)) <= self.budget:
                 return replace(plan, saving=self._told(before, after, "calls run as one engine"))
-        return self._banded(plan, found, before) or self._refused(planned, plan, found)
+        bands, left = self._banded(plan, found)
+        if (after := self._bytes(plan, left)) > self.budget:
+            return self._refused(planned, plan, found, after)
+        cut = sum(len(each.bands) for each in bands.values())
+        told = self._told(before, after, f"what leads to {cut} tensors is made in bands of rows")
+        return replace(plan, bands=bands, saving=told)
 
     def _refused(
-        self, planned: PricedPlan, plan: PricedPlan, engines: Mapping[Key, Activations]
+        self, planned: PricedPlan, plan: PricedPlan, engines: Mapping[Key, Activations], reached: int
     ) -> PricedPlan:
         """The plan as it was chosen for time, and what it takes.
+
+        Args:
+            planned: as chosen for time.
+            plan: with the fewest engines.
+            engines: what lies inside each of these.
+            reached: bytes that it takes with all bands that help.
 
         Raises:
             ExportError: the budget was asked for.
         """
-        why = self._too_little(plan, engines)
+        why = self._too_little(plan, engines, reached)
         if self.strict:
-            raise ExportError(f"{why}: use a smaller --size, tiles (f.tile), or a larger --memory-budget")
-        return replace(planned, saving=why)
+            raise ExportError(
+                f"{why}: give --memory-budget {ceil(reached / 1e5) / 10:g} or more, smaller frames by --size, or tiles (f.tile). This was known "
+                "once the segments were lowered, which are kept: the next try begins with them"
+            )
+        return replace(planned, saving=f"{why}: smaller frames by --size, or tiles (f.tile), would take less")
 
     def _told(self, before: int, after: int, how: str) -> str:
         height, width = self.size
@@ -137,26 +151,26 @@ class Memory:
         shared = library(self.target.library).one_arena
         return self._between(plan) + (max(inside, default=0) if shared else sum(inside))
 
-    def _banded(self, plan: PricedPlan, engines: Mapping[Key, Activations], before: int) -> PricedPlan | None:
-        """The plan with bands in the engines that hold most; None if that is not enough."""
+    def _banded(
+        self, plan: PricedPlan, engines: Mapping[Key, Activations]
+    ) -> tuple[dict[Key, BandPlan], dict[Key, Activations]]:
+        """Bands in the engines that hold most, until the plan takes no more than the budget or all have theirs; what lies inside each then."""
         bands: dict[Key, BandPlan] = {}
         left = dict(engines)
         while (over := self._bytes(plan, left) - self.budget) > 0:
             untouched = {key: found.bytes for key, found in left.items() if key not in bands}
             if not untouched:
-                return None
+                break
             key = max(untouched, key=lambda each: untouched[each])
             stage = next(stage for stage in plan.draft.stages if stage.name == key[0])
             shapes = self._shapes(plan, stage, key[1])
             bands[key], left[key] = _fitted(
                 self.model(plan.program, key[1]), shapes, max(untouched[key] - over, 0)
             )
-        cut = sum(len(each.bands) for each in bands.values())
-        how = f"what leads to {cut} tensors is made in bands of rows"
-        return replace(plan, bands=bands, saving=self._told(before, self._bytes(plan, left), how))
+        return bands, left
 
-    def _too_little(self, plan: PricedPlan, engines: Mapping[Key, Activations]) -> str:
-        """Why a plan cannot take less, and what to do."""
+    def _too_little(self, plan: PricedPlan, engines: Mapping[Key, Activations], reached: int) -> str:
+        """Why a plan cannot take less than what bands reach."""
         (name, variant), fullest = max(engines.items(), key=lambda pair: pair[1].bytes)
         model = self.model(plan.program, variant)
         graph = inferred(
@@ -164,10 +178,13 @@ class Memory:
             self._shapes(plan, next(s for s in plan.draft.stages if s.name == name), variant),
         )
         whole = Counter(Banded(model, shapes_of(graph)).whole).most_common(4)
+        least = (
+            f"to {reached / 1e6:.0f} MB and no lower" if reached < self._bytes(plan, engines) else "no lower"
+        )
         return (
             f"a {self.size[1]}x{self.size[0]} frame takes {self._bytes(plan, engines) / 1e6:.0f} MB at the fullest (at {fullest.at} of {name}), "
-            f"and bands of rows do not bring that to {self.budget / 1e6:.0f} MB, since {', '.join(kind for kind, _ in whole) or 'its inputs'} "
-            "look at whole pictures: allow more (try twice as much), or give smaller frames by --size"
+            f"and bands of rows bring that {least}, where {self.budget / 1e6:.0f} MB were to hold it, since "
+            f"{', '.join(kind for kind, _ in whole) or 'its inputs'} look at whole pictures"
         )
 
 

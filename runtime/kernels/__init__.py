@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 from edgeflow.ir.bundle import Kernel
 from edgeflow.ir.extensions import extensions
 from edgeflow.runtime.backends import Engine
-
-_OURS = {"adabd": "AdaBDEngine", "adacof": "AdaCoFEngine"}
-"""Class of each kernel that edgeflow ships, in the module of its name."""
 
 
 def open_kernel(kernel: Kernel, weights: Path, threads: int) -> Engine | None:
@@ -36,11 +34,11 @@ def open_kernel(kernel: Kernel, weights: Path, threads: int) -> Engine | None:
 
 
 def _engine(name: str) -> Callable[..., Any] | None:
-    """What makes a kernel's engine: edgeflow's own, or an installed package's (entry points `edgeflow.kernels`)."""
-    if name not in _OURS:
+    """What makes a kernel's engine: `KERNEL` of the module of its name here, or an installed package's (entry points `edgeflow.kernels`)."""
+    if name not in {module.name for module in iter_modules(__path__)}:
         return extensions("kernels", type).get(name)
     try:
-        found: Callable[..., Any] = getattr(import_module(f"{__name__}.{name}"), _OURS[name])
+        found: Callable[..., Any] | None = getattr(import_module(f"{__name__}.{name}"), "KERNEL", None)
     except ImportError:
         return None
     return found

@@ -92,6 +92,9 @@ class AdaBDEngine:
         return (OperatorTime("AdaBD kernel", self._ms),)
 
 
+KERNEL = AdaBDEngine
+
+
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def channels_last(source: Any, made: Any, top: int) -> None:
     """A band of (c, h, w) to the inside of (h + 2, w + 2, c)."""

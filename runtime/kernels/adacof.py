@@ -67,6 +67,9 @@ class AdaCoFEngine:
         return (OperatorTime("AdaCoF kernel", self._ms),)
 
 
+KERNEL = AdaCoFEngine
+
+
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def channels_last(source: Any, made: Any, top: int) -> None:
     """A band of (c, h, w) to (groups, h + 2, w + 2, lanes), with its border once more on every side."""

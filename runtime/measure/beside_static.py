@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
 from edgeflow.ir.bundle import Bundle
+from edgeflow.ir.bundle.beside_static import Beside
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.plan.route_shares import in_words, shares
-from edgeflow.ir.plan.routes import full_route, static_plan
+from edgeflow.ir.plan.route_shares import shares
+from edgeflow.ir.plan.routes import full_in_words, full_route, static_plan
 from edgeflow.ir.program import Route, Tile
 from edgeflow.ir.rules import Spread
 from edgeflow.runtime.backends import open_backend
+from edgeflow.runtime.device import device_of
 from edgeflow.runtime.session import select_plan
 from edgeflow.runtime.stream.execute import Executor
 from edgeflow.runtime.stream.loading import load_graphs
@@ -27,35 +27,13 @@ HOST = 0.1
 """Share of a call outside its engines above which tiles are said to be small."""
 
 
-@dataclass(frozen=True)
-class Beside:
-    """A clip's calls.
-
-    Attributes:
-        routes: share of the clip's regions that took each route.
-        full: the route of the full static model, in words: of tiles and the whole frame the cheaper.
-        routed_ms: median time of the calls that both were timed on.
-        full_ms: the same of the full static model, in turn; None of a model that decides nothing, or of too few calls.
-        advice: what would help a bundle that is slower; empty of one that is not.
-    """
-
-    routes: dict[str, float]
-    full: str
-    routed_ms: float
-    full_ms: float | None
-    advice: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
-
-def beside_static(bundle: Bundle, calls: Sequence[Sequence[Array]]) -> Beside:
+def beside_static(bundle: Bundle, calls: Sequence[Sequence[Array]], clip: str) -> Beside:
     """Run a bundle on all calls of a clip, and on the first ones its full static model, in turn.
 
     Args:
         bundle: to run.
         calls: the inputs of each, of one frame size.
+        clip: name of the video.
 
     Raises:
         BackendError: the engine library is missing, or refuses a graph.
@@ -82,11 +60,15 @@ def beside_static(bundle: Bundle, calls: Sequence[Sequence[Array]]) -> Beside:
     host = 1 - sum(trace.engines_ms for trace in traces) / sum(trace.total_ms for trace in traces)
     slower = static_ms is not None and routed_ms > static_ms
     return Beside(
-        shares([region.route for trace in traces for region in trace.regions]),
-        in_words(route),
-        routed_ms,
-        static_ms,
-        tuple(advice(plan, library, host)) if slower else (),
+        device=device_of(bundle, backend),
+        clip=clip,
+        size=(size[1], size[0]),
+        calls=len(counted or traces),
+        routes=shares([region.route for trace in traces for region in trace.regions]),
+        full=full_in_words(plan, route),
+        routed_ms=routed_ms,
+        full_ms=static_ms,
+        advice=tuple(advice(plan, library, host)) if slower else (),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from edgeflow import __version__
 from edgeflow.ir.bundle import WEIGHTS, Bundle
+from edgeflow.ir.bundle.beside_static import Beside
 from edgeflow.ir.bundle.costs import Costs, Device
 from edgeflow.ir.film import calls_of
 from edgeflow.ir.plan import Plan
@@ -26,6 +27,7 @@ from edgeflow.runtime.machine import cpu_name, instruction_sets, peak_bytes, res
 from edgeflow.runtime.measure.beside_static import advice
 from edgeflow.runtime.measure.energy import CallEnergy, of_calls
 from edgeflow.runtime.measure.realisation import WARMUP, Compared, compare
+from edgeflow.runtime.measure.tegrastats import machine_sensors
 from edgeflow.runtime.measure.waterfall import Waterfall
 from edgeflow.runtime.session import Session, declared_size
 from edgeflow.runtime.stream.execute import Executor
@@ -121,7 +123,8 @@ class ClipProfile:
         padding: share of the rows run that were padding.
         host_ms: mean time outside engines per call: batches, tiles, states and Python.
         copies_ms: of that, mean time in which tensors were copied: rows gathered, tiles cut and stitched, states written.
-        full_latency: of a call of the full static model, in turn with these.
+        full: the full static model in words.
+        full_latency: of a call of that, in turn with these.
         after_pause_ms: of a call after `PAUSE_S` seconds without any, on a device whose clocks fall meanwhile; None on
             a processor.
         advice: what would help, of a bundle that is slower than its full static model here.
@@ -141,6 +144,7 @@ class ClipProfile:
     padding: float
     host_ms: float
     copies_ms: float
+    full: str
     full_latency: Latency
     after_pause_ms: float | None = None
     advice: tuple[str, ...] = ()
@@ -196,6 +200,23 @@ class ProfileReport:
         ordered = sorted(self.calls, key=lambda trace: trace.total_ms)
         return ordered[len(ordered) // 2] if ordered else None
 
+    def beside(self, clip: str) -> Beside | None:
+        """What routing was worth on the clip of this name; None without one."""
+        if self.clip is None:
+            return None
+        measured = self.clip
+        return Beside(
+            device=self.device,
+            clip=clip,
+            size=measured.size,
+            calls=measured.frames,
+            routes=measured.routes,
+            full=measured.full,
+            routed_ms=measured.latency.median_ms,
+            full_ms=measured.full_latency.median_ms,
+            advice=measured.advice,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         data = asdict(replace(self, calls=()))
@@ -239,7 +260,7 @@ def profile(
     """
     session = Session(bundle, library=library, threads=threads)
     calls = list(calls_of(bundle.manifest.task, frames))
-    compared = Compared((), (), None)
+    compared = Compared((), (), "", None)
     first = next(iter(bundle.manifest.plans.values()))
     size = calls[0][0].shape[-3:-1] if calls else size or declared_size(first.inputs) or (720, 1280)
     before = resident_bytes()
@@ -256,7 +277,8 @@ def profile(
     if clip and clip.latency.median_ms > clip.full_latency.median_ms:
         host = clip.host_ms / clip.latency.mean_ms
         clip = replace(clip, advice=tuple(advice(session.executor.plan, session.backend.name, host)))
-    energy = of_calls(session.run, calls[WARMUP:]) if calls else None
+    with machine_sensors() as sensors:
+        energy = of_calls(session.run, calls[WARMUP:], sensors) if calls else None
     engines = tuple(_profile_engines(bundle, session.executor, session.backend.memory, progress))
     memory = _memory(bundle, session.executor.plan, size, engine_bytes)
     who = machine(), session.device, session.backend.name, session.backend.version
@@ -327,5 +349,6 @@ def _clip(compared: Compared, frame: Array, dearest_flops: int) -> ClipProfile:
         padding=1 - regions / rows,
         host_ms=float(np.mean(total)) - engines,
         copies_ms=float(np.mean([trace.spent("gather", "cut", "stitch", "keep") for trace in traces])),
+        full=compared.full_name,
         full_latency=Latency.of([trace.total_ms for trace in compared.full]),
     )

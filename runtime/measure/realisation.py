@@ -13,8 +13,7 @@ import numpy as np
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
-from edgeflow.ir.plan.route_shares import in_words
-from edgeflow.ir.plan.routes import full_route, static_plan, working_stages
+from edgeflow.ir.plan.routes import full_in_words, full_route, static_plan, working_stages
 from edgeflow.runtime.backends import Backend, OperatorTime, open_backend
 from edgeflow.runtime.measure.waterfall import FrameCost, Spent, Waterfall, Work, waterfall
 from edgeflow.runtime.session import check_inputs, select_plan
@@ -143,11 +142,13 @@ class Compared:
     Attributes:
         routed: the routed model's calls, warm-up left out.
         full: the full static model's.
+        full_name: that model in words.
         waterfall: from one to the other; None if no operator counts FLOPs.
     """
 
     routed: tuple[Trace, ...]
     full: tuple[Trace, ...]
+    full_name: str
     waterfall: Waterfall | None
 
 
@@ -189,7 +190,7 @@ def compare(
     taken = min(full, key=_Runner.median_ms)
     static_cost = taken.cost()
     fall = waterfall(taken.name, routed.cost(), static_cost) if static_cost.work.total else None
-    return Compared(tuple(routed.traces[WARMUP:]), tuple(taken.traces[WARMUP:]), fall)
+    return Compared(tuple(routed.traces[WARMUP:]), tuple(taken.traces[WARMUP:]), taken.name, fall)
 
 
 def _load(
@@ -202,10 +203,9 @@ def _load(
     dearest = static_plan(plan, route)
     left = {variable.name for variable in dearest.variables}
     policy = Fixed(**{name: value for name, value in route.items() if name in left})
-    words = in_words(route)
     runners = [
         _Runner.load("the routed model", bundle, plan, Own(), size, backends),
-        _Runner.load(f"the dearest route {words}".strip(), bundle, dearest, policy, size, backends),
+        _Runner.load(full_in_words(plan, route), bundle, dearest, policy, size, backends),
     ]
     if static is not None:
         own = _static(static, call, size)

@@ -21,6 +21,7 @@ from edgeflow.runtime.backends.base import GraphFile, JoiningBackend
 from edgeflow.runtime.device import device_of
 from edgeflow.runtime.kernels import open_kernel
 from edgeflow.runtime.stream.rows import Array
+from edgeflow.targets.target import numbers
 
 COPIED_BYTES = 64e6
 """Graphs with more weights than this are joined in one engine, though several would load faster."""
@@ -101,8 +102,9 @@ def load_graphs(
         progress: told how many engines are loaded, of how many.
 
     Raises:
-        BackendError: a graph is missing, needs a plugin, or the library refuses it.
+        BackendError: a graph is missing, needs a plugin, or the library refuses it, or is too old.
     """
+    _check_release(bundle, backend)
     dims = dims_of(size)
     variants: dict[str, list[StageGraph]] = {}
     for graph in plan.graphs:
@@ -184,6 +186,21 @@ def dims_of(size: tuple[int, int]) -> dict[str, int]:
 def sizes_of(shape: Shape, dims: Mapping[str, int]) -> tuple[int, ...]:
     """A shape with the frame's dimensions filled in."""
     return tuple(dims[d] if isinstance(d, str) else d for d in shape)
+
+
+def _check_release(bundle: Bundle, backend: Backend) -> None:
+    """Refuse a release of the target's library that lacks what the graphs need.
+
+    Raises:
+        BackendError: says which is needed.
+    """
+    target = bundle.manifest.target
+    needed = target["versions"][0]
+    if backend.name == target["library"] and numbers(backend.version) < numbers(needed):
+        raise BackendError(
+            f"{bundle.path} needs {backend.name} {needed} or newer, and {backend.version} is here: update it, or export the bundle again "
+            "here, with --operators standard, which leaves out what came later"
+        )
 
 
 def _entry(bundle: Bundle, name: str, backend: Backend) -> GraphEntry:

@@ -180,7 +180,7 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
 def _option(name: str, value: Any) -> str:
     """An option as it is typed."""
     typed = f"--{name.replace('_', '-')}"
-    if value is None:
+    if value in (None, False, []):
         return f"no {typed}"
     return (
         typed

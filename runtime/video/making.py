@@ -15,7 +15,7 @@ from edgeflow.ir.bundle import Bundle, open_bundle
 from edgeflow.ir.errors import VideoError
 from edgeflow.ir.film import reach
 from edgeflow.ir.task import Task
-from edgeflow.runtime.session import Session, fitting_size, picture_size
+from edgeflow.runtime.session import Session, fitting_size, kept_size, picture_size
 from edgeflow.runtime.stream.policy import Policy
 from edgeflow.runtime.video.calls import Calls, film_calls
 from edgeflow.runtime.video.convert import Session as VideoSession
@@ -76,7 +76,7 @@ class Recipe:
 
     def reading(self, bundle: Bundle, task: Task) -> Reading:
         """How a film is read."""
-        resize = None if task.between else partial(fitting_size, bundle.manifest.plans)
+        resize = partial(kept_size if task.between else fitting_size, bundle.manifest.plans)
         deep = self.encoding.bits != 8
         return Reading(resize, self.strict, self.deinterlace, deep)
 
@@ -144,13 +144,8 @@ class Maker:
         if not parts.owns_output():
             check_destination(job.source, job.output, self._recipe.overwrite)
         plan = parts.plan()
-        if plan is not None and plan.made_of != made_of:
-            differ = sorted(
-                key for key in {*plan.made_of, *made_of} if plan.made_of.get(key) != made_of.get(key)
-            )
-            raise VideoError(
-                f"{parts.folder} is of another run ({', '.join(differ)} differ): give the same command, or begin anew with --overwrite"
-            )
+        if plan is not None:
+            parts.check_same(plan.made_of, made_of, "with --overwrite")
         return plan
 
     def make(self, job: Job, span: Span) -> Whole:

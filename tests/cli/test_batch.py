@@ -76,8 +76,13 @@ def test_pieces_of_another_film_are_not_joined(bundle_of, film, tmp_path):
     bundle, job = bundle_of("any_time"), Job(film, tmp_path / "made.mkv")
     Maker(Recipe(bundle, span=4)).look(job)
     assert len(Maker(Recipe(bundle, span=9)).look(job).spans) > 5, "what was planned stays"
-    with pytest.raises(VideoError, match=r"of another run .codec, rate differ"):
+    with pytest.raises(
+        VideoError,
+        match=r"of another run, with other --times or --fps: ",
+    ):
         Maker(Recipe(bundle, times=3)).look(job)
+    with pytest.raises(VideoError, match=r"other --fix, --policy or --quality \(none before, exit=5 now\): "):
+        Maker(Recipe(bundle, span=4, what={"policy": ["exit=5"]})).look(job)
     with pytest.raises(VideoError, match="pieces are missing"):
         Maker(Recipe(bundle)).join(job)
 
@@ -189,3 +194,5 @@ def test_run_and_batch_know_each_others_films(edgeflow, bundle_of, folder, tmp_p
     assert json.loads(said.out)["skipped"] == ["a.mkv", "b.mkv"], said.err
     said = edgeflow("batch", bundle, folder, "-o", out, "--times", 3)
     assert said.code == 1 and "made with no --times where now --times 3 is asked for" in said.err
+    said = edgeflow("batch", bundle, folder, "-o", out, "--spread")
+    assert said.code == 1 and "made with no --spread where now --spread is asked for" in said.err

@@ -239,3 +239,15 @@ def test_debug_shows_the_traceback(edgeflow):
 def test_misuse_exits_with_two(edgeflow):
     assert edgeflow("chek").code == 2
     assert edgeflow("run").code == 2
+
+
+@pytest.mark.parametrize("command", ["run", "batch", "watch", "eval", "profile", "tune"])
+def test_a_bundle_and_a_video_the_other_way_round_are_told(edgeflow, clip, tmp_path, command):
+    (tmp_path / "b.edgeflow").mkdir()
+    (tmp_path / "b.edgeflow" / "manifest.json").write_text("{}")
+    where = ["--clip"] if command in ("eval", "profile", "tune") else []
+    output = ["-o", tmp_path / "out"] if command in ("run", "batch", "tune") else []
+    said = edgeflow(command, clip, *where, tmp_path / "b.edgeflow", *output)
+    assert (
+        said.code == 1 and "b.edgeflow is a bundle, and" in said.err and "give the bundle first" in said.err
+    )

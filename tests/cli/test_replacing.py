@@ -65,10 +65,22 @@ def test_a_model_file_may_import_the_file_beside_it(edgeflow, tmp_path):
 def test_what_nobody_expected_is_one_line_without_a_traceback(edgeflow, tmp_path, monkeypatch):
     from edgeflow.cli import inspect
 
-    def broken(*_):
-        raise KeyError("stitched")
-
-    monkeypatch.setattr(inspect, "open_bundle", broken)
+    monkeypatch.setattr(inspect, "open_bundle", {}.__getitem__)
     said = edgeflow("inspect", tmp_path)
-    assert said.code == 1 and "edgeflow: error: KeyError: 'stitched' (a fault of edgeflow" in said.err
+    assert said.code == 1 and "edgeflow: error: KeyError: " in said.err and "(a fault of edgeflow" in said.err
     assert "Traceback" not in said.err
+
+
+def test_what_a_models_own_line_raises_is_not_called_a_fault_of_edgeflow(edgeflow, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from edgeflow.flow import Image, RoutedModule\n"
+        "class Mine(RoutedModule):\n"
+        "    inputs, outputs = (Image('frame'),), (Image('picture'),)\n"
+        "    def flow(self, f, frame):\n"
+        "        return f.stitch(f.tile(frame, patch=24))\n"
+        "def build():\n"
+        "    return Mine().eval()\n"
+    )
+    said = edgeflow("export", f"{tmp_path / 'mine.py'}:build", "-o", tmp_path / "b.edgeflow")
+    assert said.code == 1 and "unexpected keyword argument 'patch' (in mine.py, line 5" in said.err
+    assert "fault of edgeflow" not in said.err

@@ -156,3 +156,17 @@ def bundle_for_orin(edgeflow, tmp_path):
     out = tmp_path / "orin.edgeflow"
     assert edgeflow("export", MODEL, "--target", "jetson-orin", "-o", out).code == 0
     return out
+
+
+def test_wrap_refuses_a_target_that_is_not_here_before_it_looks_at_anything(edgeflow, tmp_path):
+    said = edgeflow(
+        "wrap",
+        "no.py:build",
+        "--clip",
+        tmp_path / "no.mp4",
+        "--target",
+        "jetson-orin",
+        "-o",
+        tmp_path / "w.edgeflow",
+    )
+    assert said.code == 1 and "jetson-orin does not run here" in said.err and "no.py" not in said.err

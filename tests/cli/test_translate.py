@@ -57,7 +57,7 @@ def test_check_and_profile_serve_it(edgeflow, bundle, clip, tmp_path):
     assert said.code == 0, said.err
     report = json.loads((tmp_path / "p.json").read_text())
     assert report["clip"]["size"] == [48, 32]
-    assert report["waterfall"]["full"] == "the dearest route mode=key"
+    assert report["waterfall"]["full"] == "the dearest route, mode=key"
     assert set(report["clip"]["routes"]) == {"mode=key", "mode=shortcut"}
 
 

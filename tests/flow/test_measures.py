@@ -13,6 +13,8 @@ from edgeflow.flow import Axis, Eager, Image, RoutedModule, Table
 from edgeflow.flow.flow import Scored
 from edgeflow.flow.measures import Difference, GradientEnergy
 from edgeflow.flow.tensors import to_tensor
+from edgeflow.flow.trace import trace
+from edgeflow.ir.errors import FlowError
 from edgeflow.runtime import Session
 from edgeflow.targets import load
 
@@ -46,6 +48,42 @@ class StillCamera(RoutedModule):
 
     def work(self, x, way):
         return torch.sigmoid(self.net(x)) if way == "full" else x * 1.0
+
+
+class Flat(RoutedModule):
+    """Frames of any size, of which flat tiles are copied: by the largest cell that they touch of a map of fixed cells."""
+
+    inputs = (Image("frame"),)
+    outputs = (Image("picture"),)
+    way = Axis("copy", "invert")
+
+    def __init__(self, cells: tuple[int, int] | None) -> None:
+        super().__init__()
+        self.cells, self.detail = cells, GradientEnergy(cells=cells)
+
+    def flow(self, f, frame):
+        tiles = f.tile(frame, size=32, halo=0)
+        route = f.route(tiles, way=Scored(Table((0.05,)), f.call(self.score, frame), pool="max"))
+        return f.stitch(f.call(self.work, tiles, way=route.way))
+
+    def score(self, frame):
+        return self.detail(frame) if self.cells else torch.nn.functional.avg_pool2d(frame[:, :1], 8)
+
+    def work(self, x, way):
+        return 1 - x if way == "invert" else x * 1.0
+
+
+def test_a_map_of_fixed_cells_routes_frames_of_any_size_and_one_of_an_eighth_is_refused(tmp_path):
+    model = Flat((5, 7)).eval()
+    path = compile_kept(model, load("cpu"), tmp_path / "f.edgeflow", reference={}, compare=False).path
+    eager, session = Eager(model), Session(path)
+    for height, width in ((64, 96), (101, 67), (40, 200)):
+        frame = moving_picture(height, width, 0)
+        frame[: height // 2] = 128
+        wanted, found = eager(to_tensor(frame)), session.run(frame)
+        assert found.trace.choices == wanted.routes and {"copy", "invert"} == set(wanted.routes["way"])
+    with pytest.raises(FlowError, match=r"depends on the frame's size .* fixed size, or to the frame's own"):
+        trace(Flat(None))
 
 
 def film():

@@ -336,6 +336,6 @@ def test_a_charge_makes_a_value_rarer_until_it_is_gone(rule, axis, width):
     assert taken == sorted(taken, reverse=True) and taken[0] > taken[2] and taken[-1] == 0
 
 
-def test_every_score_rule_of_ours_compares_its_values():
+def test_every_score_rule_of_ours_compares_its_values_or_looks_back():
     ours = [own for own in rules().values() if own.__module__.startswith("edgeflow.")]
-    assert all(own.compares for own in ours if issubclass(own, ScoreRule))
+    assert all(own.compares or own.history for own in ours if issubclass(own, ScoreRule))

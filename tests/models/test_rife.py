@@ -146,7 +146,7 @@ def test_the_route_that_all_is_compared_with_is_the_whole_frame_where_that_is_ch
     assert full_route(plan, (720, 1280)) == {"extent": "whole", "way": "full"}
     calls = [(*frames(), at(0.5))] * 4
     compared = compare(bundle, calls, library="onnxruntime")
-    assert compared.waterfall.full == "the dearest route extent=whole way=full"
+    assert compared.waterfall.full == "the whole frame at once, extent=whole way=full"
     whole = Session(bundle, policy=Fixed(extent="whole")).run(*calls[0]).trace
     engine = max(engine.flops for engine in whole.engines)
     assert compared.waterfall.full_cost.work.total == engine > 0

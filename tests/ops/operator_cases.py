@@ -203,7 +203,7 @@ def upsample8_case(size=(5, 8)):
 
 
 OPERATORS: dict[str, tuple[Callable[[], Case], ...]] = {
-    "deform_conv": (
+    "deform_conv2d": (
         deform_case,
         lambda: deform_case((7, 4), bias=False, mask=False, padding=(0, 0)),
         lambda: deform_case((6, 9), stride=(2, 1), padding=(0, 2), dilation=(1, 2), groups=2),
@@ -235,7 +235,7 @@ sizes = st.tuples(st.integers(1, 6), st.integers(1, 6))
 few = st.tuples(st.integers(1, 2), st.integers(1, 2))
 
 DRAWN: dict[str, st.SearchStrategy[Case]] = {
-    "deform_conv": st.builds(
+    "deform_conv2d": st.builds(
         lambda groups, offset_groups, each, kernel, padding, **rest: deform_case(
             channels=groups * offset_groups * each,
             out=groups * each,

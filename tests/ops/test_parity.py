@@ -4,6 +4,7 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,7 +14,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
 from edgeflow.export.lowering.segment import SegmentModule, to_onnx
+from edgeflow.export.operators import operators
 from edgeflow.export.operators.descriptor import KernelDraft
+from edgeflow.export.plugins.bodies import with_bodies
 from edgeflow.export.weights import WeightFile
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends import open_backend
@@ -36,6 +39,7 @@ KERNELS = [
     for i, make in enumerate(all)
     if make().kernel
 ]
+PLUGINS = {own.name.partition("::")[2]: own.plugin.node for own in operators() if own.plugin}
 LIBRARIES = ("onnxruntime", "openvino")
 CLOSE = 1e-5
 
@@ -135,6 +139,15 @@ def test_engines_are_the_loop_at_drawn_shapes(name, tmp_path):
             holds_for(engine_of(case, library, tmp_path / "drawn.onnx"), case, (1, 2))
 
     holds()
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_plugin_bodies_are_the_loop(name, tmp_path):
+    path = tmp_path / "plugin.onnx"
+    for case in (make() for make in OPERATORS[name]):
+        assert PLUGINS[name] in graph_of(case, "plugin", path)
+        path.write_bytes(with_bodies(onnx.load(path)).SerializeToString())
+        holds_for(engine_of(case, "onnxruntime", path), case, (1, 3))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -115,6 +115,16 @@ def test_it_says_what_was_measured(text, measured):
     assert report.clip.full_latency.runs == report.clip.latency.runs == len(report.calls)
 
 
+def test_the_full_static_model_stands_beside_it_and_a_page_that_loses_says_what_would_help(measured):
+    bundle, calls, report = measured
+    for advice in ((), ("larger <tiles>",)):
+        made = page(replace(report, clip=replace(report.clip, advice=advice)), bundle, "clip.mp4", calls)
+        words = " ".join(" ".join(Page(made).words).split())
+        assert f"median call of the full static model: {report.clip.full}" in words
+        assert ("Routing loses on this clip" in words) == bool(advice)
+        assert ("larger <tiles>" in words) == bool(advice)
+
+
 def test_pictures_take_the_pages_colours_in_the_page_and_their_own_in_files(text, measured, tmp_path):
     _, _, report = measured
     assert "var(--ink)" in text and "#123456" not in text

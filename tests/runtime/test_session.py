@@ -10,6 +10,7 @@ from edgeflow.flow import Eager, Image, RoutedModule, cost
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import BackendError, FlowError, InputError
 from edgeflow.runtime import Fixed, Session, open_bundle
+from edgeflow.runtime.session import kept_size
 from edgeflow.targets import load
 
 LIBRARIES = ("onnxruntime", "openvino")
@@ -254,6 +255,10 @@ def test_a_bundle_of_fixed_sizes_serves_these(tmp_path, small_bundle):
         match="this bundle is for 60x40, 40x60 frames, got 50x50: resize the frames, or export a bundle for theirs",
     ):
         Session(path)(picture(50, 50, 3))
+    plans = open_bundle(path).manifest.plans
+    assert kept_size(plans, 60, 40) == (60, 40)
+    with pytest.raises(InputError, match=r"the video is 80x60, the bundle for 60x40, .* --size 80x60"):
+        kept_size(plans, 60, 80)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -294,3 +299,12 @@ def test_a_graph_the_library_refuses_is_named(tmp_path, tiny_bundles, library):
     (path / name).write_bytes((path / name).read_bytes().replace(operator, operator[::-1]))
     with pytest.raises(BackendError, match=f"refuses {Path(name).name}"):
         Session(open_bundle(path, verify=False), library=library)(*clip(9, 9, 1)[0])
+
+
+def test_what_is_no_bundle_is_refused_in_words(tiny_bundles):
+    with pytest.raises(InputError, match=r"got Compiled: give its `path`"):
+        Session(tiny_bundles["chained"])
+    with pytest.raises(
+        InputError, match=r"takes the path of a bundle, or what open_bundle returned, got NoneType$"
+    ):
+        Session(None)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,15 @@ def test_only_the_stage_s_own_networks_learn(training, tmp_path):
     assert all(torch.equal(seen["depth"][name], seen["scale"][name]) for name in frozen)
     learnt = [name for name in seen["scale"] if name.startswith("sd_finder.scale_net")]
     assert any(not torch.equal(seen["depth"][name], seen["scale"][name]) for name in learnt)
+
+
+def test_a_checkpoint_may_be_read_by_whom_the_umask_lets(training, tmp_path):
+    before = os.umask(0o022)
+    try:
+        prepare(training, tmp_path, 20).train(*stop_after(1))
+    finally:
+        os.umask(before)
+    assert (tmp_path / CHECKPOINT).stat().st_mode & 0o777 == 0o644
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "other"])

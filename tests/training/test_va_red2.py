@@ -4,6 +4,8 @@ import torch
 
 from edgeflow.ir.errors import TrainError
 from edgeflow.models.va_red2 import build
+from edgeflow.models.va_red2.weights import pretrained
+from edgeflow.models.weights import load_weights
 from edgeflow.training.data import Clip
 from edgeflow.training.evaluate_va_red2 import evaluate
 from edgeflow.training.motion import Motions, Stretch, stored_size
@@ -96,6 +98,13 @@ def test_scores_say_what_every_motion_costs(motions, variant):
     score = evaluate(build("tiny", variant), clip, whole=True, most=12)
     assert 0.25 <= score.cost <= 1 and len(score.cost_by_motion) == 6
     assert all(sum(shares) == pytest.approx(1.0) for shares in score.branches.values())
+
+
+def test_the_weights_that_come_with_it_spend_less_on_what_stands_still(motions):
+    model = build("tiny", "two")
+    load_weights(model, pretrained("tiny", "two"))
+    cost = evaluate(model, motions._stretches[0].clip, whole=True, most=36).cost_by_motion
+    assert cost.pop("still") < min(cost.values())
 
 
 def test_a_network_of_pictures_is_not_trained_with_motions():

@@ -75,12 +75,14 @@ class Roofline:
 
 
 _ADVICE = "delete it and run `edgeflow profile`"
+DEVICE = record(
+    {"name": text(), "threads": whole(1, 1 << 20), "library": text(), "version": text()},
+    {"precision": text()},
+)
+"""A `Device` as plain data."""
 _SCHEMA = record(
     {
-        "device": record(
-            {"name": text(), "threads": whole(1, 1 << 20), "library": text(), "version": text()},
-            {"precision": text()},
-        ),
+        "device": DEVICE,
         "ms": table(text(2000), table(text(8, r"\d{1,6}", "a batch size"), number(0, 1e9), 4096), 100_000),
     },
     {"by": text(100)},

@@ -48,6 +48,10 @@ def open_bundle(path: str | Path, *, verify: bool = True) -> Bundle:
     folder = Path(path)
     if not folder.exists():
         raise BundleError(f"no bundle at {folder}: make one with `edgeflow export ... -o {folder}`")
+    if folder.is_file():
+        raise BundleError(
+            f"{folder} is a file, and a bundle is a folder that `edgeflow export` writes: check the path"
+        )
     try:
         data = read_json(folder / MANIFEST)
     except OSError as error:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import inf, prod
 
 from edgeflow.ir.plan import Plan, Stage, StageGraph, Step
+from edgeflow.ir.plan.route_shares import in_words
 from edgeflow.ir.program import Keep, Route, Sample, Stitch, Tile, region_counts
 from edgeflow.ir.route import ALWAYS, Choice, Variable, assignments
 from edgeflow.ir.rules import Spread
@@ -66,6 +67,23 @@ def full_route(plan: Plan, size: tuple[int, int]) -> dict[str, Choice]:
     spread = [decision.variable for decision in decisions if isinstance(decision.rule, Spread)]
     routes = [_dearest_of(plan, size, dict(way)) for way in assignments(spread)]
     return min(routes, key=lambda route: route_flops(plan, size, route))
+
+
+def full_in_words(plan: Plan, route: Mapping[str, Choice]) -> str:
+    """The full static model, for people: whether it is the frame as one or all of its tiles, and its route.
+
+    Args:
+        plan: what to execute.
+        route: of the full static model, see `full_route`.
+    """
+    decisions = [decision for step in plan.steps if isinstance(step, Route) for decision in step.decisions]
+    spread = [decision.variable for decision in decisions if isinstance(decision.rule, Spread)]
+    if any(route.get(variable.name) == variable.axis.values[1] for variable in spread):
+        what = "the whole frame at once"
+    else:
+        tiled = any(isinstance(step, Tile) for step in plan.steps)
+        what = f"the dearest route{' of every tile' if tiled else ''}"
+    return f"{what}, {in_words(route)}" if route else what
 
 
 def _dearest_of(plan: Plan, size: tuple[int, int], way: Mapping[str, Choice]) -> dict[str, Choice]:

@@ -82,6 +82,7 @@ class CAINSD(RoutedModule):
 
     inputs = (Image("frame0"), Image("frame1"))
     outputs = (Image("middle"),)
+    judged_in_tiles = True
     scale = Axis(1, 2, 4)
     exit = Axis(1, 2, 3, 4, 5)
 

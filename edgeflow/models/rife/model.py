@@ -71,6 +71,7 @@ class RIFE(RoutedModule):
 
     inputs = INPUTS
     outputs = (Image("between"),)
+    judged_in_tiles = True
     task = TASK
     extent = Axis("tiles", "whole")
 

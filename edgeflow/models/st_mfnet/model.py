@@ -81,6 +81,7 @@ class Interpolator(RoutedModule):
 
     inputs = tuple(Image(f"frame{i}") for i in range(4))
     outputs = (Image("middle"),)
+    judged_in_tiles = True
     task = Task((-1, 0, 1, 2), (Made("image", time=0.5),))
 
     def __init__(self, preset: Preset) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 from edgeflow.ir.bundle.json_file import read_json
 from edgeflow.ir.bundle.schema import each, nullable, plain, record, text, whole
 from edgeflow.ir.errors import BundleError, VideoError
-from edgeflow.ir.files import write_atomically
+from edgeflow.runtime.video.writing.parts_folder import PartsFolder
 
 FRAMES = 120
 """Frames of a piece: half the distance that encoders keep between key pictures anyway."""
@@ -79,16 +79,15 @@ _SCHEMA = record(
 )
 
 
-class Parts:
-    """The folder of a film's pieces.
+class Parts(PartsFolder):
+    """The folder of a film that one run makes from its beginning to its end.
 
     Args:
         output: the film to be.
     """
 
     def __init__(self, output: Path) -> None:
-        self._output = output
-        self.folder = output.with_name(f"{output.name}.parts")
+        super().__init__(output)
         self.state = State({})
 
     def begin(self, made_of: Mapping[str, Any], resume: bool, overwrite: bool) -> None:
@@ -100,21 +99,15 @@ class Parts:
         if not self.folder.exists():
             if resume:
                 raise VideoError(f"{self.folder} is not there: nothing was begun; leave --resume out")
-            self._make(made_of)
+            self._begin(made_of)
             return
         found = self._read()
         if resume:
-            if found.made_of != made_of:
-                differ = sorted(
-                    key for key in {*found.made_of, *made_of} if found.made_of.get(key) != made_of.get(key)
-                )
-                raise VideoError(
-                    f"{self.folder} is of another run ({', '.join(differ)} differ): give the same command, or begin anew without --resume and with --overwrite"
-                )
+            self.check_same(found.made_of, made_of, "without --resume and with --overwrite")
             self.state = replace(found, pieces=self._whole(found.pieces))
         elif overwrite or not found.pieces:
             self.remove()
-            self._make(made_of)
+            self._begin(made_of)
         else:
             raise VideoError(
                 f"{self.folder} holds {found.frames} frames that an earlier run made: go on with --resume, or begin anew with --overwrite"
@@ -140,40 +133,19 @@ class Parts:
         """Whether the output is what an earlier, unfinished run of this film left."""
         return (
             self.state.partial is not None
-            and self._output.is_file()
-            and known_by(self._output) == self.state.partial
+            and self.output.is_file()
+            and known_by(self.output) == self.state.partial
         )
 
-    def remove(self) -> None:
-        """Let go of the pieces; files that are not ours stay."""
-        for path in [
-            *self.folder.glob("[0-9][0-9][0-9][0-9][0-9].nut"),
-            *self.folder.glob("joined.*"),
-            self.folder / "state.json",
-        ]:
-            path.unlink(missing_ok=True)
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
-
-    def _make(self, made_of: Mapping[str, Any]) -> None:
-        try:
-            self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise VideoError(
-                f"{self._output}: cannot be written: {error.strerror}; choose another place"
-            ) from error
+    def _begin(self, made_of: Mapping[str, Any]) -> None:
+        self.make()
         self._save(State(made_of))
 
     def _save(self, state: State) -> None:
-        data = {"format": _FORMAT, **asdict(state)}
-        try:
-            write_atomically(self.folder / "state.json", (json.dumps(data) + "\n").encode())
-        except BundleError as error:
-            raise VideoError(str(error)) from error
+        self.save("state.json", {"format": _FORMAT, **asdict(state)})
         self.state = state
 
     def _read(self) -> State:
-        alone = f"{self.folder} is in the way, and is not edgeflow's: move it, or choose another output"
         if (self.folder / "spans.json").exists():
             raise VideoError(
                 f"{self.folder} is of `edgeflow batch`: go on with that, or choose another output"
@@ -181,9 +153,9 @@ class Parts:
         try:
             data = read_json(self.folder / "state.json")
         except (OSError, BundleError) as error:
-            raise VideoError(alone) from error
+            raise self.foreign() from error
         if next(_SCHEMA(data, ""), None) or data["format"] != _FORMAT:
-            raise VideoError(alone)
+            raise self.foreign()
         partial = data["partial"]
         return State(
             data["made_of"],

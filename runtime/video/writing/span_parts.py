@@ -10,9 +10,7 @@ Whoever made a piece, and whatever was killed since, it is not made again. The f
 
 from __future__ import annotations
 
-import json
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
@@ -22,8 +20,8 @@ from typing import Any
 from edgeflow.ir.bundle.json_file import read_json
 from edgeflow.ir.bundle.schema import each, nullable, number, plain, record, table, text, truth, whole
 from edgeflow.ir.errors import BundleError, VideoError
-from edgeflow.ir.files import write_atomically
 from edgeflow.runtime.video.spans import Span
+from edgeflow.runtime.video.writing.parts_folder import PartsFolder
 from edgeflow.runtime.video.writing.pieces import known_by
 
 _FORMAT = "edgeflow-film-spans"
@@ -102,16 +100,12 @@ _WHOLE = record(
 )
 
 
-class SpanParts:
-    """The folder of a film's pieces.
+class SpanParts(PartsFolder):
+    """The folder of a film that several make in spans.
 
     Args:
         output: the film to be.
     """
-
-    def __init__(self, output: Path) -> None:
-        self._output = output
-        self.folder = output.with_name(f"{output.name}.parts")
 
     def plan(self) -> Plan | None:
         """What an earlier run planned; None if there was none.
@@ -128,9 +122,7 @@ class SpanParts:
             )
         data = _read(place, _PLAN)
         if data is None or data.pop("format") != _FORMAT:
-            raise VideoError(
-                f"{self.folder} is in the way, and is not edgeflow's: move it, or choose another output"
-            )
+            raise self.foreign()
         spans = tuple(_span(span) for span in data["spans"])
         return Plan(**{**data, "spans": spans, "remarks": tuple(data["remarks"])})
 
@@ -145,13 +137,8 @@ class SpanParts:
             for span in plan.spans
         ]
         told = {"format": _FORMAT, **asdict(replace(plan, spans=())), "spans": spans}
-        try:
-            self.folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise VideoError(
-                f"{self._output}: cannot be written: {error.strerror}; choose another place"
-            ) from error
-        self._save("spans.json", told)
+        self.make()
+        self.save("spans.json", told)
 
     def path(self, span: int) -> Path:
         """Where the piece of a span lies."""
@@ -168,7 +155,7 @@ class SpanParts:
             VideoError: that cannot be written.
         """
         made.replace(self.path(span))
-        self._save(f"{span:05d}.json", asdict(whole))
+        self.save(f"{span:05d}.json", asdict(whole))
 
     def whole(self) -> dict[int, Whole]:
         """The whole pieces, by the numbers of their spans."""
@@ -181,29 +168,12 @@ class SpanParts:
 
     def note_joined(self, film: Path) -> None:
         """This film is about to have the output's name."""
-        self._save("joined.json", {"film": list(known_by(film))})
+        self.save("joined.json", {"film": list(known_by(film))})
 
     def owns_output(self) -> bool:
         """Whether the output is what an earlier run joined of these pieces, and was killed before it had removed them."""
         data = _read(self.folder / "joined.json", record({"film": plain(1)}))
-        return data is not None and self._output.is_file() and data["film"] == list(known_by(self._output))
-
-    def remove(self) -> None:
-        """Let go of the pieces; files that are not ours stay."""
-        ours = re.compile(r"\d{5}\.(nut|json|[^/]*\.part)|joined\..*|(spans|state)\.json")
-        if not self.folder.is_dir():
-            return
-        for path in self.folder.iterdir():
-            if ours.fullmatch(path.name):
-                path.unlink(missing_ok=True)
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
-
-    def _save(self, name: str, data: Any) -> None:
-        try:
-            write_atomically(self.folder / name, (json.dumps(data) + "\n").encode())
-        except BundleError as error:
-            raise VideoError(str(error)) from error
+        return data is not None and self.output.is_file() and data["film"] == list(known_by(self.output))
 
 
 def _span(data: Mapping[str, Any]) -> Span:

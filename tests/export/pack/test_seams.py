@@ -62,3 +62,9 @@ def test_a_grid_that_is_too_fine_is_said():
     assert first.startswith(
         "tiles begin at multiples of 1 pixels as f.tile says, but their segments work on a grid of 4"
     )
+
+
+def test_a_model_that_is_judged_in_tiles_needs_no_word():
+    model = Tiled(blur(9), size=32, halo=1).eval()
+    model.judged_in_tiles = True
+    assert seam_remarks(model, trace(model), {}) == []

@@ -1,5 +1,7 @@
 """Plans keep to a memory budget: one engine instead of several, then bands of rows; else it is said what cannot be cut."""
 
+import re
+
 import numpy as np
 import pytest
 from torch import nn
@@ -70,3 +72,13 @@ def test_a_plan_keeps_to_its_budget_and_makes_the_same(tmp_path):
 def test_too_little_memory_is_refused_with_what_sees_whole_pictures(tmp_path):
     with pytest.raises(ExportError, match=r"64x96 frame takes .* InstanceNormalization.*--memory-budget"):
         made(Whole(), tmp_path, 8 * LAYER, "routes")
+
+
+def test_what_a_refusal_says_can_be_held_is_held(tmp_path):
+    with pytest.raises(ExportError, match=r"bands of rows bring that to .* and no lower") as refused:
+        made(Wide(), tmp_path, 4 * LAYER, "routes")
+    (least,) = re.findall(r"--memory-budget ([\d.]+) or more", str(refused.value))
+    bundle = open_bundle(made(Wide(), tmp_path, int(float(least) * 1e6), "routes"))
+    (found,) = bundle.manifest.plans.values()
+    assert "bands of rows" in bundle.manifest.provenance["remarks"][-1]
+    assert peak_memory(bundle, found, Wide.size).bytes <= float(least) * 1e6

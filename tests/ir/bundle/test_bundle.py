@@ -51,7 +51,7 @@ def test_no_bundle(tmp_path):
 def test_a_folder_or_a_file_that_is_no_bundle(tmp_path):
     refused(tmp_path, r"is not a bundle: it has no readable manifest\.json; export it again")
     (tmp_path / "file").write_text("")
-    refused(tmp_path / "file", r"is not a bundle: it has no readable manifest\.json")
+    refused(tmp_path / "file", r"file is a file, and a bundle is a folder that `edgeflow export` writes")
 
 
 @pytest.mark.parametrize("kind", ["graphs/*.onnx", "graphs/weights.bin", "golden/*.npz"])

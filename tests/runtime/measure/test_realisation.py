@@ -102,7 +102,7 @@ def test_a_waterfall_of_a_routed_bundle(library, small_bundle, patchwork):
     compared = compare(patchwork, frames(WARMUP + 3), library=library)
     traces, made = compared.routed, compared.waterfall
     assert len(traces) == len(compared.full) == 3
-    assert made.full == "the dearest route level=3 sharp=True"
+    assert made.full == "the dearest route of every tile, level=3 sharp=True"
     routed, full = made.routed_cost, made.full_cost
     assert sum(step.ms for step in made.steps) == pytest.approx(routed.spent.total)
     totals = [trace.total_ms for trace in traces]
@@ -128,7 +128,7 @@ def test_the_faster_full_static_model_is_taken(small_bundle, painted):
     bundle = open_bundle(compiled.path)
     own = compare(bundle, frames(WARMUP + 15), library="onnxruntime").waterfall
     other = compare(bundle, frames(WARMUP + 15), library="onnxruntime", static=painted["one"]).waterfall
-    assert own.full.startswith("the dearest route level=") and other.full == "one.edgeflow"
+    assert own.full.startswith("the dearest route of every tile, level=") and other.full == "one.edgeflow"
     assert other.full_cost.work.useful == 2 * 27 * 3 * SIZE[0] * SIZE[1]
     assert other.full_cost.work.halo == other.full_cost.spent.tiles == 0
 

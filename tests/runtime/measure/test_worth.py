@@ -1,6 +1,8 @@
 """Quality against time of policies on a clip."""
 
 import json
+import shutil
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -11,7 +13,9 @@ from kept_bundles import compile_kept
 from edgeflow.cli import main
 from edgeflow.export.sample import moving_picture
 from edgeflow.ir.bundle import open_bundle
-from edgeflow.ir.errors import InputError
+from edgeflow.ir.bundle.beside_static import Beside, all_beside, save_beside
+from edgeflow.ir.bundle.costs import Device
+from edgeflow.ir.errors import BundleError, InputError
 from edgeflow.ir.film import calls_of
 from edgeflow.models.fan import build as fan
 from edgeflow.models.rife import build as rife
@@ -114,10 +118,35 @@ def test_the_command_prints_draws_and_refuses(bundles, tmp_path, capsys):
 
 def test_a_clip_is_run_beside_the_full_static_model(bundles):
     opened = open_bundle(bundles["pictures"])
-    found = beside_static(opened, list(calls_of(opened.manifest.task, FRAMES)))
+    found = beside_static(opened, list(calls_of(opened.manifest.task, FRAMES)), "clip.mkv")
     assert sum(found.routes.values()) == pytest.approx(1)
-    assert found.full.startswith("extent=whole") and found.routed_ms > 0 < found.full_ms
+    assert (
+        found.full.startswith("the whole frame at once, extent=whole") and found.routed_ms > 0 < found.full_ms
+    )
     assert bool(found.advice) == (found.routed_ms > found.full_ms)
+
+
+def test_what_routing_was_worth_is_kept_for_every_clip_and_shown(bundles, tmp_path, capsys):
+    path = tmp_path / "b.edgeflow"
+    shutil.copytree(bundles["pictures"], path)
+    run(["inspect", str(path)])
+    assert "was not run beside this bundle: `edgeflow profile --clip VIDEO` does" in capsys.readouterr().out
+    device = Device("a processor", 2, "onnxruntime", "1.31")
+    still = Beside(device, "still.mkv", (200, 130), 8, {"way=average": 1.0}, "the whole frame", 2.0, 9.0, ())
+    moving = replace(still, clip="moving\x1b.mkv", routed_ms=10.0, advice=("larger tiles",))
+    for found in (still, moving, replace(still, clip="labels", full_ms=None)):
+        save_beside(path, found)
+    assert all_beside(path) == [replace(moving, clip="moving?.mkv"), still]
+    run(["inspect", str(path)])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "still.mkv, 200x130, a processor, 2 threads, onnxruntime 1.31: a call takes 2.0 ms" in said
+    assert "full static model (the whole frame) 9.0: 4.50x as fast" in said
+    assert (
+        "0.90x as fast (medians, in turn) routing loses on this clip. What would help: larger tiles" in said
+    )
+    next((path / "profile" / "beside" / device.key).glob("still*")).write_text("{}")
+    with pytest.raises(BundleError, match=r"is damaged .* delete it and run `edgeflow profile --clip`"):
+        all_beside(path)
 
 
 def test_a_bundle_that_loses_is_told_what_would_help(bundles):

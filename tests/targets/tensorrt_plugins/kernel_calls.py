@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +20,16 @@ MARGIN = 4096
 """Bytes around every array, which must stay as they are: a NaN in any float type."""
 
 
-def _sizes(name: str, fields: str) -> type[ctypes.Structure]:
-    return type(
-        name, (ctypes.Structure,), {"_fields_": [(field, ctypes.c_int32) for field in fields.split()]}
-    )
+HEADER = (PLUGINS / "kernels/operators.h").read_text()
 
 
-DeformConv2d = _sizes(
-    "DeformConv2d",
-    "batch channels height width outputs kernel_height kernel_width stride_y stride_x pad_top pad_left "
-    "dilation_y dilation_x groups offset_groups output_height output_width half channels_last",
-)
-AdaBD = _sizes("AdaBD", "batch channels height width outputs half channels_last")
-CostVolume = _sizes("CostVolume", "batch channels height width radius half")
-AdaCoF = _sizes("AdaCoF", "batch channels height width side dilation half")
-Splat = _sizes("Splat", "batch channels height width half")
+@cache
+def sizes_of(operator: str) -> type[ctypes.Structure]:
+    """The structure that `edgeflow_OPERATOR` takes, as `operators.h` has it: integers of 32 bits."""
+    (name,) = re.findall(rf"int edgeflow_{operator}\((\w+) const\* sizes", HEADER)
+    (body,) = re.findall(rf"typedef struct \{{([^}}]*)\}} {name};", HEADER)
+    fields = [field.strip() for line in re.findall(r"int32_t ([^;]*);", body) for field in line.split(",")]
+    return type(name, (ctypes.Structure,), {"_fields_": [(field, ctypes.c_int32) for field in fields]})
 
 
 def compile_for_cpu(folder: Path) -> Path:
@@ -98,12 +95,26 @@ class Kernels:
     def __init__(self, library: Path, memory: type[HostMemory] | type[DeviceMemory]) -> None:
         self.library = ctypes.CDLL(str(library))
         self._memory = memory
-        for name in (
-            "edgeflow_deform_conv2d_workspace",
-            "edgeflow_adabd_workspace",
-            "edgeflow_splat_workspace",
-        ):
+        for name in re.findall(r"size_t (edgeflow_\w+_workspace)", HEADER):
             getattr(self.library, name).restype = ctypes.c_size_t
+
+    def run(
+        self, operator: str, inputs: list[Array], shape: tuple[int, ...] | None = None, **sizes: int
+    ) -> Array:
+        """Any operator of `operators.h`, channels first.
+
+        Args:
+            operator: its name, `cost_volume`.
+            inputs: in the header's order; the first has the type, and batch, channels, height and width.
+            shape: of the output, if it is not the first input's.
+            sizes: what else the header's structure has, but `half`.
+        """
+        first = inputs[0]
+        known = dict(zip(("batch", "channels", "height", "width"), first.shape, strict=True))
+        structure = sizes_of(operator)(**known, half=int(first.dtype == np.float16), **sizes)
+        return self._run(
+            f"edgeflow_{operator}", structure, [*inputs], shape or first.shape, first.dtype, False
+        )
 
     def deform_conv2d(
         self,
@@ -124,7 +135,9 @@ class Kernels:
         outputs, _, kernel_height, kernel_width = weight.shape
         half = int(x.dtype == np.float16)
         geometry = [kernel_height, kernel_width, *strides, *pads[:2], *dilations, groups, offset_groups]
-        sizes = DeformConv2d(*x.shape, outputs, *geometry, *offset.shape[2:], half, int(channels_last))
+        sizes = sizes_of("deform_conv2d")(
+            *x.shape, outputs, *geometry, *offset.shape[2:], half, int(channels_last)
+        )
         inputs = [_last(x) if channels_last else x, weight, offset, bias, mask]
         shape = (len(x), outputs, *offset.shape[2:])
         return self._run("edgeflow_deform_conv2d", sizes, inputs, shape, x.dtype, channels_last)
@@ -140,7 +153,7 @@ class Kernels:
     ) -> Array:
         """Arrays as in `operators.h`."""
         half = int(current.dtype == np.float16)
-        sizes = AdaBD(*current.shape, len(weight), half, int(channels_last))
+        sizes = sizes_of("adabd")(*current.shape, len(weight), half, int(channels_last))
         features = [_last(item) if channels_last else item for item in (current, reference)]
         inputs = [*features, offset, mask, weight]
         shape = (len(current), len(weight), *current.shape[2:])
@@ -148,21 +161,17 @@ class Kernels:
 
     def cost_volume(self, first: Array, second: Array, radius: int) -> Array:
         """Arrays as in `operators.h`."""
-        sizes = CostVolume(*first.shape, radius, int(first.dtype == np.float16))
         shape = (len(first), (2 * radius + 1) ** 2, *first.shape[2:])
-        return self._run("edgeflow_cost_volume", sizes, [first, second], shape, first.dtype, False)
+        return self.run("cost_volume", [first, second], shape, radius=radius)
 
     def adacof(self, image: Array, weight: Array, alpha: Array, beta: Array, dilation: int) -> Array:
         """Arrays as in `operators.h`."""
         side = round(weight.shape[1] ** 0.5)
-        sizes = AdaCoF(*image.shape, side, dilation, int(image.dtype == np.float16))
-        inputs: list[Array | None] = [image, weight, alpha, beta]
-        return self._run("edgeflow_adacof", sizes, inputs, image.shape, image.dtype, False)
+        return self.run("adacof", [image, weight, alpha, beta], side=side, dilation=dilation)
 
     def splat(self, values: Array, flow: Array) -> Array:
         """Arrays as in `operators.h`."""
-        sizes = Splat(*values.shape, int(values.dtype == np.float16))
-        return self._run("edgeflow_splat", sizes, [values, flow], values.shape, values.dtype, False)
+        return self.run("splat", [values, flow])
 
     def _run(
         self,

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from kernel_calls import AdaBD, CostVolume, DeformConv2d
+from kernel_calls import sizes_of
 
 Tensor = torch.Tensor
 
@@ -41,7 +41,7 @@ class TorchKernels:
         """Tensors as in `operators.h`."""
         geometry = [*weight.shape[2:], *strides, *pads[:2], *dilations, groups, offset_groups]
         last = _channels_last(x)
-        sizes = DeformConv2d(*x.shape, len(weight), *geometry, *offset.shape[2:], _half(x), last)
+        sizes = sizes_of("deform_conv2d")(*x.shape, len(weight), *geometry, *offset.shape[2:], _half(x), last)
         output = _empty((len(x), len(weight), *offset.shape[2:]), x)
         workspace = self._workspace("edgeflow_deform_conv2d", sizes)
         self._call("edgeflow_deform_conv2d", sizes, x, weight, offset, bias, mask, output, workspace)
@@ -51,7 +51,7 @@ class TorchKernels:
         self, current: Tensor, reference: Tensor, offset: Tensor, mask: Tensor, weight: Tensor
     ) -> Tensor:
         """Tensors as in `operators.h`."""
-        sizes = AdaBD(*current.shape, len(weight), _half(current), _channels_last(current))
+        sizes = sizes_of("adabd")(*current.shape, len(weight), _half(current), _channels_last(current))
         output = _empty((len(current), len(weight), *current.shape[2:]), current)
         workspace = self._workspace("edgeflow_adabd", sizes)
         self._call("edgeflow_adabd", sizes, current, reference, offset, mask, weight, output, workspace)
@@ -60,9 +60,8 @@ class TorchKernels:
     def cost_volume(self, first: Tensor, second: Tensor, radius: int) -> Tensor:
         """Tensors as in `operators.h`."""
         output = first.new_empty((len(first), (2 * radius + 1) ** 2, *first.shape[2:]))
-        self._call(
-            "edgeflow_cost_volume", CostVolume(*first.shape, radius, _half(first)), first, second, output
-        )
+        sizes = sizes_of("cost_volume")(*first.shape, radius, _half(first))
+        self._call("edgeflow_cost_volume", sizes, first, second, output)
         return output
 
     def _workspace(self, name: str, sizes: ctypes.Structure) -> Tensor:
