@@ -83,7 +83,10 @@ def join(
 
 def _options(container: str) -> dict[str, str]:
     same = {"fflags": "+bitexact"}  # no random numbers: what is made twice is equal
-    return same | ({"movflags": "+faststart+use_metadata_tags"} if container in ("mp4", "mov") else {})
+    if container not in ("mp4", "mov"):
+        return same
+    # A timecode stays a tag: of a copied stream FFmpeg takes the time base for its frame rate, and refuses to count by that.
+    return same | {"movflags": "+faststart+use_metadata_tags", "write_tmcd": "0"}
 
 
 def _interleave(

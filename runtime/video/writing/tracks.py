@@ -87,6 +87,8 @@ def copy_descriptions(source: InputContainer, out: OutputContainer, video: Strea
         made: of the new film.
     """
     out.metadata.update({key: value for key, value in source.metadata.items() if key.lower() not in _OWN})
+    if "timecode" in video.metadata:
+        out.metadata["timecode"] = video.metadata["timecode"]
     _describe(video, made)
     if chapters := _chapters(source):
         out.set_chapters(chapters)
