@@ -134,6 +134,8 @@ def _reduction(seen: _Seen, wanted: Rows) -> Need | None:
     axes = seen.constant(1)
     if axes is None or not axes.size or {ROWS, ROWS - 4} & set(axes.ravel().tolist()):
         return None
+    if not seen.attribute("keepdims", 1):  # rows are another dimension then
+        return None
     return Need({0: wanted}, wanted)
 
 

@@ -180,7 +180,7 @@ def _differences(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[st
 def _option(name: str, value: Any) -> str:
     """An option as it is typed."""
     typed = f"--{name.replace('_', '-')}"
-    if value in (None, False, []):
+    if value is None or value is False or value == []:  # 0 is a value: --crf 0
         return f"no {typed}"
     return (
         typed
