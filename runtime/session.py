@@ -77,7 +77,7 @@ class Session:
     Raises:
         BundleError: the bundle is damaged.
         BackendError: the engine library is missing.
-        InputError: the policy names an axis that the model lacks, or `bundle` is neither a bundle nor a path.
+        InputError: `bundle` is neither a bundle nor a path. What a policy names is checked with the first frame, or by `prepare`.
     """
 
     def __init__(
