@@ -38,6 +38,31 @@ def test_reads_other_containers_whole(clip, moving, name):
     assert not reader.truncated
 
 
+@pytest.mark.parametrize(("sound", "size"), [("pcm_s16le", 2000), ("adpcm_ms", 1012)])
+def test_sound_in_avi_whose_index_counts_bytes_keeps_its_time(tmp_path, moving, sound, size):
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as out:
+        video, track = (
+            out.add_stream("mpeg4", rate=24),
+            out.add_stream(sound, rate=48000, layout="stereo"),
+        )
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        for number, frame in enumerate(moving(24)):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 2 * size), np.int16), "s16", "stereo")
+            samples.sample_rate, samples.pts = 48000, number * size
+            out.mux(track.encode(samples))
+        out.mux(video.encode(None))
+        out.mux(track.encode(None))
+    with VideoReader(path) as reader:
+        for _ in reader:
+            continue
+        times = [float(packet.pts * packet.time_base) for packet in reader.take_audio()]
+        assert not reader.damage.places and not reader.truncated
+    steps = np.diff(times)
+    assert times[0] == 0 and steps.min() > 0 and abs(times[-1] - 23 * size / 48000) < 0.05
+
+
 def test_raw_stream_takes_its_rate_from_the_headers(clip, moving):
     got, reader = read(clip("a.h264", moving(10), fps=Fraction(30)))
     assert len(got) == 10
