@@ -32,22 +32,28 @@ SHARES = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 
 def main(
     data: Annotated[Path, typer.Option(help="Folder of clips that training did not see.")],
-    larger: Annotated[Path, typer.Option(help="Weights of the larger network alone.")],
-    alone: Annotated[Path, typer.Option(help="Weights of its mini, trained on the truth.")],
+    larger: Annotated[Path | None, typer.Option(help="Weights of the larger network alone.")] = None,
+    alone: Annotated[Path | None, typer.Option(help="Weights of its mini, trained on the truth.")] = None,
     distilled: Annotated[
-        Path, typer.Option(help="Weights of its mini, trained on what the larger one makes, too.")
-    ],
+        Path | None, typer.Option(help="Weights of its mini, trained on what the larger one makes, too.")
+    ] = None,
     router: Annotated[Path | None, typer.Option(help="Weights of the pair.")] = None,
     preset: str = "tiny",
     most: Annotated[int, typer.Option(help="Pictures of a clip.")] = 8,
 ) -> None:
-    """Score and save results/st_mfnet_quality.json."""
-    networks = {"larger": (preset, larger), "mini alone": (PRESETS[preset].mini, alone)}
-    networks["mini distilled"] = (PRESETS[preset].mini, distilled)
+    """Score what is given and save results/st_mfnet_quality.json."""
+    mini = PRESETS[preset].mini
+    networks = {
+        "larger": (preset, larger),
+        "mini alone": (mini, alone),
+        "mini distilled": (mini, distilled),
+    }
     records = []
     with tempfile.TemporaryDirectory() as cache:
         for clip in load_clips(data, Path(cache), (), PRESETS[preset].size).training:
             for name, (own, weights) in networks.items():
+                if weights is None:
+                    continue
                 score = _score(str(own), weights, clip, most)
                 records.append(record(preset=preset, clip=clip.name, network=name, **score))
                 print(clip.name, name, score, flush=True)

@@ -83,11 +83,20 @@ def exported(
     sizes: Sequence[tuple[int, int]] = (),
     frames: Sequence[Any] = (),
     mix: ExpectedRoutes | None = None,
+    memory: int | None = None,
 ) -> Path:
     """The bundle at `path`; compiled if there is none, taken as it is if there is one."""
     if not (path / MANIFEST).exists():
         compile_model(
-            model, target, path, reference={}, strategy=plan, sizes=sizes, frames=frames, expected=mix
+            model,
+            target,
+            path,
+            reference={},
+            strategy=plan,
+            sizes=sizes,
+            frames=frames,
+            expected=mix,
+            memory=memory,
         )
     return path
 

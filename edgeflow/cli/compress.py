@@ -218,13 +218,14 @@ def _draw(report: Report, picture: Path) -> None:
     rows = [report.layers[i : i + ROW] for i in range(0, len(report.layers), ROW)]
     figure = new_figure(12, 5 * len(rows))
     axes = figure.subplots(2 * len(rows), 1, squeeze=False)[:, 0]
+    most = len(rows[0])
     for densities, widths, layers in zip(axes[::2], axes[1::2], rows, strict=True):
         places = range(len(layers))
         densities.bar(places, [layer.density for layer in layers])
-        densities.set(ylabel="density", ylim=(0, 1), xlim=(-1, ROW), xticks=[])
+        densities.set(ylabel="density", ylim=(0, 1), xlim=(-1, most), xticks=[])
         widths.plot(places, [_weights(layer.before) for layer in layers], ".-", label="before")
         widths.plot(places, [_weights(layer.after or ()) for layer in layers], ".-", label="after")
-        widths.set(ylabel="weights", yscale="symlog", xlim=(-1, ROW))
+        widths.set(ylabel="weights", yscale="symlog", xlim=(-1, most))
         widths.set_xticks(places, [layer.name for layer in layers], rotation=90, fontsize=6)
     axes[1].legend()
     store(figure, picture)

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgeflow.ir.errors import TrainError
 from edgeflow.training.compression.density import component_densities, densities, layers_of, overall
-from edgeflow.training.compression.learning import Batch, Pace, distil, sparsify
+from edgeflow.training.compression.learning import Batch, Pace, distil, sparsify, truth
 from edgeflow.training.compression.shrink import shrink
 
 
@@ -112,7 +112,8 @@ def compress(
         say: told which phase begins.
 
     Raises:
-        TrainError: the network cannot be followed, a loss is not finite, or a name in `keep` is none of its modules.
+        TrainError: the network does not take what the batches give, cannot be followed, a loss is not finite, or a name in `keep` is none of its
+            modules.
 
     Source: ST-MFNet Mini, section II.
     """
@@ -120,7 +121,8 @@ def compress(
         raise TrainError(
             f"no module {', '.join(sorted(unknown))} to keep: give names such as {next(layers_of(module))[0]}"
         )
-    inputs = next(batches)[0]
+    inputs, target = next(batches)
+    _check_runs(module, inputs, target)
     one = tuple(each[:1] for each in inputs)
     sparse = deepcopy(module)
     say("sparse")
@@ -154,6 +156,24 @@ def compress(
     needed = tuple(name for name in low if name not in left_out)
     sizes = size(module, one), size(small, one)
     return Compressed(small, Report(overall(sparse, of), layers, components, left_out, needed, *sizes))
+
+
+def _check_runs(module: nn.Module, inputs: tuple[Tensor, ...], target: Tensor) -> None:
+    """Run a network once, before anything is learnt.
+
+    Raises:
+        TrainError: it does not run, or its output does not fit the target.
+    """
+    try:
+        with torch.no_grad():
+            made = deepcopy(module).eval()(*inputs)
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        given = ", ".join(str(tuple(each.shape)) for each in inputs)
+        why = str(error).partition("\n")[0]
+        raise TrainError(f"the network does not run on what batches gives, {given}: {why}") from error
+    if not isinstance(made, Tensor):
+        raise TrainError(f"the network makes a {type(made).__name__}: let it make one tensor")
+    truth(made, target)
 
 
 def size(module: nn.Module, inputs: tuple[Tensor, ...]) -> Size:

@@ -161,6 +161,32 @@ def test_norms_keep_their_statistics_in_the_end():
     assert torch.equal(held[3], held[4]) and torch.equal(held[4], held[5])
 
 
+class Deaf(nn.Module):
+    """Makes something else than a picture of what it is given."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.layer, self.made = nn.Conv2d(4, 4, 3, padding=1), made
+
+    def forward(self, x):
+        return self.layer(x) if self.made is None else self.made
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (None, r"does not run on what batches gives, \(2, 3, 8, 8\): Given groups=1"),
+        ([torch.zeros(2, 3, 8, 8)], "makes a list: let it make one tensor"),
+        (torch.zeros(2, 3, 4, 4), r"makes \(2, 3, 4, 4\) and the batch's target is \(2, 3, 8, 8\)"),
+    ],
+)
+def test_a_network_that_does_not_take_the_batches_is_refused_before_it_learns(made, said):
+    batches = iter([((torch.rand(2, 3, 8, 8),), torch.rand(2, 3, 8, 8))])
+    plan = Plan(Pace(1, 1e-3), Pace(1, 1e-3))
+    with pytest.raises(TrainError, match=said):
+        compress(Deaf(made), batches, plan, print)
+
+
 def test_the_command_on_a_users_network(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     output, picture = tmp_path / "small.safetensors", tmp_path / "layers.png"
