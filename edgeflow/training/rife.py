@@ -73,7 +73,9 @@ class Curriculum(nn.Module):
         drawn = [self._known[i] for i in self._rng.integers(len(self._known), size=BATCH)]
         frames = torch.stack([each.frames for each in drawn], 1)
         canvas = (CROP // THINNED, CROP // THINNED)
-        loss = misjudged(self.model.router.errors(*frames, canvas), torch.stack([each.errors for each in drawn]), PATCH)
+        loss = misjudged(
+            self.model.router.errors(*frames, canvas), torch.stack([each.errors for each in drawn]), PATCH
+        )
         return Loss(loss, {"crops": torch.tensor(float(len(self._known)))})
 
 

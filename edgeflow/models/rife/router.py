@@ -96,6 +96,7 @@ def paired(frame0: Tensor, frame1: Tensor, canvas: tuple[int, int]) -> tuple[Ten
     turned = torch.cat((first, second, change), 1).transpose(1, 2)  # (n, w x 3, 3 x rows / 2)
     turned = turned.unflatten(1, (-1, 3)).flatten(2)
     picked = turned.index_select(1, columns[::2]) + turned.index_select(1, columns[1::2])
-    upright = (picked / 4).transpose(1, 2).unflatten(1, (3, 3, -1))  # (n, channels, frames and change, rows / 2, columns / 2)
+    # (n, channels, frames and change, rows / 2, columns / 2)
+    upright = (picked / 4).transpose(1, 2).unflatten(1, (3, 3, -1))
     one, other, squares = upright.unbind(2)
     return one, other, squares.mean(1, keepdim=True)
