@@ -71,11 +71,9 @@ class Curriculum(nn.Module):
         if len(self._known) < ENOUGH:
             self._known.append(measured(self.model, *self._samples.crops(1)))
         drawn = [self._known[i] for i in self._rng.integers(len(self._known), size=BATCH)]
-        frames = torch.stack([each.frames for each in drawn], 1)
-        canvas = (CROP // THINNED, CROP // THINNED)
-        loss = misjudged(
-            self.model.router.errors(*frames, canvas), torch.stack([each.errors for each in drawn]), PATCH
-        )
+        first, last = torch.stack([each.frames for each in drawn], 1)
+        guessed = self.model.router.errors(first, last, (CROP // THINNED, CROP // THINNED))
+        loss = misjudged(guessed, torch.stack([each.errors for each in drawn]), PATCH)
         return Loss(loss, {"crops": torch.tensor(float(len(self._known)))})
 
 
