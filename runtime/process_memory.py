@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edgeflow.ir.errors import BackendError
+from edgeflow.runtime.heap_maps import join_heap_maps
 
 _LEAST_MAPS = 2000
 """Memory maps that a session's engines may need: hundreds were seen, where each holds code made for it."""
@@ -22,14 +23,11 @@ def _trim() -> Any:
 
 
 def give_back() -> None:
-    """Give memory that was freed back to the system.
-
-    OpenVINO makes code in blocks of the heap, and each leaves its borders as memory maps (4 to 6 a session that was closed). They go with the
-    heap's end: a tenth of them stays.
-    """
+    """Give memory that was freed back to the system, and the memory maps that it was split into."""
     gc.collect()  # engines may be in circles of references
     if (trim := _trim()) is not None:
         trim(0)
+    join_heap_maps()
 
 
 def check_maps(folder: Path = Path("/proc")) -> None:

@@ -77,7 +77,8 @@ class Session:
     Raises:
         BundleError: the bundle is damaged.
         BackendError: the engine library is missing.
-        InputError: `bundle` is neither a bundle nor a path. What a policy names is checked with the first frame, or by `prepare`.
+        InputError: `bundle` is neither a bundle nor a path, the policy does not suit the model, or its frames must run in order and
+            several in flight were asked for.
     """
 
     def __init__(
@@ -98,6 +99,10 @@ class Session:
         self.backend: Backend = open_backend(name, threads, lanes=in_flight)
         self.device = device_of(self.bundle, self.backend)
         self._policy = policy or Own()
+        if self.looks_back and in_flight > 1:
+            raise InputError(
+                "this model looks back at earlier frames, so they run one after the other: leave in_flight at 1"
+            )
         self._exact, self._prove, self._watch = exact, prove, watch
         self._lanes: dict[tuple[int, int], _Lanes] = {}  # the last used stands last
         self._size: tuple[int, int] | None = None
@@ -174,6 +179,8 @@ class Session:
         if frame != (0, 0):
             plan = select_plan(plans, *frame)
         check_inputs(plan.inputs, inputs)
+        if self.bundle.manifest.task.timed:
+            check_time(inputs[-1])
         if self._size is None:
             self.prepare(*frame)
         elif frame not in ((0, 0), self._size):
@@ -199,16 +206,11 @@ class Session:
         """Load all engines for a frame size, in pixels (0 for models whose sizes are fixed).
 
         Raises:
-            InputError: no plan is for this size, memory is too short for it, the policy does not suit the model, or its frames must run in
-                order and several in flight were asked for.
+            InputError: no plan is for this size, memory is too short for it, or the model cannot do what the policy asks for.
             BackendError: the library refuses a graph, or computes it wrongly on this processor.
         """
         plan = select_plan(self.bundle.manifest.plans, height, width)
         size = declared_size(plan.inputs) or (height, width)
-        if in_order(plan, self._policy) and self.in_flight > 1:
-            raise InputError(
-                "this model looks back at earlier frames, so they run one after the other: leave in_flight at 1"
-            )
         self._make_room(plan, size)
         if self._prove:
             prove_here(self.bundle, plan, self.backend)
@@ -243,7 +245,7 @@ class Session:
     @property
     def looks_back(self) -> bool:
         """Whether a frame's outputs depend on earlier frames: by states, or by rules that remember."""
-        return any(in_order(plan, self._policy) for plan in self.bundle.manifest.plans.values())
+        return any([in_order(plan, self._policy) for plan in self.bundle.manifest.plans.values()])
 
     def reset(self) -> None:
         """Forget all states: a new stream, or a scene cut."""
@@ -346,6 +348,18 @@ def declared_size(specs: tuple[Interface, ...]) -> tuple[int, int] | None:
         if isinstance(spec.height, int) and isinstance(spec.width, int):
             return spec.height, spec.width
     return None
+
+
+def check_time(time: Array) -> None:
+    """Compare the time at which a picture is wanted with what lies between two frames.
+
+    Raises:
+        InputError: it is not from 0 to 1.
+    """
+    if not ((time >= 0) & (time <= 1)).all():  # NaN is not, either
+        raise InputError(
+            f"a picture is wanted at {time.item():g}: times go from 0, the first frame, to 1, the next one"
+        )
 
 
 def check_inputs(specs: tuple[Interface, ...], inputs: tuple[Array, ...]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from edgeflow.ir.bundle.layer_errors import LayerError, load_layers
 from edgeflow.ir.libraries import library as described
 from edgeflow.runtime.check import CheckReport
 from edgeflow.runtime.check import check as check_bundle
+from edgeflow.runtime.checking.engines import GraphCheck
 from edgeflow.runtime.machine import in_words
 
 
@@ -74,17 +75,36 @@ def _print_layers(graph: str, errors: Sequence[LayerError]) -> None:
     out.print(table)
 
 
+def _by_engine(graphs: Sequence[GraphCheck]) -> dict[str, list[GraphCheck]]:
+    """What was found at all shapes of each engine."""
+    found: dict[str, list[GraphCheck]] = {}
+    for graph in graphs:
+        found.setdefault(graph.graph.split()[0], []).append(graph)
+    return found
+
+
+def _used(graph: GraphCheck) -> float:
+    """How much of what an engine is allowed it takes: the largest is the nearest to failing."""
+    if graph.allowed is not None:
+        return graph.max_error / graph.allowed
+    return -graph.sqnr_db
+
+
 def _print(report: CheckReport) -> None:
     here = in_words(report.instructions)
     title = f"{report.library} {report.version}, {report.precision}, {report.accelerator or here}"
-    table = Table("engine", "precision", "largest error", "signal to error", "asked for", "", title=title)
-    for graph in report.graphs:
-        mark = "ok" if graph.passed else "DIFFERS"
-        asked = (
-            f"error {graph.allowed:.1e}" if graph.allowed is not None else f"{graph.minimum_sqnr_db:.0f} dB"
-        )
-        errors = (f"{graph.max_error:.1e}", f"{graph.sqnr_db:.1f} dB")
-        table.add_row(graph.graph, graph.precision, *errors, asked, mark)
+    table = Table("engine", "at", "shapes", "error", "SNR", "limit", "", title=title)
+    for name, shapes in _by_engine(report.graphs).items():
+        for graph in [shape for shape in shapes if not shape.passed] or [max(shapes, key=_used)]:
+            table.add_row(
+                name if graph.passed else graph.graph,
+                graph.precision,
+                str(len(shapes) if graph.passed else 1),
+                f"{graph.max_error:.1e}",
+                f"{graph.sqnr_db:.1f} dB",
+                f"{graph.allowed:.1e}" if graph.allowed is not None else f"{graph.minimum_sqnr_db:.0f} dB",
+                "ok" if graph.passed else "DIFFERS",
+            )
     out.print(table)
     if report.judged_on:
         out.print(

@@ -33,10 +33,12 @@ from edgeflow.cli import (
     wrap,
 )
 from edgeflow.cli.console import err
+from edgeflow.cli.plain_help import PlainCommand, PlainGroup
 from edgeflow.ir.errors import EdgeflowError
 from edgeflow.ir.installing import with_extras
 
 app = typer.Typer(
+    cls=PlainGroup,
     help="Compile video networks whose compute depends on their input, and run them where they are needed.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -62,23 +64,23 @@ def _options(
     """Compile video networks whose compute depends on their input, and run them where they are needed."""
 
 
-app.command("export")(export.export)
-app.command("build")(build.build)
-app.command("check")(check.check)
-app.command("run")(run.run)
-app.command("batch")(batch.batch)
-app.command("watch")(watch.watch)
-app.command("profile")(profile.profile)
-app.command("eval")(evaluate.evaluate)
-app.command("tune")(tune.tune)
-app.command("diff")(diff.diff)
-app.command("inspect")(inspect.inspect)
+app.command("export", cls=PlainCommand)(export.export)
+app.command("build", cls=PlainCommand)(build.build)
+app.command("check", cls=PlainCommand)(check.check)
+app.command("run", cls=PlainCommand)(run.run)
+app.command("batch", cls=PlainCommand)(batch.batch)
+app.command("watch", cls=PlainCommand)(watch.watch)
+app.command("profile", cls=PlainCommand)(profile.profile)
+app.command("eval", cls=PlainCommand)(evaluate.evaluate)
+app.command("tune", cls=PlainCommand)(tune.tune)
+app.command("diff", cls=PlainCommand)(diff.diff)
+app.command("inspect", cls=PlainCommand)(inspect.inspect)
 app.add_typer(targets.app, name="targets")
-app.command("cache")(cache.cache)
-app.command("sys")(sys_info.sys_info)
+app.command("cache", cls=PlainCommand)(cache.cache)
+app.command("sys", cls=PlainCommand)(sys_info.sys_info)
 app.add_typer(train.app, name="train")
-app.command("compress")(compress.compress)
-app.command("wrap")(wrap.wrap)
+app.command("compress", cls=PlainCommand)(compress.compress)
+app.command("wrap", cls=PlainCommand)(wrap.wrap)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

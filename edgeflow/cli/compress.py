@@ -137,8 +137,6 @@ def _network(reference: str, weights: Path | None) -> nn.Module:
 
     from edgeflow.models.weights import load_weights
 
-    if ":" not in reference:
-        raise FlowError(f"{reference} is no function: give path/to/file.py:build")
     built: Any = build_by(reference)
     if not isinstance(built, nn.Module):
         raise FlowError(f"{reference} returns a {type(built).__name__}: it must return a torch.nn.Module")

@@ -13,4 +13,4 @@ Library = Annotated[
     ),
 ]
 
-Threads = Annotated[int | None, typer.Option(help="CPU threads for the engines.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads for the engines.")]

@@ -26,7 +26,7 @@ def find_model(reference: str, preset: str | None, variant: str | None) -> Route
     from edgeflow.flow.module import RoutedModule
     from edgeflow.models import family
 
-    if ":" not in reference:
+    if ":" not in reference and not reference.endswith(".py"):
         return family(reference).model(preset, variant)
     model: Any = build_by(reference)
     if not isinstance(model, RoutedModule):
@@ -59,6 +59,10 @@ def find_function(reference: str) -> Callable[..., Any]:
     Raises:
         FlowError: it cannot be found.
     """
+    if reference.endswith(".py"):
+        raise FlowError(f"{reference} names no function of the file: give {reference}:build")
+    if ":" not in reference:
+        raise FlowError(f"{reference} is no function: give path/to/file.py:build")
     place, _, name = reference.rpartition(":")
     module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
     found = getattr(module, name, None)
@@ -81,8 +85,14 @@ def _load_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise FlowError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+        raise FlowError(f"{path} cannot be imported{_line(error, path)}: {type(error).__name__}: {error}") from error
     return module
+
+
+def _line(error: Exception, path: Path) -> str:
+    """The line of a file where an error arose; nothing if the error says it, or none is of this file."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path.absolute())]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 def _load_module(name: str) -> ModuleType:

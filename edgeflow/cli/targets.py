@@ -8,9 +8,10 @@ import typer
 from rich.table import Column, Table
 
 from edgeflow.cli.console import out, print_json
+from edgeflow.cli.plain_help import PlainCommand, PlainGroup
 from edgeflow.targets import Target, load, names
 
-app = typer.Typer(help="List the targets that `edgeflow export --target` takes, or explain one.")
+app = typer.Typer(cls=PlainGroup, help="List the targets that `edgeflow export --target` takes, or explain one.")
 
 JSON = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 
@@ -31,7 +32,7 @@ def targets(context: typer.Context, json: JSON = False) -> None:
     out.print(table)
 
 
-@app.command()
+@app.command(cls=PlainCommand)
 def show(
     name: Annotated[str, typer.Argument(help="A target's name, or a .toml file of your own.")],
     json: JSON = False,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+
+from edgeflow.cli.plain_help import PlainGroup
 
 
-class _Families(TyperGroup):
+class _Families(PlainGroup):
     """A command for every family that can be trained, found when one is asked for: families need torch."""
 
     def list_commands(self, ctx: Any) -> list[str]:

@@ -15,6 +15,7 @@ from rich.console import Console
 from typer.main import get_command
 
 from edgeflow import __version__
+from edgeflow.cli.plain_help import PlainCommand
 from edgeflow.cli.train_progress import train_and_keep
 from edgeflow.ir.errors import TrainError
 from edgeflow.models.family import Family, Option, Recipe, called
@@ -50,7 +51,7 @@ def command_of(family: Family) -> Any:
     train.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     train.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     single = typer.Typer(add_completion=False)
-    single.command(family.name, help=cleandoc(recipe.help))(train)
+    single.command(family.name, cls=PlainCommand, help=cleandoc(recipe.help))(train)
     return get_command(single)
 
 

@@ -163,8 +163,6 @@ def _network(reference: str) -> nn.Module:
 
     from edgeflow.flow import RoutedModule
 
-    if ":" not in reference:
-        raise FlowError(f"{reference} is no function: give path/to/file.py:build")
     built: Any = build_by(reference)
     if isinstance(built, RoutedModule):
         raise FlowError(f"{reference} returns a routed model already: `edgeflow export` compiles it")

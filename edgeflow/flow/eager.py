@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
+from edgeflow.flow.flow import NOTHING, ONE_SHAPE, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.grids import found_grids
 from edgeflow.flow.opaque import Opaque
 from edgeflow.flow.tensors import blend_tiles, cut_tile, paste_tile
@@ -260,7 +260,7 @@ class EagerFlow(Flow):
                     if when.variables and before is not None and before.shape != part.shape:
                         raise FlowError(
                             f"segment {self._name(segment)} makes {tuple(part.shape)} where it runs, but "
-                            f"{tuple(before.shape)} is kept elsewhere: both sides of when= need one shape"
+                            f"{tuple(before.shape)} is kept elsewhere: {ONE_SHAPE}"
                         )
                     slot[i] = part
         if not outputs:  # it ran nowhere and nothing stands in for it: how many outputs it has is not known

@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import (
 )
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
+from edgeflow.flow.flow import NOTHING, ONE_SHAPE, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.opaque import Opaque
 from edgeflow.flow.pictures import check_images, mark_images, scaled
 from edgeflow.flow.quiet import quiet
@@ -349,8 +349,7 @@ class TraceFlow(Flow):
         for side, made in zip(sides, outputs, strict=True):
             if dict(side.shapes) != dict(made.shapes):
                 raise FlowError(
-                    f"segment {name} makes {made} where it runs, but {side} is kept elsewhere: "
-                    "both sides of when= need one shape"
+                    f"segment {name} makes {made} where it runs, but {side} is kept elsewhere: {ONE_SHAPE}"
                 )
         return tuple(side.name for side in sides)
 

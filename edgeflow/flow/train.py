@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from edgeflow.flow.eager import tile_multiple
-from edgeflow.flow.flow import NOTHING, Flow, Selector, flatten, leaves, rebuild
+from edgeflow.flow.flow import NOTHING, ONE_SHAPE, Flow, Selector, flatten, leaves, rebuild
 from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.opaque import Opaque
 from edgeflow.flow.tensors import cut_tile, pool_map
@@ -262,7 +262,7 @@ class _TrainFlow(Flow):
             if kept.shape != tensor.shape:
                 raise FlowError(
                     f"segment {segment} makes {tuple(tensor.shape)} where it runs, but "
-                    f"{tuple(kept.shape)} is kept elsewhere: both sides of when= need one shape"
+                    f"{tuple(kept.shape)} is kept elsewhere: {ONE_SHAPE}"
                 )
             mixed[variant] = own * tensor + (1 - own) * kept
         return TrainValue(value.regions, mixed)

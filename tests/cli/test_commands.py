@@ -183,6 +183,7 @@ def test_layers_that_int8_leaves_in_float_are_named(edgeflow, tmp_path, clip):
         (["check", "nowhere"], "no bundle at nowhere"),
         (["export", "nothing", "-o", "x.edgeflow"], "no model 'nothing'"),
         (["export", "gone.py:build", "-o", "x.edgeflow"], "no file gone.py"),
+        (["export", EXAMPLE, "-o", "x.edgeflow"], f"give {EXAMPLE}:build"),
         (["export", "no.such.module:build", "-o", "x.edgeflow"], "cannot be imported"),
         (["export", f"{EXAMPLE}:nobody", "-o", "x.edgeflow"], "no function 'nobody'"),
         (["export", "cain-sd", "--preset", "huge", "-o", "x.edgeflow"], "presets full, small, tiny"),

@@ -93,6 +93,12 @@ def test_every_command_has_its_heading_and_every_option_its_row():
     assert found > 50
 
 
+def test_no_help_says_that_a_switch_takes_a_value():
+    for _, command in commands(typer.main.get_command(app), ("edgeflow",)):
+        switches = [o for o in command.get_params(typer.Context(command)) if getattr(o, "is_flag", False)]
+        assert switches and {option.metavar for option in switches} == {""}
+
+
 def kinds(base: type) -> Iterator[type]:
     for own in base.__subclasses__():
         yield own

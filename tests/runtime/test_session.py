@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import film_models
 import numpy as np
 import pytest
 from kept_bundles import compile_kept
@@ -271,12 +272,12 @@ def test_read_only_frames(tiny_bundles, library):
     np.testing.assert_array_equal(Session(path, library=library)(*frames), wanted)
 
 
-def test_a_policy_names_axes_and_values_that_exist(tiny_bundles):
+def test_a_policy_names_axes_and_values_that_exist_when_a_session_opens(tiny_bundles):
     path = tiny_bundles["chained"].path
     with pytest.raises(InputError, match="no axis 'depth' to fix: the bundle has scale, exit"):
-        Session(path, policy=Fixed(depth=3))(*clip(9, 9, 1)[0])
+        Session(path, policy=Fixed(depth=3))
     with pytest.raises(FlowError, match=r"9 is not a value of the axis \(1, 2, 3, 4, 5\)"):
-        Session(path, policy=Fixed(exit=9))(*clip(9, 9, 1)[0])
+        Session(path, policy=Fixed(exit=9))
 
 
 def test_an_unknown_engine_library(tiny_bundles):
@@ -308,3 +309,13 @@ def test_what_is_no_bundle_is_refused_in_words(tiny_bundles):
         InputError, match=r"takes the path of a bundle, or what open_bundle returned, got NoneType$"
     ):
         Session(None)
+
+
+@pytest.mark.parametrize("time", [7.0, -0.01, np.nan])
+def test_a_time_that_is_not_between_the_frames(tmp_path, time):
+    path = tmp_path / "any_time.edgeflow"
+    compile_kept(film_models.any_time(), load("cpu"), path, reference={"model": "any_time"})
+    session, frame = Session(path), np.zeros((40, 56, 3), np.uint8)
+    with pytest.raises(InputError, match=f"wanted at {time:g}: times go from 0"):
+        session(frame, frame, np.array([time], np.float32))
+    assert session(frame, frame, np.array([1], np.float32)).shape == frame.shape

@@ -27,6 +27,10 @@ def check_replaceable(folder: Path, overwrite: bool) -> None:
     Raises:
         BundleError: the folder may not be replaced; says what is in it.
     """
+    if folder.resolve() == Path.cwd():
+        raise BundleError(
+            f"cannot write the bundle {folder}: it is the folder that you are in; give the bundle a name in it, such as model.edgeflow"
+        )
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not folder.is_dir():

@@ -24,13 +24,15 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
     """A fresh folder beside `path` that takes its place when the block ends without an error.
 
     The two are exchanged in one step where the system can, so that there is always a whole folder of that name. What
-    killed processes left beside it is put back or removed, and while one process writes it no other may.
+    killed processes left beside it is put back or removed, and while one process writes it no other may. A link stays, and the folder that
+    it points to is written.
 
     Raises:
         BundleError: the folder cannot be written, `path` is a file, or another process is writing it.
     """
     if path.exists() and not path.is_dir():
         raise BundleError(f"cannot write the bundle {path}: a file of that name is in the way; remove it")
+    path = path.resolve() if path.is_symlink() else path
     temporary, retired = (path.with_name(f".{path.name}.{end}") for end in ("new", "old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

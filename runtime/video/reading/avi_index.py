@@ -19,17 +19,29 @@ class AviIndex:
 
     def __init__(self, container: InputContainer) -> None:
         self._places: dict[int, dict[int, int]] = {}
+        self._bytes: set[int] = (
+            set()
+        )  # streams whose index counts bytes, as that of PCM does; their packets count samples
         if container.format.name != "avi":
             return
         for stream in container.streams:
             entries = getattr(stream, "index_entries", None)
             if entries is not None:
-                self._places[stream.index] = {entry.pos + _HEADER: entry.timestamp for entry in entries}
+                held = list(entries)
+                self._places[stream.index] = {entry.pos + _HEADER: entry.timestamp for entry in held}
+                if len(held) > 1 and held[1].timestamp - held[0].timestamp == held[0].size > 1:
+                    self._bytes.add(stream.index)
 
     def mend(self, packet: Packet[Stream]) -> None:
         """Let a packet's times be those that the index has."""
         place = self._places.get(packet.stream.index, {}).get(packet.pos if packet.pos is not None else -1)
-        if place is None or packet.dts is None or place == packet.dts:
+        if place is None or packet.dts is None:
+            return
+        if packet.stream.index in self._bytes:
+            if not packet.duration or not packet.size:
+                return
+            place = place * packet.duration // packet.size
+        if place == packet.dts:
             return
         shift = place - packet.dts
         packet.dts += shift

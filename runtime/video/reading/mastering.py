@@ -54,6 +54,7 @@ def mastering_of(picture: VideoFrame) -> Mastering | None:
             display = _display(held)
         elif kind == "CONTENT_LIGHT_LEVEL" and len(held) >= 8:
             light = struct.unpack("=2I", held[:8])
+            light = light if any(light) else None  # x265 writes zeros where nothing is known
     return Mastering(display, light) if display or light else None
 
 

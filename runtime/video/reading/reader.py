@@ -30,6 +30,7 @@ from edgeflow.ir.errors import VideoError
 from edgeflow.runtime.video.colour import Frame, Rgb
 from edgeflow.runtime.video.reading.clock import Clock
 from edgeflow.runtime.video.reading.damage import Damage
+from edgeflow.runtime.video.reading.decoder import decoder_of
 from edgeflow.runtime.video.reading.fields import Deinterlacer
 from edgeflow.runtime.video.reading.info import describe, lost_with
 from edgeflow.runtime.video.reading.live import Newest
@@ -110,9 +111,7 @@ class VideoReader:
             self._stream = video_stream(self._container, self._name)
             self.remarks: tuple[str, ...] = others_left_out(self._container, self._stream, self._name)
             self.audio: tuple[Any, ...] = tuple(s for s in self._container.streams if s.type == "audio")
-            self._stream.thread_type = (
-                "SLICE"  # frame threads swallow errors, how many depends on the machine
-            )
+            self._decoder = decoder_of(self._stream)
             self._count = 0
             self.damage = Damage()
             self._cut = self._resized = False
@@ -305,14 +304,14 @@ class VideoReader:
                 self._broken(self._packets.time_of(packet))
                 broken = False
             try:
-                pictures = self._stream.decode(packet)
+                pictures = self._decoder.decode(packet)
             except av.FFmpegError:
                 broken = True  # the end of a cut file, unless more data follows
                 continue
             yield from pictures
         self._cut = self._cut or broken
         try:
-            pictures = self._stream.decode(None)
+            pictures = self._decoder.decode(None)
         except av.FFmpegError:
             self._cut, pictures = True, []
         yield from pictures

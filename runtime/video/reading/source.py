@@ -21,8 +21,8 @@ Source: TypeAlias = str | Path | BinaryIO
 PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 """Suffixes of the pictures that a folder may hold."""
 
-_ADDRESS = re.compile(r"(https?|rtsps?|rtmps?|rtp|udp|tcp|srt|ftp)://", re.IGNORECASE)
-_LIVE = re.compile(r"(rtsps?|rtmps?|rtp|udp|tcp|srt)://", re.IGNORECASE)
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_LIVE = re.compile(r"(rtsps?|rtmps?|rtp|udp|tcp|srt|rist)://", re.IGNORECASE)
 _CAMERA = re.compile(r"/dev/video\d+")
 _SECONDS = 30.0
 """That an address may take to answer, or to send the next bytes."""
@@ -150,8 +150,18 @@ def _demuxer(
     except (av.FFmpegError, OSError) as error:
         reason = error.strerror or type(error).__name__
         if is_address(name):
-            raise VideoError(
-                f"{name}: cannot be opened ({reason}); check the address, and that something is sent there"
-            ) from error
+            raise VideoError(f"{name}: cannot be opened ({reason}); {_way_to(name, error)}") from error
         wanted = "y4m" if container == "yuv4mpegpipe" else "a video, or its index is cut off"
         raise VideoError(f"{name}: cannot be read as {wanted} ({reason}); check that it plays") from error
+
+
+def _way_to(address: str, error: Exception) -> str:
+    """What to do about an address that cannot be opened."""
+    if isinstance(error, av.ProtocolNotFoundError):
+        return (
+            f"PyAV's FFmpeg was built without {address.partition(':')[0].lower()}: let a program that has it pass the pictures on, e.g. "
+            f"`ffmpeg -i {address} -f yuv4mpegpipe - | edgeflow run BUNDLE - -o OUTPUT`"
+        )
+    if _CAMERA.fullmatch(address):
+        return "check that the camera is connected, and that you may read it"
+    return "check the address, and that something is sent there"

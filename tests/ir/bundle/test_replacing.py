@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,11 @@ def test_a_file_is_in_the_way(tmp_path):
     (tmp_path / "b").write_text("mine")
     with pytest.raises(BundleError, match="a file of that name is in the way"):
         check_replaceable(tmp_path / "b", True)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_folder_that_one_is_in_is_not_replaced(tmp_path, monkeypatch, overwrite):
+    monkeypatch.chdir(tmp_path)
+    for name in (".", tmp_path, Path("gone", "..")):
+        with pytest.raises(BundleError, match="it is the folder that you are in; give the bundle a name"):
+            check_replaceable(Path(name), overwrite)

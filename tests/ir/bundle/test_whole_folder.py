@@ -56,6 +56,24 @@ def test_a_failing_rename_leaves_the_old_folder(tmp_path, monkeypatch):
     assert os.listdir(output) == ["old"] and os.listdir(tmp_path) == ["model.edgeflow"]
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_stays_and_its_folder_is_written(tmp_path, there):
+    real, link = tmp_path / "other" / "real", tmp_path / "link"
+    real.parent.mkdir()
+    if there:
+        real.mkdir()
+    link.symlink_to(real)
+    for content in ("first", "second"):
+        with folder_written_whole(link) as folder:
+            (folder / "file").write_text(content)
+        assert link.is_symlink() and (real / "file").read_text() == content
+    assert sorted(path.name for path in tmp_path.rglob("*") if path != real / "file") == [
+        "link",
+        "other",
+        "real",
+    ]
+
+
 def test_a_file_in_the_way(tmp_path):
     output = tmp_path / "model.edgeflow"
     output.write_text("mine")

@@ -38,6 +38,31 @@ def test_reads_other_containers_whole(clip, moving, name):
     assert not reader.truncated
 
 
+@pytest.mark.parametrize(("sound", "size"), [("pcm_s16le", 2000), ("adpcm_ms", 1012)])
+def test_sound_in_avi_whose_index_counts_bytes_keeps_its_time(tmp_path, moving, sound, size):
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w") as out:
+        video, track = (
+            out.add_stream("mpeg4", rate=24),
+            out.add_stream(sound, rate=48000, layout="stereo"),
+        )
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        for number, frame in enumerate(moving(24)):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 2 * size), np.int16), "s16", "stereo")
+            samples.sample_rate, samples.pts = 48000, number * size
+            out.mux(track.encode(samples))
+        out.mux(video.encode(None))
+        out.mux(track.encode(None))
+    with VideoReader(path) as reader:
+        for _ in reader:
+            continue
+        times = [float(packet.pts * packet.time_base) for packet in reader.take_audio()]
+        assert not reader.damage.places and not reader.truncated
+    steps = np.diff(times)
+    assert times[0] == 0 and steps.min() > 0 and abs(times[-1] - 23 * size / 48000) < 0.05
+
+
 def test_raw_stream_takes_its_rate_from_the_headers(clip, moving):
     got, reader = read(clip("a.h264", moving(10), fps=Fraction(30)))
     assert len(got) == 10
@@ -61,6 +86,20 @@ def test_name_with_a_colon_is_a_file(clip, moving, monkeypatch):
 def test_missing_file(tmp_path):
     with pytest.raises(VideoError, match=r"gone\.mp4: no such file; check the path$"):
         VideoReader(tmp_path / "gone.mp4")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("SRT://127.0.0.1:9", r"built without srt: .*`ffmpeg -i SRT://127\.0\.0\.1:9 -f yuv4mpegpipe - \| edgeflow run"),
+        ("of-no-kind://x", "built without of-no-kind"),
+        ("/dev/video4095", "check that the camera is connected"),
+        ("tcp://127.0.0.1:9", "check the address"),
+    ],
+)  # fmt: skip
+def test_addresses_that_cannot_be_opened_say_what_to_do(address, said):
+    with pytest.raises(VideoError, match=f"^{address}: cannot be opened .*{said}"):
+        VideoReader(address)
 
 
 def test_folder(tmp_path):
@@ -163,6 +202,28 @@ def test_damage_from_the_first_picture_on(clip, moving):
     spoil(path, 0)
     with pytest.raises(VideoError, match="no picture could be decoded"):
         VideoReader(path)
+
+
+def test_damage_that_ffmpegs_own_vp9_decoder_passes_over_is_said(clip, moving):
+    path = clip("a.webm", moving(24), codec="libvpx-vp9", options={"g": "8", "crf": "20", "b": "0"})
+    with av.open(str(path)) as container:
+        packet = [p for p in container.demux(video=0) if p.size][10]
+        place, size = path.read_bytes().index(bytes(packet)), packet.size
+    with path.open("r+b") as file:
+        file.seek(place + size // 2)
+        file.write(bytes(size // 4))
+    with av.open(str(path)) as container:
+        assert len([picture for picture in container.decode(video=0) if not picture.is_corrupt]) == 24
+    with VideoReader(path) as reader:
+        times = [shot.time for shot in reader.shots()]
+        line, _ = reader.damage.lines("a.webm")
+    assert line.startswith("a.webm: damaged at 0.4") and not reader.truncated
+    assert Fraction(10, 25) not in times and {*range(10), *range(16, 24)} <= {round(25 * t) for t in times}
+    with (
+        VideoReader(path, reading=Reading(strict=True)) as reader,
+        pytest.raises(VideoError, match="damaged at frame 10"),
+    ):
+        list(reader)
 
 
 def test_changing_size_names_the_frame_and_both_sizes(clip, moving):

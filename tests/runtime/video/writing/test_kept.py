@@ -339,21 +339,13 @@ def test_ten_bits_stay_ten(tmp_path, averaging, bits, wanted):
     assert (len(np.unique(luma[20])) > 20) == (bits is None)
 
 
-@pytest.mark.parametrize(("codec", "name"), [(None, "out.mp4"), ("ffv1", "out.mkv")])
-def test_what_hdr_films_say_of_themselves_is_carried_over(tmp_path, averaging, codec, name):
-    """PQ at 10 bits, with the display that it was mastered on and its light; another encoder than x265 says what it leaves out."""
-    source, made_of = (
-        tmp_path / "in.mkv",
-        (35400, 14600, 8500, 39850, 6550, 2300, 15635, 16450, 10_000_000, 1),
-    )
-    told = (
-        "master-display=G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(10000000,1):max-cll=1000,400"
-    )
-    with av.open(str(source), "w") as out:
+def write_hdr(path, transfer, told):
+    """A film of four grey pictures at 10 bits in BT.2020, with parameters for x265."""
+    with av.open(str(path), "w") as out:
         video = out.add_stream("libx265", rate=24, options={"x265-params": f"log-level=error:{told}"})
         video.width, video.height, video.pix_fmt = 96, 64, "yuv420p10le"
         context = video.codec_context
-        context.colorspace, context.color_primaries, context.color_trc = 9, 9, 16
+        context.colorspace, context.color_primaries, context.color_trc = 9, 9, transfer
         for number in range(4):
             picture = np.full((64, 96, 3), 20_000 + 3000 * number, np.uint16)
             out.mux(
@@ -364,6 +356,36 @@ def test_what_hdr_films_say_of_themselves_is_carried_over(tmp_path, averaging, c
                 )
             )
         out.mux(video.encode(None))
+
+
+def test_hlg_films_stay_hlg(tmp_path, averaging):
+    """HLG at 10 bits, whose stream says that nothing is known of its light: nothing is carried over, and nothing is said to be lost."""
+    source = tmp_path / "in.mp4"
+    write_hdr(source, 18, "repeat-headers=1:max-cll=0,0")
+    report = convert_film(averaging(), TASK, source, tmp_path / "out.mp4", times=2)
+    lost = convert_film(
+        averaging(), TASK, source, tmp_path / "out.mkv", times=2, options=Options(Encoding(codec="ffv1"))
+    )
+    for name in ("out.mp4", "out.mkv"):
+        with av.open(str(tmp_path / name)) as made:
+            context = made.streams.video[0].codec_context
+            assert (context.colorspace, context.color_primaries, context.color_trc) == (9, 9, 18)
+            assert context.pix_fmt == "yuv420p10le"
+            assert mastering_of(next(made.decode(video=0))) is None
+    assert not any("mastered" in line for line in (*report.warnings, *lost.warnings))
+
+
+@pytest.mark.parametrize(("codec", "name"), [(None, "out.mp4"), ("ffv1", "out.mkv")])
+def test_what_hdr_films_say_of_themselves_is_carried_over(tmp_path, averaging, codec, name):
+    """PQ at 10 bits, with the display that it was mastered on and its light; another encoder than x265 says what it leaves out."""
+    source, made_of = (
+        tmp_path / "in.mkv",
+        (35400, 14600, 8500, 39850, 6550, 2300, 15635, 16450, 10_000_000, 1),
+    )
+    told = (
+        "master-display=G(8500,39850)B(6550,2300)R(35400,14600)WP(15635,16450)L(10000000,1):max-cll=1000,400"
+    )
+    write_hdr(source, 16, told)
     report = convert_film(
         averaging(), TASK, source, tmp_path / name, times=2, options=Options(Encoding(codec=codec))
     )
