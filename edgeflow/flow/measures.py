@@ -71,12 +71,12 @@ def sampled(picture: torch.Tensor, canvas: tuple[int, int]) -> torch.Tensor:
         picture: (n, c, h, w).
         canvas: rows and columns of what is returned.
     """
-    rows, columns = (_evenly(side, count) for side, count in zip(picture.shape[-2:], canvas, strict=True))
+    rows, columns = (evenly(side, count) for side, count in zip(picture.shape[-2:], canvas, strict=True))
     return picture.permute(0, 2, 3, 1).index_select(1, rows).index_select(2, columns).permute(0, 3, 1, 2)
 
 
-def _evenly(length: int, count: int) -> torch.Tensor:
-    """Positions (count,) on a side."""
+def evenly(length: int, count: int) -> torch.Tensor:
+    """So many positions on a side, evenly picked: (count,)."""
     return torch.arange(count) * length // count
 
 

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgeflow.flow import Eager
-from edgeflow.flow.measures import sampled
 from edgeflow.ir.route import Choice
 from edgeflow.models.rife import RIFE, build
 from edgeflow.models.rife.model import PUBLISHED
@@ -72,9 +71,9 @@ class Curriculum(nn.Module):
         if len(self._known) < ENOUGH:
             self._known.append(measured(self.model, *self._samples.crops(1)))
         drawn = [self._known[i] for i in self._rng.integers(len(self._known), size=BATCH)]
-        frames = torch.stack([each.frames for each in drawn], 1)
-        seen = [sampled(each, (CROP // THINNED, CROP // THINNED)) for each in frames]
-        loss = misjudged(self.model.router.errors(*seen), torch.stack([each.errors for each in drawn]), PATCH)
+        first, last = torch.stack([each.frames for each in drawn], 1)
+        guessed = self.model.router.errors(first, last, (CROP // THINNED, CROP // THINNED))
+        loss = misjudged(guessed, torch.stack([each.errors for each in drawn]), PATCH)
         return Loss(loss, {"crops": torch.tensor(float(len(self._known)))})
 
 

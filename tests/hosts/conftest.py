@@ -2,39 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import film_models
 import numpy as np
 import pytest
-from kept_bundles import compile_kept
 from numpy.typing import NDArray
 from PIL import Image
-from routed_models import small
 
 from edgeflow.runtime import Session
 from edgeflow.runtime.session import picture_size
 from edgeflow.runtime.video.film import convert_film
-from edgeflow.targets import load
 
 Frame = NDArray[np.uint8]
+
+MADE = "EDGEFLOW_HOST_BUNDLES"
+"""Environment variable that names a folder of bundles, made by `tests/host_bundles.py`: these tests need no torch then."""
 
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory) -> Callable[[str], Path]:
     """A function from the name of a small model to its bundle, for ONNX Runtime."""
+    if MADE in os.environ:
+        return lambda name: Path(os.environ[MADE]) / f"{name}.edgeflow"
+    from host_bundles import host_bundle  # it needs torch
+
     folder = tmp_path_factory.mktemp("bundles")
-
-    def get(name: str) -> Path:
-        path = folder / f"{name}.edgeflow"
-        if not path.exists():
-            model = small(name) if name in ("Shortcut", "Patchwork") else getattr(film_models, name)()
-            compile_kept(model, load("cpu"), path, reference={"model": name})
-        return path
-
-    return get
+    return lambda name: host_bundle(folder, name)
 
 
 @pytest.fixture(scope="session")

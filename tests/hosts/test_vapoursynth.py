@@ -9,10 +9,10 @@ import pytest
 
 vs = pytest.importorskip("vapoursynth", reason="no vapoursynth: its wheels want Python 3.12 or newer")
 
-from edgeflow.flow import KeyFrameInterval  # noqa: E402
 from edgeflow.hosts.vapoursynth import apply  # noqa: E402
 from edgeflow.hosts.vapoursynth.formats import pixels, put_pixels  # noqa: E402
 from edgeflow.ir.errors import InputError  # noqa: E402
+from edgeflow.ir.rules import KeyFrameInterval  # noqa: E402
 from edgeflow.runtime import Rules  # noqa: E402
 
 

@@ -10,6 +10,7 @@ from kept_bundles import compile_kept
 
 from edgeflow.export.sample import moving_picture
 from edgeflow.flow import Eager
+from edgeflow.flow.measures import sampled
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.errors import FlowError, TrainError
 from edgeflow.ir.plan.routes import dearest_route, full_route, route_flops
@@ -17,6 +18,7 @@ from edgeflow.models import family
 from edgeflow.models.rife import WholeFrame, build
 from edgeflow.models.rife import weights as rife_weights
 from edgeflow.models.rife.ifnet import warped
+from edgeflow.models.rife.router import paired
 from edgeflow.runtime import Fixed, Quality, Session, open_bundle
 from edgeflow.runtime.measure.realisation import compare
 from edgeflow.targets import load
@@ -50,6 +52,15 @@ def bundles(tiny, tmp_path_factory):
 
 def frames(height=150, width=330):
     return tuple(np.ascontiguousarray(moving_picture(height, width, time)) for time in (0, 1))
+
+
+@pytest.mark.parametrize("size", [(150, 330), (33, 20), (300, 700)])
+def test_the_router_sees_means_of_pixels_that_are_evenly_picked(size):
+    first, second = (to_tensor(picture) for picture in frames(*size))
+    picked = [sampled(each, (48, 80)) for each in (first, second)]
+    wanted = (*picked, (picked[0] - picked[1]).square().mean(1, keepdim=True))
+    for own, whole in zip(paired(first, second, (48, 80)), wanted, strict=True):
+        torch.testing.assert_close(own, torch.nn.functional.avg_pool2d(whole, 2), atol=1e-6, rtol=1e-5)
 
 
 def at(time):

@@ -6,6 +6,7 @@ manifest's files.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -91,9 +92,16 @@ def save_beside(bundle: Path, found: Beside) -> None:
     """
     if found.full_ms is not None:
         printable = "".join(c if c.isprintable() else "?" for c in found.clip)
-        name = re.sub(r"[^a-z0-9.]+", "-", printable.lower())[:100]
-        path = bundle / FOLDER / found.device.key / f"{name}.json"
+        path = bundle / FOLDER / found.device.key / f"{_file_name(found.clip)}.json"
         write_beside(path, {**found.to_json(), "clip": printable})
+
+
+def _file_name(clip: str) -> str:
+    """The clip's name in plain letters; where that is not all of it, a hash tells it from others."""
+    plain = re.sub(r"[^a-z0-9.]+", "-", clip.lower())[:100]
+    if plain == clip:
+        return plain
+    return f"{plain}-{hashlib.sha256(clip.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def all_beside(bundle: Path) -> list[Beside]:

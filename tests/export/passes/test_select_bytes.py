@@ -38,6 +38,17 @@ class Rows(nn.Module):
         return decoded(x).permute(0, 2, 3, 1).index_select(1, rows) + 1, decoded(y).index_select(2, rows)
 
 
+class LongRows(nn.Module):
+    """Rows whose pixels and channels become one dimension."""
+
+    def forward(self, x, y):
+        rows = torch.tensor([2, 0, 3])
+        first, second = (
+            decoded(each).permute(0, 2, 3, 1).index_select(1, rows).flatten(2) for each in (x, y)
+        )
+        return (first - second, second)
+
+
 def exported(module, x):
     sides = {1: torch.export.Dim("height"), 2: torch.export.Dim("width")}
     with torch.no_grad():
@@ -115,3 +126,12 @@ def test_rows_without_a_product_are_divided_themselves():
     x, y = (info.name for info in model.graph.input)
     assert operators_that_read(model, x) == ["Gather"]
     assert operators_that_read(model, y) == ["Transpose"]
+
+
+def test_long_rows_are_decoded_as_such():
+    model = rewritten(LongRows())
+    compare(LongRows(), model, *pictures(12, 10))
+    for info in model.graph.input:
+        assert operators_that_read(model, info.name) == ["Gather"]
+    reshaped = [node.output[0] for node in model.graph.node if node.op_type == "Reshape"]
+    assert [operators_that_read(model, name) for name in reshaped if "bytes" in name] == [["Cast"], ["Cast"]]

@@ -126,6 +126,15 @@ def test_a_clip_is_run_beside_the_full_static_model(bundles):
     assert bool(found.advice) == (found.routed_ms > found.full_ms)
 
 
+@pytest.mark.parametrize("names", [("кот.mkv", "дом.mkv"), ("Clip.mkv", "clip.mkv"), ("a" * 101, "a" * 102)])
+def test_clips_whose_names_look_alike_in_plain_letters_have_a_file_each(tmp_path, names):
+    device = Device("a processor", 2, "onnxruntime", "1.31")
+    found = [Beside(device, name, (200, 130), 8, {}, "the whole frame", 2.0, 9.0, ()) for name in names]
+    for one in (*found, found[0]):  # the last takes the place of the first
+        save_beside(tmp_path, one)
+    assert {one.clip for one in all_beside(tmp_path)} == set(names) and len(all_beside(tmp_path)) == 2
+
+
 def test_what_routing_was_worth_is_kept_for_every_clip_and_shown(bundles, tmp_path, capsys):
     path = tmp_path / "b.edgeflow"
     shutil.copytree(bundles["pictures"], path)
