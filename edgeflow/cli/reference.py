@@ -85,13 +85,19 @@ def _load_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise FlowError(f"{path} cannot be imported{_line(error, path)}: {type(error).__name__}: {error}") from error
+        raise FlowError(
+            f"{path} cannot be imported{_line(error, path)}: {type(error).__name__}: {error}"
+        ) from error
     return module
 
 
 def _line(error: Exception, path: Path) -> str:
     """The line of a file where an error arose; nothing if the error says it, or none is of this file."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path.absolute())]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path.absolute())
+    ]
     return f" (line {lines[-1]})" if lines else ""
 
 

@@ -11,7 +11,9 @@ from edgeflow.cli.console import out, print_json
 from edgeflow.cli.plain_help import PlainCommand, PlainGroup
 from edgeflow.targets import Target, load, names
 
-app = typer.Typer(cls=PlainGroup, help="List the targets that `edgeflow export --target` takes, or explain one.")
+app = typer.Typer(
+    cls=PlainGroup, help="List the targets that `edgeflow export --target` takes, or explain one."
+)
 
 JSON = Annotated[bool, typer.Option("--json", help="Print as JSON.")]
 

@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 NOTHING: Any = object()
 """Stands for the value of a region where a call did not run and gave no other value."""
-ONE_SHAPE = (
-    "both sides of when= need one shape; with otherwise=None nothing stands there, and what reads it has the same when="
-)
+ONE_SHAPE = "both sides of when= need one shape; with otherwise=None nothing stands there, and what reads it has the same when="
 
 
 @dataclass(frozen=True, eq=False)
