@@ -288,6 +288,7 @@ def convert(
             *writer.warnings,
             *reader.damage.lines(info.name),
             *_cut_short(reader, conversion),
+            *_alone(reader, conversion, writer.written),
         ),
         frames_dropped=reader.dropped,
         frames_resumed=resumed[0],
@@ -370,6 +371,13 @@ def _cut_short(reader: VideoReader, conversion: Conversion) -> tuple[str, ...]:
         return ()
     ended = "sent nothing more" if reader.live else "its end is missing"
     return (f"{reader.info.name}: {ended}; the {conversion.frames} frames it holds were used",)
+
+
+def _alone(reader: VideoReader, conversion: Conversion, written: int) -> tuple[str, ...]:
+    """That there was nothing to interpolate, in words."""
+    if conversion.frames != 1 or written < 2:
+        return ()
+    return (f"{reader.info.name}: is one picture, with nothing to interpolate to: it is repeated",)
 
 
 def _total(info: VideoInfo, options: Options) -> int | None:

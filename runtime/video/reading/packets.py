@@ -55,6 +55,7 @@ class Packets:
         self._audio: deque[Packet[Stream]] = deque()
         self._heard: dict[int, float] = {}
         self.end = 0.0
+        self._places: deque[int] = deque(maxlen=2)
         self.truncated = False
 
     def __iter__(self) -> Iterator[Packet[Stream]]:
@@ -87,8 +88,13 @@ class Packets:
         return float(stamp * packet.time_base - self._origin)
 
     def ended_early(self) -> bool:
-        """Whether the data ends before what headers promise: of the picture, of each sound, or of all together."""
-        return self._picture_ended_early() or self._sound_ended_early() or self._all_ended_early()
+        """Whether the data ends before what headers promise (of the picture, of each sound, or of all together) or inside a picture."""
+        return (
+            self._picture_ended_early()
+            or self._sound_ended_early()
+            or self._all_ended_early()
+            or self._ended_inside()
+        )
 
     def _demuxed(self) -> Iterator[Packet[Stream]]:
         """Packets as the container gives them; past data that is none."""
@@ -126,6 +132,8 @@ class Packets:
         self._heard[packet.stream.index] = at + float((packet.duration or 0) * packet.time_base)
 
     def _note_end(self, packet: Packet[Stream]) -> None:
+        if packet.pos is not None:
+            self._places.append(packet.pos)
         if packet.pts is not None and packet.time_base is not None:
             self.end = max(self.end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
 
@@ -149,3 +157,10 @@ class Packets:
             return False
         start = max(0, self._container.start_time or 0)
         return self.end < (start + self._container.duration) / av.time_base - _SLACK_SECONDS
+
+    def _ended_inside(self) -> bool:
+        """Whether a y4m file goes on behind its last whole picture: FFmpeg drops the part of one without a word."""
+        if self._container.format.name != "yuv4mpegpipe" or len(self._places) < 2:
+            return False
+        before, last = self._places
+        return self._container.size > last + (last - before)

@@ -18,6 +18,7 @@ from __future__ import annotations  # PyAV's Packet takes a type argument in its
 
 import contextlib
 import errno
+import os
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
@@ -223,6 +224,11 @@ def write_error(name: str, frame: int, error: BaseException) -> str:
     number = getattr(error, "errno", None)
     if number == errno.ENOSPC:
         remedy = "the disk is full; free some space or write elsewhere"
+    elif number in (errno.EFBIG, errno.EDQUOT):
+        remedy = (
+            f"no more may be written there ({os.strerror(number)}); raise the limit (`ulimit -f`, the disk quota, "
+            "or the largest file that the disk's file system holds), or write elsewhere"
+        )
     elif number == errno.EPIPE:
         remedy = "nobody reads it any more"
     elif isinstance(error, av.FFmpegError) and number not in (

@@ -157,6 +157,7 @@ def test_odd_and_portrait(clip, out, moving, decode, averaging, width, height):
 def test_one_frame(clip, out, moving, decode, averaging, times):
     session = averaging()
     report = interpolate_video(session, clip("a.mp4", moving(1)), out / "b.mp4", times=times)
+    assert "is one picture, with nothing to interpolate to: it is repeated" in report.warnings[0]
     assert len(decode(out / "b.mp4")) == times == report.frames_written
     assert session.runs == 0
 

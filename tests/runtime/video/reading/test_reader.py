@@ -159,6 +159,14 @@ def test_cut_file_gives_its_frames_and_says_so(clip, moving, name, options):
     assert all(np.array_equal(a, b) for a, b in zip(got, whole, strict=False)), "no half-decoded picture"
 
 
+@pytest.mark.parametrize("cut", [0, 1, 5000])
+def test_y4m_cut_inside_a_picture(clip, moving, cut):
+    path = clip("a.y4m", moving(9), codec="rawvideo")
+    os.truncate(path, path.stat().st_size - cut)
+    got, reader = read(path)
+    assert (len(got), reader.truncated) == (8 if cut else 9, cut > 0)
+
+
 def test_file_cut_before_its_index(clip, moving):
     path = clip("a.mp4", moving(20))
     os.truncate(path, path.stat().st_size // 2)

@@ -206,4 +206,6 @@ def test_file_size_limit_leaves_nothing(out):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000)),
     )
     assert "cannot be written at frame" in done.stdout, done.stderr
+    assert "(File too large); raise the limit (`ulimit -f`" in done.stdout
+    assert ".mkv" not in done.stdout, "another container is as large"
     assert os.listdir(out) == []
