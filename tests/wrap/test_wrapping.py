@@ -96,7 +96,7 @@ def test_what_is_there_is_not_written_over(made, tmp_path, capsys, there):
     ("reference", "said"),
     [
         ("model.py:nothing", "has no function 'nothing'"),
-        ("model.py", "is no function: give path/to/file.py:build"),
+        ("model.py", "model.py:build"),
         ("routed.py:build", "a routed model already: `edgeflow export` compiles it"),
         ("text.py:build", "returns a str: it must return a torch.nn.Module"),
     ],
