@@ -66,6 +66,7 @@ def pictures(count: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 if __name__ == "__main__":
+    torch.manual_seed(0)
     model = Classifier()
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(300):

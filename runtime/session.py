@@ -77,7 +77,7 @@ class Session:
     Raises:
         BundleError: the bundle is damaged.
         BackendError: the engine library is missing.
-        InputError: `bundle` is neither a bundle nor a path, the policy does not suit the model, or its frames must run in order and
+        InputError: `bundle` is neither a bundle nor a path, `threads` is below 1, the policy does not suit the model, or its frames must run in order and
             several in flight were asked for.
     """
 
@@ -93,6 +93,12 @@ class Session:
         in_flight: int = 1,
         watch: Watch | None = None,
     ) -> None:
+        if policy is not None and not hasattr(policy, "choose"):
+            raise InputError(f"a policy is one of edgeflow.runtime, such as Fixed(...), got {policy!r}")
+        if threads is not None and threads < 1:
+            raise InputError(
+                f"engines run on a thread or more, got {threads}: leave threads out for all there are"
+            )
         self.bundle = _opened(bundle)
         self.in_flight = in_flight
         name = library or self.bundle.manifest.target["library"]

@@ -117,12 +117,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _whose(error: Exception) -> str:
-    """Whose fault an error is that nobody expected: that of a model's own line where it was raised there, else ours."""
-    *_, (frame, line) = traceback.walk_tb(error.__traceback__)
-    file = Path(frame.f_code.co_filename)
+    """Whose fault an error is that nobody expected: that of the last line of a model's own file on the way to it, else ours."""
     ours = [Path(edgeflow.__file__).parent, Path(sys.prefix), Path(sys.base_prefix)]
-    if file.is_file() and not any(file.is_relative_to(folder) for folder in ours):
-        return f"in {file.name}, line {line}; --debug shows more"
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        file = Path(frame.f_code.co_filename)
+        if file.is_file() and not any(file.is_relative_to(folder) for folder in ours):
+            return f"in {file.name}, line {line}; --debug shows more"
     return "a fault of edgeflow: --debug shows where, please report it"
 
 

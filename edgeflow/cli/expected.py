@@ -8,7 +8,7 @@ from typing import Any
 from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out
-from edgeflow.cli.memory import FREE_SIZE, size_of_kind
+from edgeflow.cli.memory import frame_size
 from edgeflow.cli.supported import print_support
 from edgeflow.ir.bundle import WEIGHTS, Bundle
 from edgeflow.ir.libraries import library
@@ -54,7 +54,7 @@ class Expected:
         shared_bytes: of the weights that more than one engine reads, counted once too often.
         peak_bytes: by plan, of a frame's tensors and of what lies between the engines' layers, at the fullest; see `PeakMemory`.
         frame_ms: by plan, of a frame whose regions all take the dearest route, by the roofline.
-        size: (height, width) of such a frame.
+        sizes: (height, width) of such a frame, by plan.
         build_seconds: that finishing it on the device may take; 0 where engines need no build.
         support: the support report; None where the library takes all of ONNX.
     """
@@ -65,7 +65,7 @@ class Expected:
     shared_bytes: int
     peak_bytes: dict[str, int]
     frame_ms: dict[str, float]
-    size: tuple[int, int]
+    sizes: dict[str, tuple[int, int]]
     build_seconds: float
     support: dict[str, Any] | None
 
@@ -74,18 +74,21 @@ class Expected:
         return asdict(self)
 
 
-def expect(bundle: Bundle, target: Target, size: tuple[int, int] | None) -> Expected:
-    """What a bundle is expected to cost on its target; (height, width) of its frames, if that is known."""
+def expect(bundle: Bundle, target: Target) -> Expected:
+    """What a bundle is expected to cost on its target."""
     from edgeflow.export.peak_memory import peak_memory
 
-    height, width = size or FREE_SIZE
     plans = bundle.manifest.plans
-    engines = {
-        (graph.key, stage.name): _engine(bundle, target, stage.name, graph, (height, width))
-        for plan in plans.values()
-        for stage in plan.stages
-        for graph in stage.graphs
+    sizes = {kind: frame_size(kind, plan) for kind, plan in plans.items()}
+    by_plan = {
+        kind: {
+            (graph.key, stage.name): _engine(bundle, target, stage.name, graph, sizes[kind])
+            for stage in plan.stages
+            for graph in stage.graphs
+        }
+        for kind, plan in plans.items()
     }
+    engines = {key: engine for own in reversed(by_plan.values()) for key, engine in own.items()}
     unique = bundle.manifest.files[WEIGHTS].bytes
     graphs = {engine.graph: engine for engine in engines.values()}
     read = sum(engine.weight_bytes for engine in graphs.values())
@@ -98,9 +101,9 @@ def expect(bundle: Bundle, target: Target, size: tuple[int, int] | None) -> Expe
         tuple(engines.values()),
         unique,
         max(read - unique, 0),
-        {kind: peak_memory(bundle, plan, size_of_kind(kind)).bytes for kind, plan in plans.items()},
-        {kind: _frame_ms(plan, target, engines, (height, width)) for kind, plan in plans.items()},
-        (height, width),
+        {kind: peak_memory(bundle, plan, sizes[kind]).bytes for kind, plan in plans.items()},
+        {kind: _frame_ms(plan, target, by_plan[kind], sizes[kind]) for kind, plan in plans.items()},
+        sizes,
         library(target.library).build_seconds * nodes * shapes,
         bundle.manifest.provenance.get("support"),
     )
@@ -158,17 +161,17 @@ def print_expected(expected: Expected) -> None:
         f"{megabytes(expected.shared_bytes)} more if they were not shared",
         soft_wrap=True,
     )
-    height, width = expected.size
     for kind, ms in expected.frame_ms.items():
+        height, width = expected.sizes[kind]
         out.print(
             f"{kind} frames, {width}x{height}, every region on its dearest route: at least {ms:.1f} ms by the "
             "target's roofline (not measured)",
             soft_wrap=True,
         )
     for kind, held in expected.peak_bytes.items():
-        rows, columns = size_of_kind(kind)
+        height, width = expected.sizes[kind]
         out.print(
-            f"{kind} frames, {columns}x{rows}: {megabytes(held)} of activations at the fullest, by their shapes",
+            f"{kind} frames, {width}x{height}: {megabytes(held)} of activations at the fullest, by their shapes",
             soft_wrap=True,
         )
     if expected.build_seconds:

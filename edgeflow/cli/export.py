@@ -193,7 +193,7 @@ def export(
                 ),
             )
         if dry_run:
-            expected = expect(Bundle(written, compiled.manifest), wanted, sizes[0] if sizes else None)
+            expected = expect(Bundle(written, compiled.manifest), wanted)
             print_json(expected.to_json()) if json else print_expected(expected)
             return
         if form is not Format.bundle:

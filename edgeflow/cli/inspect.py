@@ -10,7 +10,7 @@ from rich.table import Table
 
 from edgeflow.cli.console import megabytes, out, print_json
 from edgeflow.cli.drawing import check_drawing
-from edgeflow.cli.memory import print_memory, size_of_kind
+from edgeflow.cli.memory import frame_size, print_memory
 from edgeflow.cli.remarks import print_remarks
 from edgeflow.ir.bundle import WEIGHTS, Bundle, manifest_to_json, open_bundle
 from edgeflow.ir.bundle.beside_static import all_beside
@@ -91,7 +91,7 @@ def _print(bundle: Bundle) -> None:
     for kind, plan in manifest.plans.items():
         out.print(f"\nplan for {kind} frames: {plan.strategy}")
         _print_plan(bundle, plan)
-        print_memory(bundle, plan, size_of_kind(kind))
+        print_memory(bundle, plan, frame_size(kind, plan))
 
 
 def _print_beside(bundle: Bundle) -> None:

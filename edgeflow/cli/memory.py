@@ -6,17 +6,15 @@ from edgeflow.cli.console import megabytes, out
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.installing import with_extras
 from edgeflow.ir.plan import Plan
+from edgeflow.runtime.session import declared_size
 
 FREE_SIZE = (720, 1280)
 """(height, width) of frames whose size is free."""
 
 
-def size_of_kind(kind: str) -> tuple[int, int]:
-    """(height, width) of a plan's kind of frames: `WIDTHxHEIGHT`, or FREE_SIZE, turned for portraits."""
-    width, found, height = kind.partition("x")
-    if found:
-        return int(height), int(width)
-    return FREE_SIZE[::-1] if kind == "portrait" else FREE_SIZE
+def frame_size(kind: str, plan: Plan) -> tuple[int, int]:
+    """(height, width) of the frames of a kind's plan: their own, or FREE_SIZE, turned for portraits."""
+    return declared_size(plan.inputs) or (FREE_SIZE[::-1] if kind == "portrait" else FREE_SIZE)
 
 
 def print_memory(bundle: Bundle, plan: Plan, size: tuple[int, int]) -> None:

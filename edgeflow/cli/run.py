@@ -346,7 +346,7 @@ def _resizing(bundle: Bundle, task: Task) -> Callable[[int, int], tuple[int, int
         if size != (height, width):
             err.print(
                 f"edgeflow: the video is {width}x{height}, the bundle for {size[1]}x{size[0]}: frames are "
-                f"resized (a bundle for another size: edgeflow {maker} --size)",
+                f"resized (a bundle for another size, if the model takes one: edgeflow {maker} --size)",
                 soft_wrap=True,
             )
         return size

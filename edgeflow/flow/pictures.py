@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgeflow.ir.errors import FlowError
-from edgeflow.ir.program import Call, Interface, Keep, Program, Sample, Stitch, Tile, Value
+from edgeflow.ir.program import Call, Interface, Keep, Program, Route, Sample, Stitch, Tile, Value
 from edgeflow.ir.task import Task
 
 
@@ -48,7 +48,10 @@ def _given(program: Program) -> set[str]:
 def _in_float(program: Program, images: set[str]) -> set[str]:
     """Those images that something reads before they are rounded, and all that they are one picture with."""
     found = {
-        name for op in program.operations if isinstance(op, Call | Keep | Tile) for name in _looked_at(op)
+        name
+        for op in program.operations
+        if isinstance(op, Call | Keep | Tile | Route)
+        for name in _looked_at(op)
     } & images
     found |= {op.output for op in program.operations if isinstance(op, Stitch) and op.blend} & images
     joined = [(op.input, op.output) for op in program.operations if isinstance(op, Stitch) and not op.blend]
@@ -61,15 +64,17 @@ def _in_float(program: Program, images: set[str]) -> set[str]:
     return found
 
 
-def _looked_at(operation: Call | Keep | Tile) -> tuple[str, ...]:
+def _looked_at(operation: Call | Keep | Tile | Route) -> tuple[str, ...]:
+    if isinstance(operation, Route):
+        return tuple(decision.scores for decision in operation.decisions if decision.scores)
     return (operation.input,) if isinstance(operation, Keep) else operation.inputs
 
 
 def check_images(program: Program) -> None:
-    """Images are held as uint8: both sides of a call are, or neither; and all that a state keeps.
+    """Images are held as uint8: both sides of a call are, or neither; and all that a state keeps. No rule reads them.
 
     Raises:
-        FlowError: names the segment or the state.
+        FlowError: names the segment, the state or the axis.
     """
     images, given = {v.name for v in program.values if v.image}, _given(program)
     kept = {state.name for state in program.states if state.image}
@@ -79,6 +84,13 @@ def check_images(program: Program) -> None:
                 f"keep: {operation.state} keeps an image that was given in one place, and {operation.input} in another: "
                 "let it be two states"
             )
+        if isinstance(operation, Route):
+            for decision in operation.decisions:
+                if decision.scores in given | kept:
+                    raise FlowError(
+                        f"the axis {decision.variable.name} is decided by {decision.scores}, an image that was given: let a segment make "
+                        "scores of it (edgeflow.flow.measures has some without weights)"
+                    )
         if not isinstance(operation, Call):
             continue
         for output, other in zip(operation.outputs, operation.otherwise, strict=True):

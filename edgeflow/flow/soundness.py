@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import torch
 from torch import nn
 
@@ -23,6 +25,13 @@ def check_model(model: RoutedModule) -> None:
                 f"{type(model).__name__} declares no {declared}: write "
                 f'{declared} = (Image("{"frame" if declared == "inputs" else "picture"}"),) in the class'
             )
+    try:
+        signature(model.flow).bind(None, *model.inputs)
+    except TypeError as error:
+        names = ", ".join(spec.name for spec in model.inputs)
+        raise FlowError(
+            f"{type(model).__name__} declares the inputs {names}, and its flow does not take them: write flow(self, f, {names})"
+        ) from error
     for name, module in model.named_modules():
         if way := _compiled_by(module):
             raise FlowError(

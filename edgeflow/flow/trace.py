@@ -30,6 +30,8 @@ def trace(model: RoutedModule, size: Mapping[str, int] | None = None, *, portrai
             shape depends on a free dimension.
     """
     check_model(model)
+    if size is not None:
+        _check_own_size(model, size)
     if not any(isinstance(d, str) for spec in model.inputs for d in spec.shape):
         return TraceFlow(model, {}, found_grids(model, {})).record("any")
     if size is not None:
@@ -43,6 +45,14 @@ def trace(model: RoutedModule, size: Mapping[str, int] | None = None, *, portrai
         frame = "any"
     first, second = (TraceFlow(model, each, grids).record(frame) for each in (one, other))
     return _generalise(first, second, one, other)
+
+
+def _check_own_size(model: RoutedModule, size: Mapping[str, int]) -> None:
+    """Refuse a size where frames have one of their own."""
+    for spec in model.inputs:
+        height, width = spec.shape[-2:] if spec.image else ("height", "width")
+        if isinstance(height, int) and (height, width) != (size["height"], size["width"]):
+            raise FlowError(f"the model's own frames are {width}x{height}: leave --size out")
 
 
 def _fixed(model: RoutedModule, size: Mapping[str, int]) -> Program:

@@ -108,7 +108,10 @@ class TraceFlow(Flow):
         """Run the flow and return its program for one kind of frame; a fixed size goes into its interface."""
         fixed = "x" in frame
         inputs = [TraceValue(self._input(spec)) for spec in self.model.inputs]
-        results = [value.value for value in flatten(leaves(self.model.flow(self, *inputs)))]
+        made = self.model.flow(self, *inputs)
+        if made is None:
+            raise FlowError(f"the flow of {type(self.model).__name__} returns nothing: return its outputs")
+        results = [value.value for value in flatten(leaves(made))]
         outputs = self.model.outputs
         if len(results) != len(outputs):
             raise FlowError(

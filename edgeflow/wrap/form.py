@@ -10,7 +10,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+)
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from edgeflow.flow.quiet import quiet
 from edgeflow.flow.shrinkage import TensorSizes, grid_of
@@ -126,9 +131,15 @@ def run(network: nn.Module, inputs: Sequence[Tensor]) -> Tensor:
     """The one map that a network makes: (n, c, h, w).
 
     Raises:
-        FlowError: it makes something else.
+        FlowError: it makes something else, or branches on what pictures show.
     """
-    made: Any = network(*inputs)
+    try:
+        made: Any = network(*inputs)
+    except (DataDependentOutputException, DynamicOutputShapeException, GuardOnDataDependentSymNode) as error:
+        raise FlowError(
+            f"{type(network).__name__} branches on its data, or makes a shape of it ({str(error).splitlines()[0]}): a static network "
+            "does the same whatever a picture shows"
+        ) from error
     if isinstance(made, tuple | list) and len(made) == 1:
         (made,) = made
     if not isinstance(made, Tensor) or made.ndim != 4:

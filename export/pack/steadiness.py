@@ -31,8 +31,9 @@ def check_steady(
         ExportError: it makes another output of equal inputs, or changes a buffer.
     """
     before = {name: (id(buffer), buffer._version) for name, buffer in model.named_buffers()}
-    first = leaves(run(*(tensor.clone() for tensor in inputs)))
-    second = leaves(run(*inputs))
+    first, second = (
+        leaves(run(*(tensor.clone() for tensor in inputs))) for _ in range(2)
+    )  # it may write into them
     if not all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(first, second, strict=True)):
         raise ExportError(
             f"{where}: makes something else of the same inputs each time: is a functional dropout left on (give it "

@@ -6,6 +6,7 @@ from torch import nn
 
 from edgeflow.flow import Axis, Eager, Image, RoutedModule, Tensor, Training, trace
 from edgeflow.ir.errors import FlowError
+from edgeflow.ir.rules import ConfidenceBelow
 
 
 class Base(RoutedModule):
@@ -61,6 +62,44 @@ def test_a_branch_on_data_in_a_segment():
         lambda self, f, x: f.call(self.data_dependent, f.call(self.enter, x)),
         r"segment data_dependent branches on data .*make the branch a decision of the flow \(f.route\)",
     )
+
+
+def test_a_flow_that_returns_nothing():
+    refused(lambda self, f, x: None, "the flow of Model returns nothing")
+
+
+def test_a_flow_that_does_not_take_the_inputs():
+    refused(lambda self, f, x, y: x, r"declares the inputs .*write flow\(self, f, ")
+
+
+def test_a_size_where_frames_have_their_own():
+    class Own(Base):
+        inputs = (Image("frame", 32, 32),)
+
+        def flow(self, f, x):
+            return f.call(self.enter, x)
+
+    with pytest.raises(FlowError, match="the model's own frames are 32x32: leave --size out"):
+        trace(Own().eval(), {"height": 64, "width": 64})
+
+
+def test_a_rule_on_the_pixels_of_tiles():
+    def body(self, f, x):
+        tiles = f.tile(x, size=8, halo=0)
+        route = f.route(tiles, deep=ConfidenceBelow(0.7))
+        return f.stitch(f.call(self.double, tiles, when=route.deep))
+
+    class Doubled(Base):
+        deep = Axis(False, True)
+
+        def double(self, x):
+            return x * 2
+
+    with pytest.raises(
+        FlowError,
+        match=r"the axis deep is decided by .*an image that was given: let a segment make scores of it",
+    ):
+        trace(flow(body, Doubled))
 
 
 def test_a_shape_that_follows_data_in_a_segment():

@@ -280,6 +280,13 @@ def test_a_policy_names_axes_and_values_that_exist_when_a_session_opens(tiny_bun
         Session(path, policy=Fixed(exit=9))
 
 
+def test_a_policy_is_an_object_and_threads_are_one_or_more(tiny_bundles):
+    with pytest.raises(InputError, match=r"such as Fixed\(...\), got 'whole'"):
+        Session(tiny_bundles["chained"].path, policy="whole")
+    with pytest.raises(InputError, match="on a thread or more, got 0"):
+        Session(tiny_bundles["chained"].path, threads=0)
+
+
 def test_an_unknown_engine_library(tiny_bundles):
     with pytest.raises(
         BackendError,

@@ -108,6 +108,11 @@ class Grey(nn.Module):
         return self.layer(frame)
 
 
+class Branching(nn.Module):
+    def forward(self, frame: torch.Tensor) -> torch.Tensor:
+        return -frame if frame.mean() > 0.7 else frame
+
+
 class Nothing(nn.Module):
     def forward(self) -> torch.Tensor:
         return torch.zeros(1)
@@ -124,6 +129,7 @@ class Nothing(nn.Module):
         (Broken, "makes NaN or infinity"),
         (Grey, "cannot run on a picture .*RuntimeError.*let `build` return a module that takes frames"),
         (Nothing, "takes no picture"),
+        (Branching, "Branching branches on its data"),
     ],
 )
 def test_what_is_no_function_of_frames_is_refused(network, said):
