@@ -77,8 +77,7 @@ class Session:
     Raises:
         BundleError: the bundle is damaged.
         BackendError: the engine library is missing.
-        InputError: `bundle` is neither a bundle nor a path, `threads` is below 1, the policy does not suit the model, or its frames must run in order and
-            several in flight were asked for.
+        InputError: `bundle` is neither a bundle nor a path, `threads` is below 1, or the policy does not suit the model.
     """
 
     def __init__(
@@ -105,10 +104,7 @@ class Session:
         self.backend: Backend = open_backend(name, threads, lanes=in_flight)
         self.device = device_of(self.bundle, self.backend)
         self._policy = policy or Own()
-        if self.looks_back and in_flight > 1:
-            raise InputError(
-                "this model looks back at earlier frames, so they run one after the other: leave in_flight at 1"
-            )
+        self._in_order = self.looks_back  # which also refuses a policy that the model does not suit
         self._exact, self._prove, self._watch = exact, prove, watch
         self._lanes: dict[tuple[int, int], _Lanes] = {}  # the last used stands last
         self._size: tuple[int, int] | None = None
@@ -212,11 +208,16 @@ class Session:
         """Load all engines for a frame size, in pixels (0 for models whose sizes are fixed).
 
         Raises:
-            InputError: no plan is for this size, memory is too short for it, or the model cannot do what the policy asks for.
+            InputError: no plan is for this size, memory is too short for it, the model cannot do what the policy asks for, or its frames must
+                run in order and several in flight were asked for.
             BackendError: the library refuses a graph, or computes it wrongly on this processor.
         """
         plan = select_plan(self.bundle.manifest.plans, height, width)
         size = declared_size(plan.inputs) or (height, width)
+        if self._in_order and self.in_flight > 1:
+            raise InputError(
+                "this model looks back at earlier frames, so they run one after the other: leave in_flight at 1"
+            )
         self._make_room(plan, size)
         if self._prove:
             prove_here(self.bundle, plan, self.backend)

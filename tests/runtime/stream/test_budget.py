@@ -201,7 +201,7 @@ def test_a_model_without_scores_is_refused(small_bundle):
 
 def test_frames_run_one_after_the_other(untimed):
     with pytest.raises(InputError, match="leave in_flight at 1"):
-        Session(untimed["chained"], policy=Budget(PLENTY), in_flight=2)
+        run(Session(untimed["chained"], policy=Budget(PLENTY), in_flight=2))
 
 
 @given(st.floats(1e-8, 1e8), st.floats(0, 1e9))

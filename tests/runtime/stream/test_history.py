@@ -91,7 +91,7 @@ def test_session_and_eager_remember_alike(bundle):
 def test_frames_run_one_after_the_other(bundle):
     _, path = bundle
     with pytest.raises(InputError, match="in_flight"):
-        Session(path, policy=Rules(first=Sticky(0.1)), in_flight=2)
+        Session(path, policy=Rules(first=Sticky(0.1)), in_flight=2).prepare(40, 56)
 
 
 def test_a_rule_per_frame_does_not_take_the_place_of_one_of_scores(bundle):

@@ -72,7 +72,7 @@ def test_no_more_threads_are_served_than_frames_may_be_in_flight(tiny_bundles):
 def test_a_model_that_looks_back_runs_frames_in_order(small_bundle):
     _, compiled = small_bundle("Shortcut", "chained")
     with pytest.raises(InputError, match="leave in_flight at 1"):
-        Session(compiled.path, library="openvino", in_flight=2)
+        Session(compiled.path, library="openvino", in_flight=2).prepare(24, 36)
 
 
 def test_libraries_that_run_one_frame_at_a_time_say_so():
