@@ -16,6 +16,8 @@ import pytest
 from edgeflow.export.sample import moving_picture
 from edgeflow.models import families
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "own_family"
 

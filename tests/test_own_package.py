@@ -14,6 +14,8 @@ import pytest
 
 from edgeflow.export.sample import moving_picture
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parents[1] / "examples" / "own_package"
 
 

@@ -19,6 +19,8 @@ from edgeflow.runtime.video.making import Maker, Recipe
 from edgeflow.runtime.video.rate import parse_fps
 from edgeflow.runtime.video.writing.span_parts import SpanParts
 
+pytestmark = pytest.mark.slow
+
 MODELS = Path(__file__).parents[1] / "film_models.py"
 
 

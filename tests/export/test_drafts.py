@@ -45,6 +45,7 @@ def test_routes_has_one_variant_per_whole_route(programs):
     assert sorted(len(variant.links) for variant in whole.variants) == sorted([3, 4, 5, 6, 7] * 3)
 
 
+@pytest.mark.slow
 def test_stages_of_one_segment_have_names_of_their_own():
     """As ST-MFNet has, which calls AdaCoF six times."""
     program = trace(st_mfnet.build("tiny-mini"), {"height": 32, "width": 32})

@@ -12,6 +12,8 @@ from edgeflow.models.fan.resnet import TSM, Depth
 from edgeflow.runtime import Session
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 SMALL = Depth((1, 1, 1, 1), (8, 8, 16, 16), expansion=1)
 LIBRARIES = ("onnxruntime", "openvino")
 WAYS = {"all": FrameAdaptive, "cascade": Cascade, "stream": SlidingWindow}

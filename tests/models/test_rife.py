@@ -113,6 +113,7 @@ def test_whole_frames_are_the_static_networks_and_still_tiles_the_average(tiny):
     assert torch.equal(average, 0.75 * frame0 + 0.25 * frame1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_bundles_compute_what_the_flow_does(tiny, bundles, library):
     for pair, time in ((frames(), 0.5), (frames(96, 64), 0.2), (frames(257, 129), 0.75)):

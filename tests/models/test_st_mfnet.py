@@ -197,6 +197,7 @@ def test_tiles_choose_by_their_own_difficulty():
     assert chosen[0] == "mini" and chosen[-1] == "full"
 
 
+@pytest.mark.slow
 def test_the_weights_of_a_pair_are_those_of_its_networks_and_its_router(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEFLOW_CACHE", str(tmp_path))
     own = family("st-mfnet")

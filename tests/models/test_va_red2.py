@@ -175,6 +175,7 @@ def test_open_gates_leave_the_network_as_it_was():
     torch.testing.assert_close(model(clip), Plain(model)(clip), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_every_layer_is_decided_for_and_routes_meet_again():
     program = trace(small(blocks=2))
     routes = [operation for operation in program.operations if isinstance(operation, Route)]
@@ -192,6 +193,7 @@ def test_a_short_layer_has_axes_of_its_own():
     assert model.layers[-1].strides == (1,)
 
 
+@pytest.mark.slow
 def test_r2plus1d_costs_what_the_paper_says():
     model = build("r2plus1d")
     assert len(model.layers) == 16

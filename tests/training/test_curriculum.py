@@ -43,6 +43,7 @@ def never() -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_a_resumed_run_ends_where_an_unbroken_one_does(training, tmp_path):
     whole = prepare(training, tmp_path / "whole", 20)
     stages = []

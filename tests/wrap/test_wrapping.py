@@ -111,6 +111,7 @@ def test_what_is_no_network(made, tmp_path, capsys, reference, said):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_frames_on_twos_are_reused_by_a_network_that_sees_all_of_them():
     frames = [frame for frame in film(5) for _ in range(2)]
     found = wrap(Attentive().eval(), frames, load("cpu"))

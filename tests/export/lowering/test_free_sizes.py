@@ -110,6 +110,7 @@ TAKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TAKEN)
 @pytest.mark.parametrize("portrait", [False, True])
 def test_what_follows_the_size_is_exported(name, portrait):

@@ -135,6 +135,7 @@ FREE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", FREE)
 def test_forms_leave_free_sizes_free(group):
     dims = {2: torch.export.Dim("height", min=2, max=16384), 3: torch.export.Dim("width", min=2, max=16384)}

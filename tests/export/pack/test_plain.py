@@ -35,6 +35,8 @@ from edgeflow.ir.tiles import pool_map
 from edgeflow.runtime import Session
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 READER = Path(__file__).parents[3] / "examples" / "run_routes.py"
 MODELS = {
     "any_time": (film_models.any_time, (70, 110)),

@@ -18,6 +18,8 @@ from edgeflow.ops.deform_conv import deform_conv2d
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 
 class Plain(nn.Module):
     """Convolutions, a norm and a resize: no grid is sampled."""

@@ -33,6 +33,7 @@ def layer_precisions(session):
     return {graph.graph.graph: graph.engine.layer_precisions for graph in loaded}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bf16")
 def test_bf16_is_what_runs_but_for_the_router(tiny_bf16):
     found = layer_precisions(Session(tiny_bf16.path))
@@ -43,6 +44,7 @@ def test_bf16_is_what_runs_but_for_the_router(tiny_bf16):
         assert tiny_bf16.manifest.graphs[name].precision == ("fp32" if name in deciding else "bf16")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bf16")
 def test_bf16_differs_from_fp32_but_passes_its_check(tiny_bf16, tiny_bundles):
     below = Session(tiny_bf16.path, exact=True)
@@ -67,6 +69,7 @@ def test_onnx_runtime_refuses_bf16(tiny_bf16):
         Session(tiny_bf16.path, library="onnxruntime")(*FRAMES[:2])
 
 
+@pytest.mark.slow
 def test_int8_is_what_runs_but_for_the_router(tiny_int8):
     found = layer_precisions(Session(tiny_int8["chained"].path, library="openvino"))
     deciding = tiny_int8["chained"].manifest.plans["landscape"].deciding

@@ -52,6 +52,7 @@ def psnr(own, true):
     return 10 * np.log10(255**2 / np.square(own.astype(float) - true).mean())
 
 
+@pytest.mark.slow
 def test_pictures_are_compared_with_the_frames_that_were_left_out(bundles):
     policies = {"own": Own(), "average": Fixed(extent="tiles", way="average")}
     report = worth(open_bundle(bundles["pictures"]), FRAMES, policies)
