@@ -69,7 +69,7 @@ def test_a_dry_run_says_what_the_export_makes(edgeflow, tmp_path):
     dry = json.loads(edgeflow("export", MODEL, "-o", out, "--dry-run", "--json").out)
     torch.manual_seed(0)
     assert edgeflow("export", MODEL, "-o", out).code == 0
-    assert dry == json.loads(json.dumps(expect(open_bundle(out), load("cpu"), None).to_json()))
+    assert dry == json.loads(json.dumps(expect(open_bundle(out), load("cpu")).to_json()))
 
 
 def test_a_dry_run_makes_golden_vectors_only_where_engines_are_chosen_by_them(
