@@ -2,7 +2,7 @@
 #   make demo   interpolate a real clip to twice its frame rate with a routed model
 #   make test   linters, types, import contracts and tests; which lines no test runs is in .coverage
 #   make docs   the documentation site, in site/; a broken link is an error
-#   make quick   the tests without those that take long, in six minutes once bundles are kept
+#   make quick   the tests without those that take long
 #   make test-long   torch's own operator samples on both engine libraries and built wheels, which `make test` leaves out
 
 PYTHON ?= python3
