@@ -5,7 +5,9 @@ python benchmarks/fan.py --preset tiny
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import process_time
 from typing import Annotated, Any
@@ -65,7 +67,11 @@ def main(
                     "threads": threads,
                 }
                 size = sizes(folder / f"{preset}-{name}.edgeflow", model)
-                records.append(record(**about, flops=table[frames], **measured, **size))
+                held = {
+                    "resident_mb": resident(routed, name, LENGTHS, model),
+                    "plain_resident_mb": resident(plain[frames], name, [frames], model),
+                }
+                records.append(record(**about, flops=table[frames], **measured, **size, **held))
             relate(records[-len(LENGTHS) :])
             for own in records[-len(LENGTHS) :]:
                 print({k: v for k, v in own.items() if k not in ("machine", "versions", "date")}, flush=True)
@@ -156,6 +162,29 @@ def sizes(path: Path, model: FrameAdaptive) -> dict[str, Any]:
     own = sum(count for name, count in counts.items() if "norms." in name or "thetas." in name)
     one = sum(counts.values()) - own + own // len(LENGTHS)
     return {"weight_bytes": stored, "network_bytes": one, "differs_bytes": own, "size_ratio": stored / one}
+
+
+def resident(session: Session, library: str, lengths: Sequence[int], model: FrameAdaptive) -> float:
+    """MB (Pss) of a fresh process that has run a clip of every length, without what it held before the engines."""
+    bundle = session.bundle.path
+    height, width = model.inputs[0].shape[2:]
+    code = f"""
+import gc, re
+import numpy as np
+from edgeflow.runtime import Session
+from edgeflow.runtime.backends import open_backend
+def held():
+    gc.collect()
+    return int(re.search(r"Pss:\\s+(\\d+)", open("/proc/self/smaps_rollup").read())[1]) * 1024 / 1e6
+open_backend({library!r}, 1)
+empty = held()
+session = Session({str(bundle)!r}, library={library!r}, threads=1)
+for frames in {list(lengths)!r}:
+    session.run(np.zeros((frames, {height}, {width}, 3), np.uint8))
+print(held() - empty)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return round(float(done.stdout), 1)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ Made, Kept = TypeVar("Made"), TypeVar("Kept")
 
 @dataclass(frozen=True)
 class Timed(Generic[Kept]):
-    """Per frame: wall clock of the call in ms, and what is kept of what it returned."""
+    """Per frame: wall clock of the call in ms (the median of its rounds), and what is kept of what it returned."""
 
     ms: list[float]
     kept: list[Kept]
@@ -31,6 +31,7 @@ def interleaved(
     warm: int,
     keep: Callable[[Made], Kept],
     pause: float = 0.0,
+    rounds: int = 1,
 ) -> dict[str, Timed[Kept]]:
     """Call every run with every call's inputs; the first `warm` calls do not count.
 
@@ -41,16 +42,25 @@ def interleaved(
         keep: what to keep of what a call returned. Pictures had better go: if they stay, every frame
             is written to memory that the system must find and clear first.
         pause: seconds before every call, so that threads of the last one that still spin are asleep.
+        rounds: how often all are run with a call's inputs, in turn; more than one where single calls
+            are looked at, which on a shared machine now and then take twice their time.
     """
     timed: dict[str, Timed[Kept]] = {name: Timed([], []) for name in runs}
     for number, call in enumerate(calls):
-        for name, run in runs.items():
-            sleep(pause)
-            start = perf_counter()
-            made = run(*call)
-            ms = (perf_counter() - start) * 1e3
-            if number >= warm:
-                timed[name].ms.append(ms)
-                timed[name].kept.append(keep(made))
-            del made
+        if number < warm:
+            for run in runs.values():
+                run(*call)
+            continue
+        ms: dict[str, list[float]] = {name: [] for name in runs}
+        for again in range(rounds):
+            for name, run in runs.items():
+                sleep(pause)
+                start = perf_counter()
+                made = run(*call)
+                ms[name].append((perf_counter() - start) * 1e3)
+                if again == 0:
+                    timed[name].kept.append(keep(made))
+                del made
+        for name, own in timed.items():
+            own.ms.append(float(np.median(ms[name])))
     return timed

@@ -32,6 +32,8 @@ from edgeflow.runtime import Quality, Result, Session
 from edgeflow.targets import load
 
 WARM = 2
+ROUNDS = 5
+"""Of every picture, since the slowest is told, and single calls are not to be trusted."""
 KEY = ("family", "preset", "variant", "backend", "precision", "clip", "size", "quality", "threads")
 
 Predicted = tuple[NDArray[np.uint8], Any]
@@ -145,7 +147,7 @@ def _eager(model: Any) -> Callable[..., Predicted]:
 def _timed(runs: Mapping[str, Callable[..., Predicted]], frames: Pictures) -> dict[str, Timed[Predicted]]:
     """Every second frame, predicted from its neighbours."""
     calls = list(zip(frames[:-2:2], frames[2::2], strict=True))
-    return interleaved(runs, calls, WARM, lambda made: made)
+    return interleaved(runs, calls, WARM, lambda made: made, rounds=ROUNDS)
 
 
 def _scores(timed: Timed[Predicted], frames: Pictures) -> dict[str, float]:

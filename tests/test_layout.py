@@ -19,6 +19,7 @@ def test_links_point_at_their_folders(name):
     assert link.resolve() == ROOT / name
 
 
+@pytest.mark.slow
 def test_the_wheel_is_whole_and_installs(tmp_path):
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "wheel", "--no-deps", "-w", tmp_path, ROOT], check=True, capture_output=True)

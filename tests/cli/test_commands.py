@@ -46,6 +46,7 @@ def test_inspect_shows_every_graph(edgeflow, bundle):
     assert "exit in (2, 3, 4, 5)" in said.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_check_passes_on_both_libraries(edgeflow, bundle, library):
     said = edgeflow("check", bundle, "--library", library, "--json")
@@ -54,6 +55,7 @@ def test_check_passes_on_both_libraries(edgeflow, bundle, library):
     assert all(clip["flips"] == 0 and clip["psnr_db"] >= 70 for clip in report["clips"])
 
 
+@pytest.mark.slow
 def test_check_fails_when_an_engine_computes_something_else(edgeflow, bundle, tmp_path):
     import hashlib
 
@@ -96,6 +98,7 @@ def test_run_takes_a_fixed_route(edgeflow, bundle, clip, tmp_path):
     assert list(json.loads(said.out)["routes"]) == ["scale=4 exit=2"]
 
 
+@pytest.mark.slow
 def test_profile_writes_its_report(edgeflow, bundle, clip, tmp_path):
     said = edgeflow("profile", bundle, "--clip", clip, "--frames", 6, "--json", tmp_path / "p.json")
     report = json.loads((tmp_path / "p.json").read_text())
@@ -113,6 +116,7 @@ def test_profile_writes_its_report(edgeflow, bundle, clip, tmp_path):
         assert any(name in line and f"{ms:.2f}" in line for line in said.out.splitlines())
 
 
+@pytest.mark.slow
 def test_profile_writes_a_frames_timeline(edgeflow, bundle, clip, tmp_path):
     assert (
         edgeflow("profile", bundle, "--clip", clip, "--frames", 4, "--trace", tmp_path / "t.json").code == 0
@@ -133,6 +137,7 @@ def test_profile_needs_a_clip_for_some_options(edgeflow, bundle, tmp_path, optio
     assert f"{option} {tmp_path / 'x'} needs frames to run: give --clip as well" in said.err.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_export_of_ones_own_model_by_file_and_by_module(edgeflow, tmp_path, monkeypatch):
     made = tmp_path / "classifier.edgeflow"
     said = edgeflow("export", f"{EXAMPLE}:build", "-o", made, "--json")
@@ -225,6 +230,7 @@ def test_mistakes_of_run(edgeflow, bundle, clip, tmp_path, options, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_run_of_a_bundle_that_interpolates_nothing(edgeflow, tmp_path, clip):
     made = tmp_path / "classifier.edgeflow"
     edgeflow("export", f"{EXAMPLE}:build", "-o", made)

@@ -145,6 +145,7 @@ def told() -> list[tuple[str, list[str]]]:
     return found
 
 
+@pytest.mark.slow
 def test_commands_in_the_docs_have_the_options_that_they_are_given():
     assert len(told()) > 20
     for page, words in told():

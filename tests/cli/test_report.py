@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 
+@pytest.mark.slow
 def test_the_command_writes_it(edgeflow, tiny_bundles, clip, tmp_path, monkeypatch):
     monkeypatch.setattr("edgeflow.runtime.device.RUNS", 1)
     bundle = tmp_path / "tiny.edgeflow"
@@ -61,6 +62,7 @@ def slowed(path, out, engine, times):
     out.write_text(json.dumps(data))
 
 
+@pytest.mark.slow
 def test_a_slower_engine_is_named_and_exits_with_3(edgeflow, profiled, clip, tmp_path):
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     assert edgeflow("profile", profiled, "--clip", clip, "--frames", 6, "--json", old).code == 0
@@ -78,6 +80,7 @@ def test_a_slower_engine_is_named_and_exits_with_3(edgeflow, profiled, clip, tmp
     assert said.code == 0 and "0 slower" in said.out
 
 
+@pytest.mark.slow
 def test_a_profile_compares_with_an_earlier_one(edgeflow, profiled, tmp_path):
     old, fast = tmp_path / "old.json", tmp_path / "fast.json"
     assert edgeflow("profile", profiled, "--json", old).code == 0
@@ -89,11 +92,13 @@ def test_a_profile_compares_with_an_earlier_one(edgeflow, profiled, tmp_path):
     assert said.code == 1 and "none.json cannot be read" in said.err
 
 
+@pytest.mark.slow
 def test_a_profile_on_stdout_is_json_alone(edgeflow, profiled):
     said = edgeflow("profile", profiled, "--json", "-")
     assert said.code == 0 and json.loads(said.out)["engines"]
 
 
+@pytest.mark.slow
 def test_two_bundles_are_compared_by_what_they_keep(edgeflow, profiled, tiny_bundles, tmp_path):
     other = tmp_path / "other.edgeflow"
     edgeflow("profile", profiled)

@@ -20,6 +20,7 @@ def test_the_share_within_a_budget(edgeflow, bundle, clip):
     assert said.code == 0 and "100% within the budget" in said.out
 
 
+@pytest.mark.slow
 def test_what_cannot_be_watched(edgeflow, bundle, tmp_path):
     said = edgeflow("watch", bundle, tmp_path / "none.mp4")
     assert said.code == 1 and "no such file" in said.err

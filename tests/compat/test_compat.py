@@ -32,6 +32,7 @@ def test_there_is_one_of_every_schema_but_the_newest():
     assert found >= {f"{SCHEMA[0]}.{minor}" for minor in range(SCHEMA[1] - 1)}
 
 
+@pytest.mark.slow
 def test_it_passes_its_own_goldens(bundle):
     report = check(bundle)
     assert report.passed and report.graphs and report.clips

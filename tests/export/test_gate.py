@@ -166,6 +166,7 @@ def test_graphs_of_any_size_are_compared_at_sizes_of_unlike_shape(tmp_path):
     assert found == landscape | portrait | {""}
 
 
+@pytest.mark.slow
 def test_pooling_into_windows_of_the_frames_size_is_right_at_every_size(tmp_path):
     """torch's exporter takes such windows from its own example frame."""
 

@@ -138,6 +138,7 @@ def wide(tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("target", "library"), [("cpu", "onnxruntime"), ("openvino-cpu", "openvino")])
 def test_a_process_takes_about_what_is_counted(wide, target, library):
     """Of the resident set of a process of its own: what it grows by when frames run, from the second run on, too."""

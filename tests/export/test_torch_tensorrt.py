@@ -49,6 +49,7 @@ class Compiler:
             return torch.export.load(file)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "size"), [("Patchwork", (40, 56)), ("Shortcut", (16, 24))])
 def test_the_flow_over_engines_equals_the_eager_flow(tmp_path, name, size):
     model = small(name)
@@ -80,6 +81,7 @@ def test_engines_hold_no_operator_of_edgeflows(tmp_path, precision, tiny):
         torch.testing.assert_close(made.outputs[0], wanted.outputs[0], atol=close, rtol=close)
 
 
+@pytest.mark.slow
 def test_other_weights_are_other_engines(tmp_path):
     frame = torch.rand(1, 3, 16, 24)
     TorchTensorRt(small("Shortcut"), tmp_path, "fp32", compiler=Compiler())(frame)

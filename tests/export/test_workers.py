@@ -83,6 +83,7 @@ def test_an_interrupted_caller_ends_them(tmp_path):
     assert not multiprocessing.active_children()
 
 
+@pytest.mark.slow
 def test_an_export_is_the_same_with_processes_and_without(tmp_path, monkeypatch):
     model, written = small("Shortcut"), {}
     for count in (2, 0):

@@ -31,6 +31,7 @@ def test_parameters_are_those_of_the_papers(full):
     assert parameters(CARN(scales=(2, 3, 4))) == 414_811 - 24  # two mean shifts are a buffer here
 
 
+@pytest.mark.slow
 def test_every_route_of_a_tile_costs_what_the_facts_say(full):
     table = cost(full).table("tiles")
     wanted = {f"exit={d},scale={s}": row[d - 1] for s, row in PER_TILE.items() for d in range(1, 6)}
@@ -46,6 +47,7 @@ def test_the_whole_frame_costs_what_the_paper_says(full, size, tera):
     assert counted.flops({}, "frame") / 1e12 == pytest.approx(tera, rel=0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["small", "full"])
 def test_the_router_is_a_small_share_of_the_full_path(preset, full):
     model = full if preset == "full" else build(preset)

@@ -91,6 +91,7 @@ def test_a_table_of_all_routes_is_refused_and_one_route_is_counted(deep):
     assert counted.flops(full, "frame") > counted.flops({**full, "stride.7": 2}, "frame")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", [trace, lambda model: Training(model)(torch.rand(2, 3, 8, 8))])
 def test_routes_that_never_meet_again_are_refused_by_name(run):
     with pytest.raises(

@@ -73,6 +73,7 @@ class Flat(RoutedModule):
         return 1 - x if way == "invert" else x * 1.0
 
 
+@pytest.mark.slow
 def test_a_map_of_fixed_cells_routes_frames_of_any_size_and_one_of_an_eighth_is_refused(tmp_path):
     model = Flat((5, 7)).eval()
     path = compile_kept(model, load("cpu"), tmp_path / "f.edgeflow", reference={}, compare=False).path

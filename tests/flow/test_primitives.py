@@ -196,6 +196,7 @@ def compiled(request, tmp_path_factory):
     ).path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_the_runtime_makes_what_the_eager_flow_makes(compiled, library):
     model, path = compiled

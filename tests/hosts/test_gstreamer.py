@@ -64,6 +64,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_it_makes_what_run_makes(bundle, two_scenes, run, piped, case):
     name, options, asked, size = CASES[case]

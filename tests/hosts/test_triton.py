@@ -28,6 +28,7 @@ def films(two_scenes, count, size):
     return [[frame if k % 2 else 255 - frame for frame in two_scenes(*size)][k % 3 :] for k in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "size", "asked"), [("any_time", (48, 64), {"times": 3}), ("Shortcut", (16, 24), {})]
 )
@@ -154,6 +155,7 @@ def ask(address, model, sequence, frame, start, end, when=None):
     return list(np.uint8(told["PICTURES"]["data"]).reshape(told["PICTURES"]["shape"])[0])
 
 
+@pytest.mark.slow
 def test_a_real_server_serves_streams_at_a_time(bundle, two_scenes, run, server):
     given = {
         name: films(two_scenes, 4, size)

@@ -48,6 +48,7 @@ def test_the_teacher_and_the_block_are_the_papers():
     assert parameters(build("tiny")) < 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.task}-{case.dependence}")
 def test_tables_1_and_4_come_out_by_the_papers_rule(case):
     teacher, shortcut = count(case)
@@ -72,6 +73,7 @@ def test_the_papers_rule_counts_transposed_convolutions_at_their_output():
     assert grouped.macs == 12 * 35 * 2 * 9
 
 
+@pytest.mark.slow
 def test_true_costs_are_those_of_the_flow():
     costs = cost(build("full"), {"height": 256, "width": 512}).table("frame")
     case = next(c for c in CASES if (c.task, c.dependence) == ("v2c", "medium"))
@@ -123,6 +125,7 @@ def test_key_frames_are_the_teachers_and_others_are_not(model):
     assert all((error < 1e-5) == (mode == "key") for error, mode in zip(errors, modes, strict=True))
 
 
+@pytest.mark.slow
 def test_training_equals_eager_also_where_drift_decides(model):
     rule = DriftAbove(0.5, longest=3)
     model.interval = 2
@@ -176,6 +179,7 @@ def test_a_free_frame_size_is_refused_with_what_to_do():
         trace(build("tiny"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_variant_can_be_traced(preset):
     for variant in PRESETS[preset].dependences:

@@ -69,6 +69,7 @@ class AsPublished(GridNet):
         return self.last(rows[1])
 
 
+@pytest.mark.slow
 def test_what_nothing_reads_is_not_computed():
     """29% of the Mini's GridNet: 24.72 GFLOP at 128x128 as published."""
     mini = build("mini")
@@ -131,6 +132,7 @@ def test_shifted_pictures_come_from_offsets():
     torch.testing.assert_close(made[..., 4:-4], target[..., 4:-4])
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_flow_estimator_can_go():
     """As in the paper, where nothing was left of it."""
@@ -242,6 +244,7 @@ def test_one_whole_frame_is_golden_of_a_flow_that_neither_remembers_nor_decides(
     assert {name.split(".")[0] for name in read_clip(made.path, kind, plan)} == {"0"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_engines_compute_what_the_flow_does(alone, library):
     model, made = alone

@@ -56,6 +56,7 @@ def test_what_does_not_fit_is_refused(call, said):
         call(torch.zeros(1, 3, 4, 6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_bands_of_rows_make_the_same_picture_in_less_memory(library, tmp_path, monkeypatch):
     torch.manual_seed(0)

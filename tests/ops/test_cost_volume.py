@@ -24,6 +24,7 @@ def nodes(module: nn.Module, form: str, free: dict):
     return list(graph.node)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["native", "standard"])
 def test_without_plugins_its_graph_is_that_of_plain_torch(form):
     free = {0: torch.export.Dim("n")}
@@ -34,6 +35,7 @@ def test_without_plugins_its_graph_is_that_of_plain_torch(form):
     assert named == unnamed and "MatMul" in dict(named)
 
 
+@pytest.mark.slow
 def test_at_free_sizes_too_but_for_the_order_of_sizes():
     free = {0: torch.export.Dim("n"), 2: torch.export.Dim("h", min=2), 3: torch.export.Dim("w", min=2)}
     named, unnamed = (nodes(Apply(f, radius=2), "native", free) for f in (cost_volume, plain))

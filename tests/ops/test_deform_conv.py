@@ -137,6 +137,7 @@ class Vision(RoutedModule):
         return f.call(self.convolve, image)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["native", "standard"])
 @pytest.mark.parametrize("use_mask", [True, False])
 def test_torchvisions_operator_is_taken(torchvision_op, form, use_mask):

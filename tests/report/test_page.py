@@ -70,6 +70,7 @@ def data_of(text: str) -> dict:
     return json.loads(re.search(r"^const data = (.*);$", text, re.M)[1])
 
 
+@pytest.mark.slow
 def test_it_is_whole_and_reads_nothing_from_elsewhere(text):
     parsed = Page(text)
     assert parsed.open == []
@@ -125,6 +126,7 @@ def test_the_full_static_model_stands_beside_it_and_a_page_that_loses_says_what_
         assert ("larger <tiles>" in words) == bool(advice)
 
 
+@pytest.mark.slow
 def test_pictures_take_the_pages_colours_in_the_page_and_their_own_in_files(text, measured, tmp_path):
     _, _, report = measured
     assert "var(--ink)" in text and "#123456" not in text

@@ -42,6 +42,7 @@ def test_importing_loads_no_heavy_library(module):
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_a_bundle_runs_without_what_made_it(tiny_bundles, library):
     other = {"onnxruntime": "openvino", "openvino": "onnxruntime"}[library]

@@ -68,6 +68,7 @@ def ran(code, *arguments):
     return done.stdout.strip() == "all ran", done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_sessions_of_other_code_and_of_unlike_threads_run_beside_ours(tiny_bundles, tmp_path, library):
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2]) for name in "xy"]
@@ -78,6 +79,7 @@ def test_sessions_of_other_code_and_of_unlike_threads_run_beside_ours(tiny_bundl
     assert passed, why
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("parent_runs", ["yes", "no"])
@@ -86,6 +88,7 @@ def test_a_forked_session_is_refused_and_its_parent_goes_on(tiny_bundles, librar
     assert passed, why
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_sessions_run_in_a_pool_of_threads_one_each(tiny_bundles, library):
     wanted = Session(tiny_bundles["chained"].path, library=library)(*FRAMES)

@@ -4,6 +4,7 @@ import platform
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from edgeflow.runtime import Session
 from edgeflow.runtime.heap_maps import join_heap_maps, split_ranges
@@ -50,6 +51,7 @@ def test_a_map_that_a_binding_split_is_one_again():
     assert block[:] == b"1" * len(block)
 
 
+@pytest.mark.slow
 def test_sessions_that_are_closed_leave_no_maps(small_bundle):
     _, bundle = small_bundle("Shortcut", "routes")
     frame, maps = np.zeros((16, 24, 3), np.uint8), []

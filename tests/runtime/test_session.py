@@ -106,6 +106,7 @@ def test_states_last_until_a_reset(small_bundle):
     assert np.abs(session(frames[1]) - first[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fixed", [{"exit": 1}, {"scale": 4}, {"scale": 2, "exit": 3}])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_fixed_policy_replaces_the_models_decision(tiny, tiny_bundles, strategy, fixed):
@@ -115,6 +116,7 @@ def test_a_fixed_policy_replaces_the_models_decision(tiny, tiny_bundles, strateg
     assert all(route[position[name]] == value for route in taken for name, value in fixed.items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_images_are_the_exact_output_rounded(tiny_bundles, library):
     path = tiny_bundles["chained"].path
@@ -127,6 +129,7 @@ def test_images_are_the_exact_output_rounded(tiny_bundles, library):
         assert np.abs(image - wanted).mean() < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_trace_accounts_for_the_frame_and_for_every_flop(tiny, tiny_bundles, strategy):
     (frames,) = clip(200, 310, 1)
@@ -166,6 +169,7 @@ def picture(*shape, dtype=np.uint8):
     return np.zeros(shape, dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inputs", "match"),
     [
@@ -193,6 +197,7 @@ def test_what_a_session_cannot_take(tiny_bundles, inputs, match):
     assert session(*clip(9, 9, 1)[0]).shape == (9, 9, 3)
 
 
+@pytest.mark.slow
 def test_a_session_serves_frames_of_several_sizes(tiny, tiny_bundles):
     session, eager = Session(tiny_bundles["chained"].path, exact=True), Eager(tiny)
     for size in [(20, 30), (40, 30), (20, 30), (22, 30), (24, 30), (26, 30), (40, 30)]:
@@ -262,6 +267,7 @@ def test_a_bundle_of_fixed_sizes_serves_these(tmp_path, small_bundle):
         kept_size(plans, 60, 80)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_read_only_frames(tiny_bundles, library):
     path = tiny_bundles["chained"].path

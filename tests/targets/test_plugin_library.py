@@ -89,6 +89,7 @@ def test_a_library_is_built_once(machine, monkeypatch):
     assert library.stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["source", "headers", "capability", "cuda"])
 def test_what_decides_the_library_makes_another(machine, change):
     first = build(machine)

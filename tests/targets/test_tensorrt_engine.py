@@ -54,6 +54,7 @@ def run(engine, inputs, outputs, rows, first=0):
     engine.run([a[first : first + rows] for a in inputs], [a[first : first + rows] for a in outputs])
 
 
+@pytest.mark.slow
 def test_only_addresses_that_come_back_are_recorded(machine, tiles):
     engine, inputs, outputs = tiles
     for first in range(15):
@@ -64,6 +65,7 @@ def test_only_addresses_that_come_back_are_recorded(machine, tiles):
     assert machine.cudart.captures == 1 and machine.cudart.launches >= 4
 
 
+@pytest.mark.slow
 def test_the_graph_that_was_launched_longest_ago_goes_first(machine, tiles, monkeypatch):
     monkeypatch.setattr("edgeflow.runtime.backends.tensorrt_engine.GRAPHS", 2)
     monkeypatch.setattr("edgeflow.runtime.backends.tensorrt_engine.CAPTURED_AFTER", 0)
@@ -75,6 +77,7 @@ def test_the_graph_that_was_launched_longest_ago_goes_first(machine, tiles, monk
     assert machine.cudart.captures == 4
 
 
+@pytest.mark.slow
 def test_every_address_is_one_that_tensorrt_takes(machine, tiles, session):
     """Rows whose bytes are no multiple of 256 are copied to where they may lie, and the results back."""
     engine, inputs, outputs = tiles
@@ -92,6 +95,7 @@ def test_every_address_is_one_that_tensorrt_takes(machine, tiles, session):
     assert machine.tensorrt.ADDRESSES and all(address % 256 == 0 for address in machine.tensorrt.ADDRESSES)
 
 
+@pytest.mark.slow
 def test_a_session_gives_back_all_it_took(machine, session):
     frame = np.zeros((40, 56, 3), np.uint8)
     for _ in range(8):
@@ -105,6 +109,7 @@ def test_a_session_gives_back_all_it_took(machine, session):
     assert not cudart.graphs and not cudart.live_streams and not cudart.events
 
 
+@pytest.mark.slow
 def test_no_collection_disturbs_a_recording(machine, tiles, monkeypatch):
     """What it gave back while a stream is recorded would spoil the recording."""
     engine, inputs, outputs = tiles
@@ -118,6 +123,7 @@ def test_no_collection_disturbs_a_recording(machine, tiles, monkeypatch):
     assert seen == [False] and gc.isenabled()
 
 
+@pytest.mark.slow
 def test_a_frame_keeps_its_picture_on_the_device(machine, session):
     frame = np.zeros((40, 56, 3), np.uint8)
     frames = [frame] * len(session.executor.plan.inputs)
@@ -128,6 +134,7 @@ def test_a_frame_keeps_its_picture_on_the_device(machine, session):
     assert machine.cudart.taken == taken
 
 
+@pytest.mark.slow
 def test_spans_are_the_devices_time(machine, session, monkeypatch):
     """Work runs when somebody waits: what the host's clock sees of an engine is next to nothing."""
     frames = [np.zeros((40, 56, 3), np.uint8)] * len(session.executor.plan.inputs)
@@ -139,6 +146,7 @@ def test_spans_are_the_devices_time(machine, session, monkeypatch):
     assert engines > trace.spent("stitch") / 50
 
 
+@pytest.mark.slow
 def test_a_profile_times_what_a_session_launches(machine, session, monkeypatch):
     monkeypatch.setattr("edgeflow.runtime.device.RUNS", 3)
     before = machine.cudart.launches

@@ -95,6 +95,7 @@ def test_a_checkpoint_may_be_read_by_whom_the_umask_lets(training, tmp_path):
     assert (tmp_path / CHECKPOINT).stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "altered", "other"])
 def test_a_bad_checkpoint_is_one_line(training, tmp_path, damage):
     run = prepare(training, tmp_path, 20)

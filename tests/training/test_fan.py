@@ -27,6 +27,7 @@ def curriculum(clips, tmp_path):
     return Curriculum(build("tiny").train(), motions, RECIPES["tiny"], np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_training_leaves_weights_that_are_judged(clips, tmp_path):
     result = CliRunner().invoke(app, arguments(clips, tmp_path / "a", "--steps", "2"))
     assert result.exit_code == 0, result.output

@@ -32,6 +32,7 @@ def arguments(clips, run, *more):
     return ["shortcut-v2v", "--data", str(clips), "--run", str(run), "--threads", "1", *more]
 
 
+@pytest.mark.slow
 def test_training_leaves_weights_from_which_another_dependence_takes_its_teacher(clips, tmp_path):
     result = CliRunner().invoke(app, arguments(clips, tmp_path / "a", "--steps", "3", "--json"))
     assert result.exit_code == 0, result.output

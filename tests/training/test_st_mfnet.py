@@ -151,6 +151,7 @@ def test_a_flow_in_the_middle_says_where_frames_lead():
     torch.testing.assert_close(back[0, 0, 4, :12], -(x + back[0, 0, 4, :12] / 2) / 4, atol=1e-2, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flow", [None, FLOW])
 def test_a_guide_is_followed(flow):
     """Some steps bring what moves pixels nearer to the guide's flow: the estimator, or kernels where there is none."""

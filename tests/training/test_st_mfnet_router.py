@@ -73,6 +73,7 @@ def order(clips, preset, tmp_path, **options):
     return Order(preset, "tile", lambda size: data, np.random.default_rng(0), options)
 
 
+@pytest.mark.slow
 def test_a_pair_is_trained_with_the_networks_that_are_given(clips, tmp_path, monkeypatch):
     monkeypatch.setattr(router, "CROP", 32)
     given = {}

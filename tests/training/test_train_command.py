@@ -21,6 +21,7 @@ def arguments(clips, run, *more: str) -> list[str]:
     return [*given, *more]
 
 
+@pytest.mark.slow
 def test_training_leaves_weights_and_says_where(clips, tmp_path):
     result = CliRunner().invoke(app, arguments(clips, tmp_path / "run", "--steps", "6", "--json"))
     assert result.exit_code == 0, result.output

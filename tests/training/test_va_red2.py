@@ -49,6 +49,7 @@ def test_a_price_closes_the_gates_of_the_dearest_layer_most():
     assert all(not own[0].grad[0, 1:].any() for own in gates)  # once open, smaller branches cost nothing
 
 
+@pytest.mark.slow
 def test_both_phases_learn_and_gates_can_close(motions):
     torch.manual_seed(0)
     model = build("tiny", "two").train()
@@ -68,6 +69,7 @@ def test_both_phases_learn_and_gates_can_close(motions):
     assert costs[-1] < 0.9 * costs[0]
 
 
+@pytest.mark.slow
 def test_open_gates_of_all_frames_cost_what_stands_still(motions):
     torch.manual_seed(0)
     model = build("tiny", "two").train()

@@ -74,6 +74,7 @@ def test_the_command_writes_a_bundle_a_report_and_a_picture(made):
     assert np.abs(Session(made / "w.edgeflow")(frame) - wanted.numpy()).max() < 1
 
 
+@pytest.mark.slow
 def test_the_bundle_runs_on_a_film(made, capsys):
     film_out = made / "out.mp4"
     assert not command("run", made / "w.edgeflow", made / "clip.mp4", "-o", film_out, "--quality", "0.7")

@@ -91,6 +91,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_frozen_at_some_sizes_is_refused(name):
     function, reason = REFUSED[name]
@@ -136,6 +137,7 @@ def test_a_fixed_number_of_regions_is_refused(batch):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [TAKEN["a ramp of as many steps as rows"], warped, turned])
 @pytest.mark.parametrize("size", [(64, 64), (67, 131), (64, 200)])
 def test_ramps_have_the_values_of_torchs(function, size):

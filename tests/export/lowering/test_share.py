@@ -36,6 +36,7 @@ def test_a_chain_holds_the_weights_of_every_group_once(tiny_bundles):
     assert len({g.flops for g in group.graphs}) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_measured_costs_are_kept_for_this_device_and_used(tiny_bundles, library, tmp_path):
     import shutil

@@ -112,6 +112,7 @@ def error(graph, module, rows=3):
     return float(np.abs(made - wanted).max() / max(np.abs(wanted).max(), 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Plain, Computed, Buffers, Attention, Gain])
 def test_other_weights_in_a_known_graph_are_as_if_it_were_exported_anew(kind, tmp_path):
     exported(redrawn(kind(), 1), GraphCache(tmp_path))
@@ -124,6 +125,7 @@ def test_other_weights_in_a_known_graph_are_as_if_it_were_exported_anew(kind, tm
     assert error(graph, other) < 1e-6
 
 
+@pytest.mark.slow
 def test_special_weights_leave_no_trace_in_the_graph(tmp_path):
     """Zeros, ones and what is not finite are what optimisers look for."""
     ordinary = redrawn(Computed(), 3)
@@ -138,6 +140,7 @@ def test_special_weights_leave_no_trace_in_the_graph(tmp_path):
         assert len(list((tmp_path / str(value)).iterdir())) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changed",
     [
@@ -170,6 +173,7 @@ def test_a_number_outside_the_module_makes_another_graph(tmp_path, monkeypatch):
     assert error(exported(module, GraphCache(tmp_path)), module) < 1e-6
 
 
+@pytest.mark.slow
 def test_other_shapes_make_another_graph(tmp_path):
     module, cache = redrawn(Attention(), 1), GraphCache(tmp_path)
     exported(module, cache)

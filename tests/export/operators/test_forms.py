@@ -106,6 +106,7 @@ CASES: dict[str, dict[str, Callable[[torch.Tensor], Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", CASES)
 def test_both_libraries_compute_the_forms(group):
     def all_of_them(x):

@@ -59,17 +59,20 @@ def right(function, tensors, libraries=LIBRARIES):
         assert outcome.kind == RIGHT, f"{library}: {outcome.why}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOTH)
 def test_values_at_which_formulas_break(name):
     right(BOTH[name], [ONE, OTHER])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BY_ONNXRUNTIME)
 def test_exact_multiples(name):
     """OpenVINO's remainder of floats is that of a rounded quotient (docs/limits.md)."""
     right(BY_ONNXRUNTIME[name], [ONE, OTHER], ("onnxruntime",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TIES)
 def test_ties(name):
     right(TIES[name], [ROW])

@@ -50,6 +50,7 @@ def input_channels(model):
     return [shapes[node.input[1]][axis[node.op_type]] for node in model.graph.node if node.op_type in axis]
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(
     st.integers(16, 40),

@@ -38,6 +38,7 @@ def test_filters_of_single_frames_become_filters_of_pictures(bias, geometry):
         np.testing.assert_allclose(run(graph, x), module(x).numpy(), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("geometry", [{"padding": (1, 0, 0)}, {"stride": (2, 1, 1), "dilation": (2, 1, 1)}])
 def test_filters_over_frames_have_pixels_as_columns(bias, geometry):

@@ -136,6 +136,7 @@ class Net(RoutedModule):
         return self.ends(self.body(image))[..., ::2, ::2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ms", "dense"), [(0.9, True), (0.97, False), (2.0, False)])
 def test_what_is_timed_clearly_faster_is_taken(ms, dense, tmp_path, monkeypatch):
     monkeypatch.setattr(

@@ -26,6 +26,7 @@ def operators(graph):
     return [node.op_type for node in graph.graph.node]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("groups", [1, 2, 128])
 @pytest.mark.parametrize("rank", [2, 3])
 def test_norms_and_alterations_become_part_of_their_convolutions(groups, rank):

@@ -31,6 +31,7 @@ def operators(graph):
     return [node.op_type for node in graph.graph.node]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("parts", [1, 2, 4])
 def test_a_hetconv_becomes_one_convolution(parts, library, tmp_path):

@@ -95,6 +95,7 @@ def thumbnail():
     return module, rewritten(module)
 
 
+@pytest.mark.slow
 def test_a_thumbnail_reads_bytes_alone_and_divides_what_it_keeps(thumbnail):
     _, model = thumbnail
     for info in model.graph.input:
@@ -111,6 +112,7 @@ def test_a_thumbnail_of_any_picture_is_the_same(thumbnail, height, width):
     compare(*thumbnail, *pictures(height, width))
 
 
+@pytest.mark.slow
 def test_what_else_reads_the_decoded_picture_keeps_it():
     module = Thumbnail(6, 7, whole=True)
     model = rewritten(module)

@@ -42,6 +42,7 @@ def run(model, x, y):
     return session.run(None, dict(zip(names, (x, y), strict=True)))
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(
     st.sampled_from([2, 3, 4]),

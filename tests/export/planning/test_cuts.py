@@ -110,6 +110,7 @@ def tiles_of(program, routes):
     return ExpectedRoutes(({"tiles": counted, "frame": {known[0]: 1}},), "drawn")
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.data(), st.lists(st.integers(0, 14), min_size=1, max_size=9), st.booleans())
 def test_no_cuts_beat_the_chosen_ones(cainsd, data, routes, limited):

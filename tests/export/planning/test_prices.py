@@ -60,6 +60,7 @@ def priced(request, tmp_path_factory):
     return pricer, alone, fused
 
 
+@pytest.mark.slow
 def test_without_timing_bounds_are_prices(priced):
     """In a roofline one call may compute while another moves: what they cost apart bounds nothing."""
     pricer, _, fused = priced

@@ -99,6 +99,7 @@ def test_the_planner_keeps_a_large_one_apart_without_measurements(compiled):
     assert not kernels(compiled(load("cpu"), "small").manifest)  # two launches more would cost more
 
 
+@pytest.mark.slow
 def test_the_planner_takes_what_was_timed_fastest(compiled, frames, monkeypatch):
     pytest.importorskip("numba")
     prices = {"AdaBDEngine": 9.0}

@@ -52,6 +52,7 @@ def test_a_cost_volumes_shape_and_type_are_inferred(shape, element):
     assert dims == [shape[0], 49, *shape[2:]]
 
 
+@pytest.mark.slow
 def test_the_router_of_cain_sd_holds_one_per_level_of_its_flow(tiny):
     frames = [torch.zeros(1, 96, 160, 3, dtype=torch.uint8) for _ in range(2)]
     segment = SegmentModule(tiny.sd_finder, {}, (True, True), (False, False)).eval()

@@ -91,11 +91,13 @@ def test_openvino_is_exact_at_avx2(folder):
     assert_exact(capped_at_avx2(RUN, folder, "openvino"))
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_onnx_runtime_is_exact_on_an_older_processor(folder):
     assert_exact(emulated_haswell(RUN, folder, "onnxruntime"))
 
 
+@pytest.mark.slow
 @needs_qemu
 def test_on_an_older_processor_onnx_runtime_is_exact_with_weights_of_any_size(tmp_path):
     """As in bundles for TensorRT, which are judged by it, and in those of earlier versions."""

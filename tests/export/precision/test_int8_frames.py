@@ -48,6 +48,7 @@ class Painted(Uneven):
         return stretched(x).sigmoid()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["cpu", "jetson-orin"])
 def test_an_engine_that_paints_is_held_to_what_its_picture_must_be(tmp_path, target):
     frames = [moving_picture(16, 24, time) for time in range(4)]

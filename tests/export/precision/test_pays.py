@@ -49,6 +49,7 @@ def test_what_is_not_faster_by_that_much_says_so(monkeypatch, gain, least, stays
     assert note == (f"int8 is {gain:.2f} times as fast as fp32 here, 1.02 are asked for" if stays else "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "precision"),
     [("cpu", "int8"), ("openvino-cpu", "int8"), *([("openvino-cpu", "bf16")] if HAS_BF16 else [])],

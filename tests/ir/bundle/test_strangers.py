@@ -100,6 +100,7 @@ def places(data: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=600)
 @given(
     which=st.integers(0, 2),

@@ -33,6 +33,7 @@ def test_noise_alone_is_no_change(seed):
     assert found.everything is None and found.machine is None
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(1.15, 4.0))
 def test_one_slow_engine_is_named_and_no_other(seed, times):

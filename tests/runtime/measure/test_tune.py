@@ -61,6 +61,7 @@ def test_what_cannot_be_tuned(bundle, frames):
         tune(bundle, frames, POLICIES, [("tensorrt", 1)], max_drop=0)
 
 
+@pytest.mark.slow
 def test_the_command(bundle, tmp_path, capsys, monkeypatch):
     from edgeflow.cli import tune as command
 
@@ -82,6 +83,7 @@ def test_the_command(bundle, tmp_path, capsys, monkeypatch):
         assert complaint in capsys.readouterr().err.replace("\n", " ")
 
 
+@pytest.mark.slow
 def test_a_setting_that_is_kept_is_used_where_nothing_else_is_asked_for(
     bundle, tmp_path, capsys, monkeypatch
 ):

@@ -85,6 +85,7 @@ def test_labels_are_compared_with_those_of_the_dearest_route(bundles):
     assert short.agreement == pytest.approx(np.mean(alike)) and short.gflops < dearest.gflops
 
 
+@pytest.mark.slow
 def test_the_command_prints_draws_and_refuses(bundles, tmp_path, capsys):
     clip = tmp_path / "clip.mkv"
     with av.open(str(clip), "w") as film:

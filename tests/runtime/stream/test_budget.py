@@ -84,6 +84,7 @@ def clocked(path, budget, percentile=95.0, frames=FRAMES, monkeypatch=None):
     return session, clock
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["chained", "routes"])
 def test_with_time_enough_the_routes_are_the_models_own(strategy, untimed):
     path = untimed[strategy]

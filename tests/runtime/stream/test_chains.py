@@ -55,6 +55,7 @@ def test_a_clip_gives_the_plan_a_chain_of_all_that_it_decides(bundle):
     assert {graph.key for graph in chain.graphs} <= {each.graph for each in report.graphs}
 
 
+@pytest.mark.slow
 def test_a_call_like_those_of_the_clip_is_one_engine(bundle, gated):
     session = Session(bundle)
     result, eager = session.run(FRAME), Eager(gated)(to_tensor(FRAME))
@@ -64,6 +65,7 @@ def test_a_call_like_those_of_the_clip_is_one_engine(bundle, gated):
     assert len(result.trace.engines) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", range(LAYERS))
 @pytest.mark.parametrize("axis", ["stride", "channels"])
 def test_a_route_that_leaves_the_chain_at_any_layer_is_exact(bundle, gated, axis, layer):

@@ -34,6 +34,7 @@ def held(run: np.ndarray) -> float:
     return float((possible[:, 1] <= BUDGET).mean())
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     st.sampled_from((90.0, 95.0, 99.0)),
@@ -55,6 +56,7 @@ def test_a_load_is_met_within_a_few_frames_and_kept(noise, load, seed):
     assert late[410:].mean() <= 0.02
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.floats(1.2, 3.0), st.integers(5, 120), st.integers(0, 1000))
 def test_bursts_of_load_are_learnt(load, length, seed):

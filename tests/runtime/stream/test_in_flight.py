@@ -32,6 +32,7 @@ print(len(together), len({str(r.route) for result in alone for r in result.trace
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_frames_in_flight_together_are_those_that_ran_alone(tiny_bundles, tmp_path, library):
     clip = tmp_path / "clip.npy"

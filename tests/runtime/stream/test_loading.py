@@ -46,6 +46,7 @@ def load(bundle, backend, progress=None):
     return load_graphs(opened, opened.manifest.plans["landscape"], backend, SIZE, progress=progress)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 def test_two_engines_are_loaded_at_a_time(tiny_bundles, library):
     backend = Watched(open_backend(library), 2, Barrier(2))

@@ -62,6 +62,7 @@ def test_shares_are_positive_and_sum_to_one(shares):
         Mix([(share, {"exit": 1}) for share in shares])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["chained", "routes"])
 def test_a_session_runs_the_mix_frame_after_frame(strategy, tiny, tiny_bundles):
     session = Session(tiny_bundles[strategy].path, policy=MIX)

@@ -94,6 +94,7 @@ def bundles(tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("kind", [ThenSegment, ThenKept, Enlarged])
 def test_sessions_do_what_the_eager_flow_does(bundles, kind, library):

@@ -70,6 +70,7 @@ def pictures(count, first=0):
     return [moving_picture(*SIZE, time) for time in range(first, first + count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["cpu", "openvino-cpu"])
 @pytest.mark.parametrize("strategy", ["chained", "routes"])
 def test_a_long_stream_does_not_drift_from_eager(model, bundles, target, strategy):

@@ -130,6 +130,7 @@ def test_repeated_frames_are_left_out_and_motion_is_spread(ramp, out):
     assert kept.frames_written == 16 and shades(out / "c.mkv")[1][1] == pytest.approx(40, abs=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [False, True])
 @pytest.mark.parametrize("looks_back", [False, True])
 @pytest.mark.parametrize("stop", [12, 31])

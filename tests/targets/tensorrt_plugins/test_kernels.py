@@ -19,6 +19,7 @@ from kernel_inputs import (
 DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float16])
 
 
+@pytest.mark.slow
 @DTYPES
 @pytest.mark.parametrize(
     ("shape", "outputs", "kernel", "geometry"),

@@ -22,6 +22,7 @@ class AtOnce:
         pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("height", "width", "size", "channels"),
     [(90, 150, 16, 3), (96, 160, 32, 3), (64, 160, 32, 4), (37, 53, 8, 1)],

@@ -187,6 +187,7 @@ def test_a_network_that_does_not_take_the_batches_is_refused_before_it_learns(ma
         compress(Deaf(made), batches, plan, print)
 
 
+@pytest.mark.slow
 def test_the_command_on_a_users_network(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     output, picture = tmp_path / "small.safetensors", tmp_path / "layers.png"

@@ -141,6 +141,7 @@ def test_the_densest_reader_decides_and_kept_layers_stay():
     assert small.module.last.in_channels == 2 and module.last.in_channels == 6
 
 
+@pytest.mark.slow
 def test_an_operator_that_cannot_be_followed_is_named_with_its_layer():
     network = STMFNet(PRESETS["tiny"].sizes)
     inputs = tuple(torch.rand(1, 3, 32, 32) for _ in range(4))

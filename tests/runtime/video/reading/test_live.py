@@ -80,6 +80,7 @@ class Camera:
             out.mux(video.encode(None))
 
 
+@pytest.mark.slow
 def test_a_source_that_is_faster_than_the_model_drops_frames_and_keeps_its_time(tmp_path, averaging):
     session = averaging()
     run = session.run

@@ -113,6 +113,7 @@ def test_even_containers_repeat_pictures_to_keep_the_time(tmp_path, averaging):
     assert abs(shown.index(True) / 50 - PAUSING[30]) < 0.021
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mkv", "avi"])
 def test_damage_in_the_middle_is_said_and_time_kept(tmp_path, clip, moving, averaging, kind):
     source = clip(f"in.{kind}", moving(250), codec="mpeg4", options={"g": "25"})
@@ -136,6 +137,7 @@ def pictures(path):
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mp4", "mkv", "mov", "webm"])
 def test_a_stopped_film_plays_and_is_gone_on_with(tmp_path, clip, moving, averaging, monkeypatch, kind):
     """Stopped once in the middle of a piece, once more later: the end is what one run would have made."""
