@@ -14,7 +14,7 @@ Made, Kept = TypeVar("Made"), TypeVar("Kept")
 
 @dataclass(frozen=True)
 class Timed(Generic[Kept]):
-    """Per frame: wall clock of the call in ms (the median of its rounds), and what is kept of what it returned."""
+    """Per frame: time of the call in ms (the median of its rounds), and what is kept of what it returned."""
 
     ms: list[float]
     kept: list[Kept]
@@ -32,6 +32,7 @@ def interleaved(
     keep: Callable[[Made], Kept],
     pause: float = 0.0,
     rounds: int = 1,
+    clock: Callable[[], float] = perf_counter,
 ) -> dict[str, Timed[Kept]]:
     """Call every run with every call's inputs; the first `warm` calls do not count.
 
@@ -44,6 +45,8 @@ def interleaved(
         pause: seconds before every call, so that threads of the last one that still spin are asleep.
         rounds: how often all are run with a call's inputs, in turn; more than one where single calls
             are looked at, which on a shared machine now and then take twice their time.
+        clock: in seconds; `time.process_time` leaves out what others do on the machine, and says the truth
+            of runs on one thread alone.
     """
     timed: dict[str, Timed[Kept]] = {name: Timed([], []) for name in runs}
     for number, call in enumerate(calls):
@@ -55,9 +58,9 @@ def interleaved(
         for again in range(rounds):
             for name, run in runs.items():
                 sleep(pause)
-                start = perf_counter()
+                start = clock()
                 made = run(*call)
-                ms[name].append((perf_counter() - start) * 1e3)
+                ms[name].append((clock() - start) * 1e3)
                 if again == 0:
                     timed[name].kept.append(keep(made))
                 del made

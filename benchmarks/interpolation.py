@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from time import perf_counter, process_time
 from typing import Annotated, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from edgeflow.targets import load
 WARM = 2
 ROUNDS = 5
 """Of every picture, since the slowest is told, and single calls are not to be trusted."""
-KEY = ("family", "preset", "variant", "backend", "precision", "clip", "size", "quality", "threads")
+KEY = ("family", "preset", "variant", "backend", "precision", "clip", "size", "quality", "threads", "clock")
 
 Predicted = tuple[NDArray[np.uint8], Any]
 """A picture, and the trace of the call that made it, if it was traced."""
@@ -52,10 +53,16 @@ def main(
     quality: Annotated[str, typer.Option(help="Weights of quality against time, 0 to 1.")] = "0.5",
     threads: int = 2,
     size: Annotated[str, typer.Option(help="Resize the clips, as 640x360.")] = "",
+    processor: Annotated[
+        bool,
+        typer.Option(help="Processor time of one thread, which no other program adds to; else wall clock."),
+    ] = False,
     held_out: Annotated[list[str] | None, typer.Option(help="Clips that no training saw.")] = None,
     bundles: Annotated[Path | None, typer.Option(help="Keep bundles here, and take those there are.")] = None,
 ) -> None:
     """Measure and save results/interpolation.json."""
+    threads = 1 if processor else threads
+    clock = process_time if processor else perf_counter
     torch.set_num_threads(threads)
     own = family_of(family)
     kind = own.options(preset or None, variant or None)
@@ -84,7 +91,7 @@ def main(
                         "routed": Session(paths["routed"], policy=Quality(weight), threads=threads),
                         "static": Session(paths["static"], threads=threads),
                     }
-                    timed = _timed({n: _session(s) for n, s in sessions.items()}, frames)
+                    timed = _timed({n: _session(s) for n, s in sessions.items()}, frames, clock)
                     found = {
                         f"{n}_{key}": value
                         for n, each in timed.items()
@@ -93,7 +100,7 @@ def main(
                     found |= _saving(timed)
                     if eager:
                         short = frames[: 2 * (eager + WARM) + 1]
-                        found["eager_static_ms"] = _timed({"eager": _eager(models["static"])}, short)[
+                        found["eager_static_ms"] = _timed({"eager": _eager(models["static"])}, short, clock)[
                             "eager"
                         ].median
                     records.append(
@@ -107,6 +114,7 @@ def main(
                             size="x".join(map(str, frames[0].shape[1::-1])),
                             pictures=pictures,
                             threads=threads,
+                            clock=clock.__name__,
                             trained=trained,
                             held_out=clip.name in (held_out or []),
                             **found,
@@ -144,10 +152,12 @@ def _eager(model: Any) -> Callable[..., Predicted]:
     return predict
 
 
-def _timed(runs: Mapping[str, Callable[..., Predicted]], frames: Pictures) -> dict[str, Timed[Predicted]]:
+def _timed(
+    runs: Mapping[str, Callable[..., Predicted]], frames: Pictures, clock: Callable[[], float]
+) -> dict[str, Timed[Predicted]]:
     """Every second frame, predicted from its neighbours."""
     calls = list(zip(frames[:-2:2], frames[2::2], strict=True))
-    return interleaved(runs, calls, WARM, lambda made: made, rounds=ROUNDS)
+    return interleaved(runs, calls, WARM, lambda made: made, rounds=ROUNDS, clock=clock)
 
 
 def _scores(timed: Timed[Predicted], frames: Pictures) -> dict[str, float]:

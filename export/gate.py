@@ -139,7 +139,7 @@ def _differs(bundle: Bundle, report: CheckReport, graph: GraphCheck) -> str:
 def _frames_differ(report: CheckReport, clip: ClipCheck) -> str:
     return (
         f"whole {clip.frames} frames on {report.library} {report.version} differ from the model's own: PSNR "
-        f"{clip.psnr_db:.1f} dB (at least {clip.minimum_psnr_db:.0f}), {clip.flips} of {clip.decisions} decisions, rounding by "
+        f"{clip.psnr_db:.1f} dB (at least {clip.minimum_psnr_db:.0f}), {clip.flips} of {clip.decisions} decisions differ, rounding by "
         f"{clip.rounding} levels, though every engine agrees: does the model keep what only Python sees, such as a counter? "
         "--no-check writes the bundle all the same"
     )

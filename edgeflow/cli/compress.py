@@ -93,6 +93,8 @@ def compress(
     from edgeflow.training.compression.compress import compress as make
     from edgeflow.training.compression.learning import Pace
 
+    if output.suffix != ".safetensors":
+        raise TrainError(f"-o {output} is the file of the weights: let its name end in .safetensors")
     output.parent.mkdir(parents=True, exist_ok=True)
     check_reports(overwrite, output, output.with_suffix(".json"))
     check_drawing(overwrite, plot)

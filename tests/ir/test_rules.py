@@ -54,6 +54,12 @@ def test_confidence_compares_the_largest_softmax_with_the_threshold():
     assert ConfidenceBelow(0.25).decide(scores([even]), Axis(False, True)).tolist() == [0]
 
 
+@pytest.mark.parametrize("threshold", [-0.1, 1.7, float("nan")])
+def test_a_confidence_is_a_probability(threshold):
+    with pytest.raises(FlowError, match="the threshold is a probability, 0 to 1, got"):
+        ConfidenceBelow(threshold)
+
+
 def test_confidence_decides_between_truth_values_only():
     with pytest.raises(FlowError, match=r"ConfidenceBelow decides a \(False, True\) axis"):
         ConfidenceBelow(0.5).decide(scores([[1, 2, 3]]), THREE)

@@ -24,6 +24,12 @@ class ConfidenceBelow(ScoreRule):
     word: ClassVar[str] = "confidence-below"
     compares: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise FlowError(
+                f"ConfidenceBelow: the threshold is a probability, 0 to 1, got {self.threshold:g}"
+            )
+
     def check_axis(self, axis: Axis) -> None:
         """Refuse any axis but (False, True)."""
         if set(axis.values) != {False, True}:

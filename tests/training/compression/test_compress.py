@@ -222,3 +222,12 @@ def test_the_command_says_what_is_wrong(arguments, said, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["compress", *arguments, "-o", str(tmp_path / "x.safetensors")])
     assert ended.value.code == 1 and said in " ".join(capsys.readouterr().err.split())
+
+
+def test_weights_in_another_format_are_refused_before_anything_is_learnt(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["compress", f"{EXAMPLE}:build", "-o", str(tmp_path / "new" / "x.json")])
+    assert "is the file of the weights: let its name end in .safetensors" in " ".join(
+        capsys.readouterr().err.split()
+    )
+    assert not (tmp_path / "new").exists()
