@@ -84,8 +84,9 @@ def exported(
     frames: Sequence[Any] = (),
     mix: ExpectedRoutes | None = None,
     memory: int | None = None,
+    compare: bool = True,
 ) -> Path:
-    """The bundle at `path`; compiled if there is none, taken as it is if there is one."""
+    """The bundle at `path`; compiled if there is none, taken as it is if there is one. Not compared with the model where the benchmark does that."""
     if not (path / MANIFEST).exists():
         compile_model(
             model,
@@ -97,6 +98,7 @@ def exported(
             frames=frames,
             expected=mix,
             memory=memory,
+            compare=compare,
         )
     return path
 
