@@ -6,7 +6,7 @@
 It needs torch, and the comparison VapourSynth, so that each may run in an environment of its own. The network of the preset is exported
 once for edgeflow and once as one ONNX file, at the same size. At bf16 that file is the same, since a library is told to compute
 it so; at int8 NNCF quantises it by its own choices, with the frames that edgeflow's export is calibrated with. Of the clip every second
-frame is given; those between are left out, to compare with. PyTorch makes these in float32.
+frame is given; those between are left out, to compare with. PyTorch makes these in float32. A bundle that the export refuses is left out.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from edgeflow.cli.remarks import print_remarks
 from edgeflow.flow import Eager
 from edgeflow.flow.tensors import to_tensor
 from edgeflow.ir.bundle import open_bundle
+from edgeflow.ir.errors import ExportError
 from edgeflow.models import family as family_of
 from edgeflow.targets import load
 
@@ -64,13 +65,19 @@ def main(
     if not (case / "network.onnx").exists():
         _write_network(case / "network.onnx", network, calls, precision)
     target = load(TARGETS[library]).at(precision)
+    refused = {}
     for kind, each in (("routed", model), ("whole", static)):
         seen = film[::2] if precision == "int8" else []
-        path = exported(case / kind, each, target, "routes", frames=seen)
+        try:
+            path = exported(case / kind, each, target, "routes", frames=seen)
+        except ExportError as error:
+            refused[kind] = str(error)
+            continue
         print_remarks(open_bundle(path).manifest.graphs, f"{kind}: ")
     np.savez(case / "pictures.npz", shown=film[::2], left_out=film[1::2], exact=_exact(network, calls))
     fields = {"preset": preset, "clip": clip.stem, "size": size, "frames": frames}
-    (case / "case.json").write_text(json.dumps(fields | {"library": library, "precision": precision}))
+    fields |= {"library": library, "precision": precision, "refused": refused}
+    (case / "case.json").write_text(json.dumps(fields))
 
 
 def _stacked(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> torch.Tensor:
@@ -80,11 +87,12 @@ def _stacked(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> torch.Tenso
 
 
 def _write_network(path: Path, network: nn.Module, calls: Sequence[torch.Tensor], precision: str) -> None:
-    torch.onnx.export(network, (calls[0],), str(path), dynamo=True, external_data=False)
+    plain = path.with_name("float.onnx") if precision == "int8" else path
+    torch.onnx.export(network, (calls[0],), str(plain), dynamo=True, external_data=False)
     if precision == "int8":
         import nncf
 
-        held = onnx.load(path)
+        held = onnx.load(plain)
         given = [{held.graph.input[0].name: call.numpy()} for call in calls]
         onnx.save(nncf.quantize(held, nncf.Dataset(given), subset_size=len(given)), path)
 

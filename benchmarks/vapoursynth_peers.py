@@ -40,6 +40,7 @@ def main(case: Path, rounds: int = 5, threads: int = 2) -> None:
     with np.load(case / "pictures.npz") as held:
         shown, left_out, exact = (held[name] for name in ("shown", "left_out", "exact"))
     source = _clip(shown, rounds + 1)
+    kinds = [kind for kind in ("whole", "routed") if kind not in asked["refused"]]
     filters = {
         f"mlrt {count} stream{'s' * (count > 1)}": _mlrt(
             source, case / "network.onnx", count, threads, asked["library"], asked["precision"]
@@ -47,7 +48,7 @@ def main(case: Path, rounds: int = 5, threads: int = 2) -> None:
         for count in (1, 2)
     } | {
         f"edgeflow {kind}, {count} in flight": apply(source, case / kind, threads=threads, in_flight=count)
-        for kind in ("whole", "routed")
+        for kind in kinds
         for count in (1, 2)
     }
     times, made = _timed(filters, len(shown), rounds)
@@ -57,7 +58,7 @@ def main(case: Path, rounds: int = 5, threads: int = 2) -> None:
         "psnr_of_exact": {name: _psnr(exact, each) for name, each in made.items()},
         "psnr": {"PyTorch": _psnr(left_out, exact)}
         | {name: _psnr(left_out, each) for name, each in made.items()},
-        "engines": {kind: _precisions(case / kind) for kind in ("whole", "routed")},
+        "engines": {kind: _precisions(case / kind) for kind in kinds},
     }
     for key, value in found.items():
         print(key, value)
