@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import typer
 from interleaved import interleaved
+from memory import built
 from records import record, save
 from subject import TARGETS, bundle_folder, exported, subject
 
@@ -56,6 +57,9 @@ def main(
                 )
                 for frames in LENGTHS
             }
+            kept = folder / f"{preset}-{name}-built.edgeflow"
+            if not kept.exists():
+                built(routed.bundle.path, kept, name, None)
             for frames in LENGTHS:
                 shown = drawn(model, frames, clips)
                 measured = timed(model, routed, plain, shown, frames, compiled)
@@ -68,8 +72,9 @@ def main(
                 }
                 size = sizes(folder / f"{preset}-{name}.edgeflow", model)
                 held = {
-                    "resident_mb": resident(routed, name, LENGTHS, model),
-                    "plain_resident_mb": resident(plain[frames], name, [frames], model),
+                    "resident_mb": resident(routed.bundle.path, name, LENGTHS, model),
+                    "built_resident_mb": resident(kept, name, LENGTHS, model),
+                    "plain_resident_mb": resident(plain[frames].bundle.path, name, [frames], model),
                 }
                 records.append(record(**about, flops=table[frames], **measured, **size, **held))
             relate(records[-len(LENGTHS) :])
@@ -164,9 +169,8 @@ def sizes(path: Path, model: FrameAdaptive) -> dict[str, Any]:
     return {"weight_bytes": stored, "network_bytes": one, "differs_bytes": own, "size_ratio": stored / one}
 
 
-def resident(session: Session, library: str, lengths: Sequence[int], model: FrameAdaptive) -> float:
+def resident(bundle: Path, library: str, lengths: Sequence[int], model: FrameAdaptive) -> float:
     """MB (Pss) of a fresh process that has run a clip of every length, without what it held before the engines."""
-    bundle = session.bundle.path
     height, width = model.inputs[0].shape[2:]
     code = f"""
 import gc, re

@@ -6,7 +6,7 @@ Each case is a process of its own (memory_case.py) that imports numpy, the runti
 and nothing else. Its resident memory (Pss) is read before the bundle is opened, after all engines are loaded,
 after frames that together take every route, and after frames that take each route with all tiles (the
 largest batches); and its peak (VmHWM, which counts a page once a mapping). What is compared with the full model is the memory beyond the
-first reading. On OpenVINO each case is run a second time from a bundle that `edgeflow build` has finished: `PLAN, built`.
+first reading. Each case is run a second time from a bundle that `edgeflow build` has finished: `PLAN, built`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import numpy as np
 import typer
@@ -26,8 +26,9 @@ from static_models import full_static
 from subject import TARGETS, bundle_folder, exported, parsed_size, pictures_of, subject
 
 from edgeflow.runtime import open_bundle
-from edgeflow.runtime.backends.openvino_backend import OpenVinoBackend
-from edgeflow.runtime.backends.openvino_store import engine_folder
+from edgeflow.runtime.backends import open_backend
+from edgeflow.runtime.backends.base import KeepingBackend
+from edgeflow.runtime.backends.compiled_from import engine_folder
 from edgeflow.runtime.keep import keep_models
 from edgeflow.targets import load
 
@@ -70,11 +71,12 @@ def main(
             for plan in plans.split(","):
                 path = folder / f"{preset}-{plan}-{target.name}.edgeflow"
                 cases[plan] = exported(path, model, target, plan, frames=pictures)
-            if backend == "openvino":
-                cases |= {
-                    f"{plan}, built": _built(bundle, Path(temporary) / plan, (height, width))
-                    for plan, bundle in cases.items()
-                }
+            cases |= {
+                f"{plan}, built": built(
+                    bundle, Path(temporary) / f"{plan}-{backend}", backend, (height, width)
+                )
+                for plan, bundle in cases.items()
+            }
             readings: dict[str, list[dict[str, float]]] = {plan: [] for plan in cases}
             for _ in range(runs):
                 for plan, bundle in cases.items():
@@ -107,10 +109,11 @@ def main(
     save("memory", records, KEY)
 
 
-def _built(bundle: Path, copy: Path, size: tuple[int, int]) -> Path:
-    """A copy of the bundle that keeps what OpenVINO compiled here, as `edgeflow build` leaves it."""
+def built(bundle: Path, copy: Path, library: str, size: tuple[int, int] | None) -> Path:
+    """A copy of the bundle that keeps what its library made here, as `edgeflow build` leaves it."""
     shutil.copytree(bundle, copy)
-    keep_models(open_bundle(copy), engine_folder(copy, OpenVinoBackend.build), size)
+    build = cast(KeepingBackend, open_backend(library)).build
+    keep_models(open_bundle(copy), engine_folder(copy, library, build), size)
     return copy
 
 

@@ -10,6 +10,8 @@ from typing import cast
 from edgeflow.ir.bundle import Bundle
 from edgeflow.ir.errors import InputError
 from edgeflow.ir.plan import Plan
+from edgeflow.runtime.backends.base import KeepingBackend
+from edgeflow.runtime.backends.compiled_from import SUFFIXES
 from edgeflow.runtime.session import Session, declared_size
 
 
@@ -30,7 +32,7 @@ def keep_models(
     """Compile what sessions of this machine would, on all its threads, but for what is kept already.
 
     Args:
-        bundle: open; exported for OpenVINO on a CPU.
+        bundle: open; exported for a library whose `builds` are models.
         folder: where the library keeps them.
         size: (height, width) of the frames to come, if the bundle does not say.
         progress: told how many engines are loaded, of how many.
@@ -40,19 +42,18 @@ def keep_models(
         BackendError: the library is missing or refuses a graph.
         BundleError: the bundle cannot be written to.
     """
-    from edgeflow.runtime.backends.openvino_backend import OpenVinoBackend
-
     before = _written(folder)
     for height, width in _sizes(bundle.manifest.plans, size):
         session = Session(bundle)
-        cast(OpenVinoBackend, session.backend).keeps = True
+        cast(KeepingBackend, session.backend).keeps = True
         session.prepare(height, width, progress)
     return tuple(KeptModel(name, when == before.get(name)) for name, when in _written(folder).items())
 
 
 def _written(folder: Path) -> dict[str, int]:
     """When each model was written, in nanoseconds, by its file's name."""
-    return {path.name: path.stat().st_mtime_ns for path in sorted(folder.glob("*.blob"))}
+    files = (path for path in sorted(folder.glob("*")) if path.suffix in SUFFIXES.values())
+    return {path.name: path.stat().st_mtime_ns for path in files}
 
 
 def _sizes(plans: Mapping[str, Plan], size: tuple[int, int] | None) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -20,6 +20,8 @@ from edgeflow.ir.errors import BackendError
 from edgeflow.ir.libraries import library
 from edgeflow.ir.plan import Plan
 from edgeflow.runtime.backends import open_backend
+from edgeflow.runtime.backends.base import KeepingBackend
+from edgeflow.runtime.backends.compiled_from import engine_folder
 from edgeflow.runtime.check import check, golden_clip
 from edgeflow.runtime.checking.engines import golden_size
 from edgeflow.runtime.keep import keep_models
@@ -107,7 +109,7 @@ def build(
 ) -> None:
     """Build a bundle's engines on this device, check them against the goldens, and time them.
 
-    TensorRT's engines must be built before a bundle runs. OpenVINO's models may be: sessions on this
+    TensorRT's engines must be built before a bundle runs. Models of OpenVINO and ONNX Runtime may be: sessions on this
     processor then load them in a fraction of the time. Needs neither torch nor onnx. Every engine is kept as soon as it
     is built: after a kill or a power cut, the same command goes on where it stopped.
 
@@ -178,26 +180,20 @@ def _wanted(bundle: Bundle, size: tuple[int, int] | None) -> list[tuple[Plan, di
     return [(chosen, dims_of(size)), (chosen, dims_of(golden_size(golden_clip(bundle, kind), chosen)))]
 
 
-def _compile_openvino(bundle: Bundle, asked: _Asked, progress: Callable[[str, int, int], None]) -> _Finished:
-    """OpenVINO's models for the processor at hand."""
-    open_backend("openvino")  # says how to get it where it is missing
-    from edgeflow.runtime.backends.openvino_backend import OpenVinoBackend
-    from edgeflow.runtime.backends.openvino_store import engine_folder
-
-    folder = engine_folder(bundle.path, OpenVinoBackend.build)
+def _keep_models(bundle: Bundle, asked: _Asked, progress: Callable[[str, int, int], None]) -> _Finished:
+    """The library's models for the processor at hand."""
+    name = bundle.manifest.target["library"]
+    build = cast(KeepingBackend, open_backend(name)).build  # says how to get it where it is missing
+    folder = engine_folder(bundle.path, name, build)
     if not asked.resume:
         shutil.rmtree(folder, ignore_errors=True)
     start = perf_counter()
     kept = keep_models(bundle, folder, asked.size, lambda done, total: progress("compile", done, total))
-    device = {
-        "name": cpu_name(),
-        "instructions": in_words(instruction_sets()),
-        "openvino": OpenVinoBackend.build,
-    }
+    device = {"name": cpu_name(), "instructions": in_words(instruction_sets()), name: build}
     return _Finished(device, str(folder), tuple(map(asdict, kept)), perf_counter() - start)
 
 
-_FINISHES = {"models": _compile_openvino, "engines": _build_tensorrt}
+_FINISHES = {"models": _keep_models, "engines": _build_tensorrt}
 """What finishes a bundle, by what its library builds; the second also says for which targets there is nothing to build."""
 
 

@@ -86,6 +86,7 @@ OURS = (
         concurrent=True,
         one_arena=True,
         bodies=None,
+        builds="models",
         int8=Int8("onnxruntime"),
     ),
     Library(

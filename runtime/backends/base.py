@@ -123,3 +123,15 @@ class JoiningBackend(Backend, Protocol):
         Raises:
             BackendError: the library refuses a graph.
         """
+
+
+class KeepingBackend(Backend, Protocol):
+    """One whose library makes models for the processor, which a bundle may keep.
+
+    Attributes:
+        build: of the library, more exact than its version.
+        keeps: what has to be made is put into its bundle, for later sessions (`edgeflow build`).
+    """
+
+    build: str
+    keeps: bool

@@ -6,7 +6,8 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from copy import copy
-from functools import cache
+from functools import cache, partial
+from hashlib import sha256
 from math import prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,9 +18,11 @@ import onnxruntime as ort
 from edgeflow.ir.bfloat16 import held
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.plan import Port
-from edgeflow.runtime.backends.base import Array, OperatorTime
+from edgeflow.runtime.backends.base import Array, GraphFile, OperatorTime
+from edgeflow.runtime.backends.compiled_from import CompiledFrom
 from edgeflow.runtime.backends.memory import HostMemory, Memory
 from edgeflow.runtime.backends.onnxruntime_int8 import needs_precision
+from edgeflow.runtime.backends.onnxruntime_store import SMALL, find_optimised, keep_optimised
 
 _SPOILING = ["WeightBiasQuantization"]
 """Optimisers of ONNX Runtime 1.31 that spoil graphs: where scales are float16 this one loses biases, since the
@@ -57,18 +60,25 @@ def guest_options(threads: int) -> ort.SessionOptions:
 class OnnxRuntimeBackend:
     """Sessions that share one arena. Each has threads of its own, which sleep between runs.
 
+    Graphs that a bundle keeps for this machine are taken from there.
+
     Args:
         threads: of each session, and of all frames in flight together.
         timed: engines time their operators.
         lanes: frames in flight, each in a thread of its own that is one of `threads`.
+
+    Attributes:
+        keeps: what has to be optimised is put into its bundle, for later sessions (`edgeflow build`).
     """
 
     name = "onnxruntime"
     accelerator = ""
     version = ort.__version__
+    build = f"{ort.__version__}-{sha256(ort.get_build_info().encode()).hexdigest()[:8]}"
 
     def __init__(self, threads: int, timed: bool = False, lanes: int = 1) -> None:
         self._timed = timed
+        self.keeps = False
         self.memory: Memory = HostMemory()
         self.threads = self.loads_at_once = threads
         self.joins = False
@@ -90,19 +100,50 @@ class OnnxRuntimeBackend:
                 f"ONNX Runtime's CPU provider cannot run {path.name} at bf16: run the bundle with openvino, "
                 "or export it with --precision fp32"
             )
-        options = guest_options(self._threads_per_engine)
-        options.add_session_config_entry("session.use_env_allocators", "1")
-        if precision == "int8" and needs_precision(path):
-            options.add_session_config_entry("session.x64quantprecision", "1")
-        for name, size in {**dims, **({} if batch is None else {"batch": batch})}.items():
-            options.add_free_dimension_override_by_name(name, size)
-        options.enable_mem_pattern = _ends_bytes((*inputs, *outputs), dims) < PLANNED_BYTES
+        source = CompiledFrom((GraphFile(path, tuple(inputs), tuple(outputs)),), dims, precision, batch)
+        kept = find_optimised(source, self.build)
+        if kept is None and self.keeps:
+            kept = keep_optimised(source, self.build, partial(self._optimise, source))
+        options = self._options(source)
+        if kept is not None:
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         folder = TemporaryDirectory(prefix="edgeflow-") if self._timed else None
         if folder:
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder.name) / "operators")
+        name = (
+            f"the model kept for {path.name} (`edgeflow build --anew` makes another)" if kept else path.name
+        )
+        session = self._open(kept or path, options, name)
+        return OnnxRuntimeEngine(session, inputs, outputs, folder)
+
+    def _options(self, source: CompiledFrom) -> ort.SessionOptions:
+        (graph,) = source.graphs
+        options = guest_options(self._threads_per_engine)
+        options.add_session_config_entry("session.use_env_allocators", "1")
+        if source.precision == "int8" and needs_precision(graph.path):
+            options.add_session_config_entry("session.x64quantprecision", "1")
+        for name, size in {
+            **source.dims,
+            **({} if source.batch is None else {"batch": source.batch}),
+        }.items():
+            options.add_free_dimension_override_by_name(name, size)
+        ends = (*graph.inputs, *graph.outputs)
+        options.enable_mem_pattern = _ends_bytes(ends, source.dims) < PLANNED_BYTES
+        return options
+
+    def _optimise(self, source: CompiledFrom, made: Path, weights: str) -> None:
+        """Write a graph as it is optimised for this processor, and its larger weights to a file beside it."""
+        options = self._options(source)
+        options.optimized_model_filepath = str(made)
+        for entry, value in (("file_name", weights), ("min_size_in_bytes", str(SMALL))):
+            options.add_session_config_entry(f"session.optimized_model_external_initializers_{entry}", value)
+        path = source.graphs[0].path
+        self._open(path, options, path.name)
+
+    def _open(self, path: Path, options: ort.SessionOptions, name: str) -> ort.InferenceSession:
         try:
-            session = ort.InferenceSession(
+            return ort.InferenceSession(
                 str(path),
                 options,
                 providers=["CPUExecutionProvider"],
@@ -113,8 +154,7 @@ class OnnxRuntimeBackend:
             reason = str(error).splitlines()[0]
             if "DeformConv" in reason:
                 reason += "; this graph needs ONNX Runtime 1.26 or newer: update it, or export the bundle again with --operators standard"
-            raise BackendError(f"ONNX Runtime {self.version} refuses {path.name}: {reason}") from error
-        return OnnxRuntimeEngine(session, inputs, outputs, folder)
+            raise BackendError(f"ONNX Runtime {self.version} refuses {name}: {reason}") from error
 
 
 def _ends_bytes(ports: Sequence[Port], dims: Mapping[str, int]) -> int:

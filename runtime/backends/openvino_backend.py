@@ -16,11 +16,12 @@ from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.errors import BackendError, EdgeflowError, PrecisionError
 from edgeflow.ir.plan import Port
 from edgeflow.runtime.backends.base import Array, GraphFile, OperatorTime
+from edgeflow.runtime.backends.compiled_from import CompiledFrom
 from edgeflow.runtime.backends.memory import HostMemory, Memory
 from edgeflow.runtime.backends.openvino_extensions import EXTENSIONS
 from edgeflow.runtime.backends.openvino_join import Joined, join
 from edgeflow.runtime.backends.openvino_planes import turn_planes
-from edgeflow.runtime.backends.openvino_store import CompiledFrom, Kept, find_compiled, keep_compiled
+from edgeflow.runtime.backends.openvino_store import Kept, find_compiled, keep_compiled
 
 _HEAVY = ("Convolution", "GroupConvolution", "Deconvolution", "FullyConnected", "MatMul")
 _BUILT = {

@@ -124,15 +124,16 @@ def test_build_without_tensorrt_says_how_to_get_it(edgeflow, bundle_for_orin):
 
 
 def test_build_of_a_bundle_that_needs_none_says_so(edgeflow, tmp_path):
-    out = tmp_path / "cpu.edgeflow"
-    assert edgeflow("export", MODEL, "-o", out).code == 0
+    out = tmp_path / "gpu.edgeflow"
+    assert edgeflow("export", MODEL, "--target", "desktop-gpu-ort", "-o", out).code == 0
     said = edgeflow("build", out)
-    assert said.code == 1 and "is for cpu (onnxruntime), which needs no build" in said.err
+    assert said.code == 1 and "is for desktop-gpu-ort (onnxruntime-cuda), which needs no build" in said.err
 
 
-def test_build_keeps_what_openvino_compiled(edgeflow, tmp_path):
-    out = tmp_path / "openvino.edgeflow"
-    assert edgeflow("export", MODEL, "--target", "openvino-cpu", "-o", out).code == 0
+@pytest.mark.parametrize("target", ["cpu", "openvino-cpu"])
+def test_build_keeps_what_a_library_made_for_this_processor(edgeflow, tmp_path, target):
+    out = tmp_path / "here.edgeflow"
+    assert edgeflow("export", MODEL, "--target", target, "-o", out).code == 0
     built = edgeflow("build", out, "--json")
     assert built.code == 0, built.err
     said = json.loads(built.out)

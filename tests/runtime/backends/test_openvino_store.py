@@ -19,7 +19,7 @@ from edgeflow.ir.bundle.built_here import record_built
 from edgeflow.ir.errors import BackendError, BundleError, InputError
 from edgeflow.runtime import Session, open_bundle
 from edgeflow.runtime.backends import openvino_backend
-from edgeflow.runtime.backends.openvino_store import engine_folder
+from edgeflow.runtime.backends.compiled_from import engine_folder
 from edgeflow.runtime.keep import keep_models
 from edgeflow.targets import load
 
@@ -69,7 +69,7 @@ def kept(built, tmp_path):
 
 
 def folder_of(bundle):
-    return engine_folder(bundle, openvino_backend.OpenVinoBackend.build)
+    return engine_folder(bundle, "openvino", openvino_backend.OpenVinoBackend.build)
 
 
 def keep(bundle):
