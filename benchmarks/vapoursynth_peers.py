@@ -1,113 +1,101 @@
-"""RIFE in VapourSynth: edgeflow's filter, routed and whole, beside vs-mlrt's OpenVINO filter on the same network.
+"""RIFE in VapourSynth: edgeflow's filter, routed and whole, beside vs-mlrt's filter of the same engine library on the same network.
 
-    pip install vapoursynth vapoursynth-mlrt-ov        # Python 3.12 or newer
-    python benchmarks/vapoursynth_peers.py cups.mp4 --size 640x384
+    python benchmarks/vapoursynth_case.py cups.mp4 CASE --size 640x384        # needs torch
+    pip install vapoursynth vapoursynth-mlrt-ov vapoursynth-mlrt-ort          # Python 3.12 or newer
+    python benchmarks/vapoursynth_peers.py CASE
 
-The whole network of the preset is exported once for edgeflow and once as one ONNX file for vs-mlrt, at the same size, in float32.
-A clip of the same frames goes through each filter to twice its rate; all run in one process, in turn. Given is the wall clock of a
-made picture in milliseconds, the median of the rounds, and how far the pictures of the two whole networks are apart.
+A clip of every second frame goes through each filter to twice its rate; all run in one process, in turn. Given are milliseconds of a
+made picture, by the wall clock and of the processor on all threads (which other programs hardly add to), medians of the rounds; and the
+PSNR of what each made: against what PyTorch makes in float32, and against the frames that were left out.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
+import json
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from time import perf_counter
-from typing import Annotated, Any
+from time import perf_counter, process_time
 
 import numpy as np
 import openvino  # noqa: F401  # before VapourSynth loads vs-mlrt's plugin, which carries an OpenVINO of its own
-import torch
 import typer
 import vapoursynth as vs
+from numpy.typing import NDArray
 from records import record, save
-from subject import exported, parsed_size, pictures_of, subject
-from torch import nn
 
-from edgeflow.flow import Eager
 from edgeflow.hosts.vapoursynth import apply
 from edgeflow.hosts.vapoursynth.formats import pixels, put_pixels
-from edgeflow.models import family as family_of
-from edgeflow.targets import load
+from edgeflow.ir.bundle import open_bundle
 
-KEY = ("preset", "clip", "size", "frames", "threads")
+KEY = ("preset", "clip", "size", "frames", "threads", "library", "precision")
 
-
-class Stacked(nn.Module):
-    """A whole network that takes both frames and a plane of the time as channels, as vs-mlrt gives them."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        made: torch.Tensor = Eager(self.model)(x[:, :3], x[:, 3:6], x[:, 6, 0, :1]).outputs[0]
-        return made.clamp(0, 1)
+Pictures = NDArray[np.uint8]
+"""Each (h, w, 3)."""
 
 
-def main(
-    clip: Path,
-    preset: str = "4.0",
-    size: str = "640x384",
-    frames: int = 12,
-    rounds: int = 5,
-    threads: int = 2,
-    bundles: Annotated[Path | None, typer.Option(help="Keep bundles here, and take those there are.")] = None,
-) -> None:
-    """Measure and save results/vapoursynth_peers.json."""
-    height, width = parsed_size(size)
-    shown = pictures_of(clip, frames, (height, width))
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = bundles or Path(temporary)
-        folder.mkdir(exist_ok=True)
-        model, _ = subject("rife", preset, "flow")
-        static = family_of("rife").full_static(model)
-        target = load("openvino-cpu")
-        routed, whole = (
-            exported(folder / f"rife-{preset}-{name}-{size}", each, target, "routes")
-            for name, each in (("routed", model), ("static", static))
+def main(case: Path, rounds: int = 5, threads: int = 2) -> None:
+    """Measure a case and save results/vapoursynth_peers.json."""
+    asked = json.loads((case / "case.json").read_text())
+    with np.load(case / "pictures.npz") as held:
+        shown, left_out, exact = (held[name] for name in ("shown", "left_out", "exact"))
+    source = _clip(shown, rounds + 1)
+    kinds = [kind for kind in ("whole", "routed") if kind not in asked["refused"]]
+    filters = {
+        f"mlrt {count} stream{'s' * (count > 1)}": _mlrt(
+            source, case / "network.onnx", count, threads, asked["library"], asked["precision"]
         )
-        network = folder / f"rife-{preset}-{size}.onnx"
-        if not network.exists():
-            given = torch.rand(1, 7, height, width)
-            torch.onnx.export(
-                Stacked(static).eval(), (given,), str(network), dynamo=True, external_data=False
-            )
-        source = _clip(shown, rounds + 1)
-        filters: dict[str, Callable[[], vs.VideoNode]] = {
-            "mlrt 1 stream": lambda: _mlrt(source, network, 1, threads),
-            "mlrt 2 streams": lambda: _mlrt(source, network, 2, threads),
-            "edgeflow whole, 1 in flight": lambda: apply(source, whole, threads=threads, in_flight=1),
-            "edgeflow whole, 2 in flight": lambda: apply(source, whole, threads=threads, in_flight=2),
-            "edgeflow routed, 1 in flight": lambda: apply(source, routed, threads=threads, in_flight=1),
-            "edgeflow routed, 2 in flight": lambda: apply(source, routed, threads=threads, in_flight=2),
-        }
-        times: dict[str, list[float]] = {name: [] for name in filters}
-        made: dict[str, list[Any]] = {}
-        nodes = {name: make() for name, make in filters.items()}
-        for number in range(rounds + 1):
-            for name, node in nodes.items():
-                part = node[
-                    2 * number * frames : 2 * (number + 1) * frames
-                ]  # no round finds another's in a cache
-                start = perf_counter()
-                pictures = list(part.frames())
-                if number:  # the first round warms up
-                    times[name].append((perf_counter() - start) * 1e3 / (frames - 1))
-                made.setdefault(name, [pixels(picture) for picture in pictures[:-1]])
-    apart = np.abs(np.subtract(made["mlrt 1 stream"], made["edgeflow whole, 1 in flight"], dtype=np.int16))
-    found = {name: round(float(np.median(each)), 1) for name, each in times.items()}
-    fields = {"preset": preset, "clip": clip.stem, "size": size, "frames": frames, "threads": threads}
-    print(found, "mean difference", apart.mean(), "largest", apart.max())
-    save(
-        "vapoursynth_peers",
-        [record(**fields, ms=found, mean_difference=float(apart.mean()), largest=int(apart.max()))],
-        KEY,
-    )
+        for count in (1, 2)
+    } | {
+        f"edgeflow {kind}, {count} in flight": apply(source, case / kind, threads=threads, in_flight=count)
+        for kind in kinds
+        for count in (1, 2)
+    }
+    times, made = _timed(filters, len(shown), rounds)
+    found = {
+        "ms": {name: round(float(np.median(each, 0)[0]), 1) for name, each in times.items()},
+        "processor_ms": {name: round(float(np.median(each, 0)[1]), 1) for name, each in times.items()},
+        "psnr_of_exact": {name: _psnr(exact, each) for name, each in made.items()},
+        "psnr": {"PyTorch": _psnr(left_out, exact)}
+        | {name: _psnr(left_out, each) for name, each in made.items()},
+        "engines": {kind: _precisions(case / kind) for kind in kinds},
+    }
+    for key, value in found.items():
+        print(key, value)
+    save("vapoursynth_peers", [record(**asked, threads=threads, **found)], KEY)
 
 
-def _clip(frames: list[Any], rounds: int) -> vs.VideoNode:
+def _timed(
+    filters: Mapping[str, vs.VideoNode], frames: int, rounds: int
+) -> tuple[dict[str, list[tuple[float, float]]], dict[str, Pictures]]:
+    """Milliseconds of a made picture by the wall clock and by the processor's, by round; and what was made."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in filters}
+    made: dict[str, Pictures] = {}
+    for number in range(rounds + 1):
+        for name, node in filters.items():
+            first = 2 * number * frames  # no round finds another's in a cache
+            part = node[first : first + 2 * frames - 1]  # nothing is made between rounds
+            start, worked = perf_counter(), process_time()
+            pictures = list(part.frames())
+            if number:  # the first round warms up
+                spent = perf_counter() - start, process_time() - worked
+                times[name].append((spent[0] * 1e3 / (frames - 1), spent[1] * 1e3 / (frames - 1)))
+            made.setdefault(name, np.stack([pixels(picture) for picture in pictures[1::2]]))
+    return times, made
+
+
+def _psnr(truth: Pictures, made: Pictures) -> float | None:
+    """Mean over the pictures; None where all are the same."""
+    errors = ((truth.astype(np.float64) - made) ** 2).mean((1, 2, 3))
+    return round(float(np.mean(10 * np.log10(255**2 / errors))), 2) if errors.all() else None
+
+
+def _precisions(bundle: Path) -> dict[str, int]:
+    """How many engines of a bundle are at each precision."""
+    return dict(Counter(graph.precision for graph in open_bundle(bundle).manifest.graphs.values()))
+
+
+def _clip(frames: Pictures, rounds: int) -> vs.VideoNode:
     """The frames over and over, each time a scene."""
     height, width, _ = frames[0].shape
     length = len(frames) * rounds
@@ -124,15 +112,22 @@ def _clip(frames: list[Any], rounds: int) -> vs.VideoNode:
     return vs.core.std.ModifyFrame(blank, blank, fill)
 
 
-def _mlrt(source: vs.VideoNode, network: Path, streams: int, threads: int) -> vs.VideoNode:
-    """Twice the rate, the way vs-mlrt's own scripts do it."""
+def _mlrt(
+    source: vs.VideoNode, network: Path, streams: int, threads: int, library: str, precision: str
+) -> vs.VideoNode:
+    """Twice the rate, the way vs-mlrt's own scripts do it. Its filter of ONNX Runtime leaves the threads of a stream to that."""
     rgb = source.resize.Point(format=vs.RGBS)
     time = vs.core.std.BlankClip(rgb, format=vs.GRAYS, color=0.5, keep=True)
     following = rgb.std.DuplicateFrames([rgb.num_frames - 1])[1:]
-    config = lambda: {"INFERENCE_NUM_THREADS": threads}  # noqa: E731
-    made = vs.core.ov.Model(
-        [rgb, following, time], str(network), device="CPU", num_streams=streams, config=config
-    )
+    given = [rgb, following, time], str(network)
+    if library == "openvino":
+        config = {
+            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
+        }
+        made = vs.core.ov.Model(*given, device="CPU", num_streams=streams, config=lambda: config)
+    else:
+        made = vs.core.ort.Model(*given, provider="CPU", num_streams=streams)
     return vs.core.std.Interleave([source, made.resize.Point(format=vs.RGB24)])
 
 
