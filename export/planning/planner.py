@@ -197,7 +197,8 @@ class Planner:
             return False
         height, width = self.frames[0].shape[:2]
         turned = {"landscape": width >= height, "portrait": height > width}.get(program.frame, True)
-        sizes = [spec.shape[-2:] for spec in program.inputs]
+        images = program.inputs[: len(program.inputs) - program.task.timed]
+        sizes = [spec.shape[-2:] for spec in images]
         fixed = [(h, w) for h, w in sizes if isinstance(h, int) and isinstance(w, int)]
         return turned and all(h <= height and w <= width for h, w in fixed)
 

@@ -168,7 +168,8 @@ def calls_on(bundle: Bundle, kind: str, frames: Sequence[NDArray[np.uint8]]) -> 
         ExportError: the clip is too small or too short, or an input is no image.
     """
     plan, task = bundle.manifest.plans[kind], bundle.manifest.task
-    for spec in plan.inputs:
+    images = plan.inputs[: len(plan.inputs) - task.timed]  # a time comes with each call
+    for spec in images:
         if not spec.image:
             raise ExportError(
                 f"int8 is calibrated with a clip, and the input {spec.name} is no image: export at fp32"
@@ -177,7 +178,7 @@ def calls_on(bundle: Bundle, kind: str, frames: Sequence[NDArray[np.uint8]]) -> 
     turned = kind in ("landscape", "portrait") and high != (kind == "portrait")
     clip = [np.ascontiguousarray(np.rot90(frame)) for frame in frames] if turned else list(frames)
     height, width = clip[0].shape[:2]
-    least = (max(_fixed(spec)[0] for spec in plan.inputs), max(_fixed(spec)[1] for spec in plan.inputs))
+    least = (max(_fixed(spec)[0] for spec in images), max(_fixed(spec)[1] for spec in images))
     calls: list[tuple[Array, ...]] = []
     if height >= least[0] and width >= least[1]:
         calls = film_calls(plan.inputs, task, clip)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from film_models import any_time
 from kept_bundles import compile_kept
 from plugin_model import DeformingPicture
 from routed_models import small
@@ -209,6 +210,13 @@ def test_an_engine_that_reads_a_state_holds_from_the_first_frame_on(tmp_path):
     frames = [moving_picture(60, 70, time) for time in range(5)]
     made = compile_kept(small("Shortcut"), INT8, tmp_path / "s.edgeflow", reference={}, frames=frames)
     assert {entry.precision for entry in made.manifest.graphs.values()} == {"int8"}
+    assert check(open_bundle(made.path)).passed
+
+
+def test_a_model_that_takes_a_time_is_calibrated_where_its_pictures_mostly_stand(tmp_path):
+    frames = [moving_picture(60, 70, time) for time in range(5)]
+    made = compile_kept(any_time(), INT8, tmp_path / "a.edgeflow", reference={}, frames=frames)
+    assert "int8" in {entry.precision for entry in made.manifest.graphs.values()}
     assert check(open_bundle(made.path)).passed
 
 
