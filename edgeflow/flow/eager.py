@@ -247,7 +247,8 @@ class EagerFlow(Flow):
                 groups.setdefault((choices, shapes), []).append(i)
         like: Any = otherwise
         sides = () if otherwise is None or otherwise is NOTHING else leaves(otherwise)
-        old = [side.tensors for side in sides if any(tensor is not None for tensor in side.tensors)]
+        there = any(tensor is not None for side in sides for tensor in side.tensors)
+        old = [side.tensors for side in sides] if there else []
         outputs: list[list[torch.Tensor | None]] = [list(tensors) for tensors in old]
         for (choices, _), members in groups.items():
             batch = [torch.cat([value.known()[i] for i in members]) for value in inputs]

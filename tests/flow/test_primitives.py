@@ -329,3 +329,42 @@ def test_the_largest_of_a_patch_is_found_alike_by_torch_and_numpy(grid, height, 
     theirs = pool_map(torch.from_numpy(scores)[None], grid, "max")[0].numpy()
     assert np.array_equal(ours, theirs) and ours.max() == scores.max()
     assert (ours >= geometry.pool_map(scores, grid) - 1e-5).all()
+
+
+class OnePartMissing(RoutedModule):
+    """Of two values that stand in for a call's two, the first was made on some routes only."""
+
+    inputs = (Image("frame", 16, 16),)
+    outputs = (Image("picture", 16, 16),)
+    way = Axis("left", "made", "both")
+
+    def flow(self, f, frame):
+        r = f.route(frame, way=f.call(self.scores, frame))
+        first = f.call(self.darker, frame, when=r.way == "made", otherwise=None)
+        second = f.call(self.lighter, frame)
+        first, second = f.call(self.two, frame, when=r.way == "both", otherwise=(first, second))
+        return f.call(self.sum, first, second, when=r.way != "left", otherwise=second)
+
+    def scores(self, x):
+        return x.mean((2, 3))
+
+    def darker(self, x):
+        return x / 4
+
+    def lighter(self, x):
+        return x / 2
+
+    def two(self, x):
+        return x / 8, x / 16
+
+    def sum(self, x, y):
+        return x + y
+
+
+@pytest.mark.parametrize(("way", "share"), [(0, 1 / 2), (1, 3 / 4), (2, 3 / 16)])
+def test_values_that_stand_in_keep_their_places_where_one_of_them_is_missing(way, share):
+    frame = torch.full((1, 3, 16, 16), 0.25)
+    frame[:, way] = 1  # the largest score decides
+    with torch.no_grad():
+        (made,) = Eager(OnePartMissing())(frame).outputs[0]
+    assert torch.allclose(made, frame[0] * share)
