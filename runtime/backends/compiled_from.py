@@ -23,7 +23,7 @@ from edgeflow.runtime.backends.base import GraphFile
 from edgeflow.runtime.machine import cpu_name, in_words, instruction_sets
 
 SUFFIXES = {"openvino": ".blob", "onnxruntime": ".onnx"}
-"""Of what libraries make for a processor, by library."""
+"""Suffixes of what libraries make for a processor, by library."""
 
 
 @dataclass(frozen=True)
