@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from kept_bundles import compile_kept
 from torch import nn
 
 from edgeflow.export.compile import compile_model
@@ -233,7 +234,7 @@ def test_what_is_no_pair_is_refused():
 def alone(tmp_path_factory):
     model = spread(Interpolator(Preset(SMALL)))
     folder = tmp_path_factory.mktemp("st") / "alone.edgeflow"
-    made = compile_model(model, load("cpu"), folder, reference={}, strategy="chained", sizes=[(40, 70)])
+    made = compile_kept(model, load("cpu"), folder, reference={}, strategy="chained", sizes=[(40, 70)])
     return model, made
 
 

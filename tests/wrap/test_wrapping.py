@@ -22,6 +22,8 @@ from edgeflow.wrap.model import Tiling
 from edgeflow.wrap.tune import Tuner
 from edgeflow.wrap.wrapping import _check_gain, shown_of
 
+pytestmark = pytest.mark.slow
+
 MODEL = """
 from wrap_networks import deep as build
 """
@@ -55,7 +57,6 @@ def made(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
 def test_the_command_writes_a_bundle_a_report_and_a_picture(made):
     told = json.loads((made / "w.json").read_text())
     measured = told["measured"]
@@ -74,7 +75,6 @@ def test_the_command_writes_a_bundle_a_report_and_a_picture(made):
     assert np.abs(Session(made / "w.edgeflow")(frame) - wanted.numpy()).max() < 1
 
 
-@pytest.mark.slow
 def test_the_bundle_runs_on_a_film(made, capsys):
     film_out = made / "out.mp4"
     assert not command("run", made / "w.edgeflow", made / "clip.mp4", "-o", film_out, "--quality", "0.7")
@@ -112,7 +112,6 @@ def test_what_is_no_network(made, tmp_path, capsys, reference, said):
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_frames_on_twos_are_reused_by_a_network_that_sees_all_of_them():
     frames = [frame for frame in film(5) for _ in range(2)]
     found = wrap(Attentive().eval(), frames, load("cpu"))

@@ -15,6 +15,8 @@ from edgeflow.runtime import Budget, Fixed, Session
 from edgeflow.runtime.check import check
 from edgeflow.targets import load
 
+pytestmark = pytest.mark.slow
+
 LAYERS = 4
 FRAME = np.full((12, 12, 3), 90, np.uint8)
 LIBRARIES = {"onnxruntime": "cpu", "openvino": "openvino-cpu"}
@@ -43,7 +45,6 @@ def bundle(request, gated, tmp_path_factory):
     return open_bundle(path)
 
 
-@pytest.mark.slow
 def test_a_clip_gives_the_plan_a_chain_of_all_that_it_decides(bundle):
     (plan,) = bundle.manifest.plans.values()
     (chain,) = plan.chains
@@ -55,7 +56,6 @@ def test_a_clip_gives_the_plan_a_chain_of_all_that_it_decides(bundle):
     assert {graph.key for graph in chain.graphs} <= {each.graph for each in report.graphs}
 
 
-@pytest.mark.slow
 def test_a_call_like_those_of_the_clip_is_one_engine(bundle, gated):
     session = Session(bundle)
     result, eager = session.run(FRAME), Eager(gated)(to_tensor(FRAME))
@@ -65,7 +65,6 @@ def test_a_call_like_those_of_the_clip_is_one_engine(bundle, gated):
     assert len(result.trace.engines) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("layer", range(LAYERS))
 @pytest.mark.parametrize("axis", ["stride", "channels"])
 def test_a_route_that_leaves_the_chain_at_any_layer_is_exact(bundle, gated, axis, layer):
