@@ -33,6 +33,8 @@ from edgeflow.runtime import Quality, Result, Session
 from edgeflow.targets import load
 
 WARM = 2
+PLANNED = 12
+"""Frames of the first clip, with which int8 is calibrated."""
 ROUNDS = 5
 """Of every picture, since the slowest is told, and single calls are not to be trusted."""
 KEY = ("family", "preset", "variant", "backend", "precision", "clip", "size", "quality", "threads", "clock")
@@ -47,7 +49,9 @@ def main(
     preset: Annotated[str, typer.Option(help="The family's own choice if not given.")] = "",
     variant: Annotated[str, typer.Option(help="The family's own choice if not given.")] = "",
     library: str = "onnxruntime,openvino",
-    precision: Annotated[str, typer.Option(help="fp32, bf16 (OpenVINO) or int8.")] = "fp32",
+    precision: Annotated[
+        str, typer.Option(help="fp32, bf16 (OpenVINO), or int8, calibrated with the first clip.")
+    ] = "fp32",
     pictures: Annotated[int, typer.Option(help="Predicted and scored, of every clip.")] = 12,
     eager: Annotated[int, typer.Option(help="Of these also by PyTorch.")] = 0,
     quality: Annotated[str, typer.Option(help="Weights of quality against time, 0 to 1.")] = "0.5",
@@ -79,6 +83,7 @@ def main(
                     m,
                     target,
                     "routes",
+                    frames=pictures_of(clips[0], PLANNED) if precision == "int8" else (),
                 )
                 for name, m in models.items()
             }
