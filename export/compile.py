@@ -110,7 +110,7 @@ def compile_model(
     check_replaceable(output, overwrite)
     check_passes(target.rewrites)
     watch = Stopwatch()
-    steps = precision_steps(target, frames, watch, progress)
+    steps = precision_steps(target, frames, sizes, watch, progress)
     model = model.eval()
     programs = trace_all(model, sizes)
     partial = _resumable(output)

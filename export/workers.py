@@ -71,7 +71,8 @@ def do_in_processes(jobs: Sequence[Callable[[], None]], count: int, progress: Ca
 def _work(jobs: Sequence[Callable[[], None]], taken: Any, parent: int) -> None:
     """Take jobs until none is left or the process that wants them is gone."""
     gc.freeze()  # an engine among the parent's garbage would wait for its threads, which are not in this process
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends its processes
+    for asked in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(asked, signal.SIG_IGN)  # the parent hears it, and ends its processes
     torch.set_num_threads(1)  # the threads of the parent's pool are not in this process
     while os.getppid() == parent:
         with taken.get_lock():

@@ -14,7 +14,7 @@ from edgeflow.ir.files import sha256_of
 from edgeflow.runtime.backends import open_backend
 from edgeflow.runtime.backends.base import KeepingBackend
 from edgeflow.runtime.backends.compiled_from import SUFFIXES, engine_folder, record_of
-from edgeflow.runtime.backends.onnxruntime_store import is_whole, weight_files
+from edgeflow.runtime.backends.onnxruntime_store import is_weight_file, is_whole, weight_files
 
 _MADE = {".engine": "tensorrt", **{suffix: library for library, suffix in SUFFIXES.items()}}
 """Libraries, by the suffix of what is kept for them."""
@@ -55,6 +55,13 @@ def kept_engines(bundle: Bundle) -> tuple[KeptEngine, ...]:
         counted |= files
         kept.append(KeptEngine(path.parent.name, path, sum(map(_bytes, files)), _stale(bundle, path)))
     return tuple(kept)
+
+
+def loose_weights(bundle: Bundle) -> tuple[Path, ...]:
+    """Files of weights beside engines that no engine reads, as builds that were stopped leave them."""
+    beside = (path for path in sorted((bundle.path / "engines").glob("*/*")) if is_weight_file(path))
+    read = {path for engine in (bundle.path / "engines").glob("*/*.onnx") for path in _weights(engine)}
+    return tuple(path for path in beside if path not in read)
 
 
 def _weights(path: Path) -> set[Path]:

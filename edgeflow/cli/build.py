@@ -15,6 +15,7 @@ from edgeflow.cli import endings
 from edgeflow.cli.clips import parse_size
 from edgeflow.cli.console import err, out, print_json, progress_bar
 from edgeflow.ir.bundle import Bundle, open_bundle
+from edgeflow.ir.bundle.built_here import check_recordable
 from edgeflow.ir.bundle.costs import save_costs
 from edgeflow.ir.errors import BackendError
 from edgeflow.ir.libraries import library
@@ -116,6 +117,7 @@ def build(
     Example: edgeflow build cain.edgeflow --size 1280x720
     """
     opened = open_bundle(bundle)
+    check_recordable()
     frame = parse_size(size) if size else None
     with progress_bar() as bar:
         task = bar.add_task("build")

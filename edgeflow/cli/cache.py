@@ -12,7 +12,7 @@ import typer
 from edgeflow.cli.console import megabytes, out, print_json
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.cache_folder import cache_folder
-from edgeflow.runtime.kept_engines import KeptEngine, kept_engines
+from edgeflow.runtime.kept_engines import KeptEngine, kept_engines, loose_weights
 
 PARTS = {
     "graphs": "what torch.onnx made of segments, for later exports",
@@ -43,12 +43,21 @@ def cache(
     if bundle is None:
         _say_parts([_part(name, purge and name != "built") for name in PARTS], json)
         return
-    engines = kept_engines(open_bundle(bundle))
-    stale = [engine for engine in engines if engine.stale]
+    opened = open_bundle(bundle)
+    engines, loose = kept_engines(opened), loose_weights(opened)
+    size = sum(path.stat().st_size for path in loose)
     if purge:
-        for engine in stale:
-            engine.remove()
+        for engine in engines:
+            if engine.stale:
+                engine.remove()
+        for path in loose:
+            path.unlink(missing_ok=True)
     _say_engines(bundle, engines, purge, json)
+    if loose and not json:
+        done = ": removed" if purge else ""
+        out.print(
+            f"{len(loose)} files of weights that no engine reads, {megabytes(size)}{done}", soft_wrap=True
+        )
 
 
 @dataclass(frozen=True)

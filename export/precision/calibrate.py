@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -161,6 +161,17 @@ def _watch_plan(bundle: Bundle, calls: Sequence[Sequence[Array]], graphs: set[st
     }
 
 
+def check_clip(frames: Sequence[NDArray[np.uint8]], sizes: Iterable[tuple[int, int]]) -> None:
+    """Refuse a clip that is smaller than the frames that a bundle will be for, before anything is made.
+
+    Raises:
+        ExportError: it is.
+    """
+    for size in sizes:
+        if any(given < wanted for given, wanted in zip(frames[0].shape, size, strict=False)):
+            raise _unfit(frames, 1, size)
+
+
 def calls_on(bundle: Bundle, kind: str, frames: Sequence[NDArray[np.uint8]]) -> Sequence[Sequence[Array]]:
     """Successive calls of a plan on a clip, turned where the plan is for frames of the other orientation.
 
@@ -183,11 +194,18 @@ def calls_on(bundle: Bundle, kind: str, frames: Sequence[NDArray[np.uint8]]) -> 
     if height >= least[0] and width >= least[1]:
         calls = film_calls(plan.inputs, task, clip)
     if not calls:
-        raise ExportError(
-            f"the clip has {len(clip)} frames of {width}x{height}, and int8 is calibrated with "
-            f"{1 + task.between} or more of at least {least[1]}x{least[0]}: give a longer or larger one"
-        )
+        raise _unfit(clip, 1 + task.between, least)
     return calls
+
+
+def _unfit(clip: Sequence[NDArray[np.uint8]], count: int, least: tuple[int, int]) -> ExportError:
+    """A clip that int8 cannot be calibrated with."""
+    height, width = clip[0].shape[:2]
+    cure = "longer" if height >= least[0] and width >= least[1] else "larger"
+    return ExportError(
+        f"the clip gave {len(clip)} frames of {width}x{height}, and int8 is calibrated with "
+        f"{count} or more of at least {least[1]}x{least[0]}: give a {cure} one"
+    )
 
 
 def _fixed(spec: Interface) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgeflow.export.bundle_draft import BundleDraft, Step
 from edgeflow.export.lowering.known_bad import with_other_forms
+from edgeflow.export.precision.calibrate import check_clip
 from edgeflow.export.precision.pays import bf16_where_it_pays
 from edgeflow.export.precision.rules import at_bf16
 from edgeflow.export.precision.typed import at_half
@@ -25,22 +26,27 @@ Told = Callable[[str, int, int], None]
 
 
 def precision_steps(
-    target: Target, frames: Sequence[NDArray[np.uint8]], watch: Stopwatch, progress: Told
+    target: Target,
+    frames: Sequence[NDArray[np.uint8]],
+    sizes: Sequence[tuple[int, int]],
+    watch: Stopwatch,
+    progress: Told,
 ) -> tuple[Step, ...]:
     """The steps for a target, in order.
 
     Args:
         target: with its precision.
         frames: of a clip (h, w, 3) uint8, which int8 is calibrated with.
+        sizes: (height, width) that frames are fixed to; none if they stay free.
         watch: told what they take.
         progress: told of every graph.
 
     Raises:
-        ExportError: int8 lacks frames or its quantiser.
+        ExportError: int8 lacks frames of that size or its quantiser.
     """
     steps: list[Step] = []
     if target.precision == "int8":
-        steps.append(_quantising(frames, watch, progress))
+        steps.append(_quantising(frames, sizes, watch, progress))
     elif target.precision == "bf16" and not target.half:
         steps += [_mark_bf16, _timing_bf16(watch, progress), _measure_bf16]
     if target.half:
@@ -50,12 +56,15 @@ def precision_steps(
     return tuple(steps)
 
 
-def _quantising(frames: Sequence[NDArray[np.uint8]], watch: Stopwatch, progress: Told) -> Step:
+def _quantising(
+    frames: Sequence[NDArray[np.uint8]], sizes: Sequence[tuple[int, int]], watch: Stopwatch, progress: Told
+) -> Step:
     """Quantises with a clip, once it is sure that it can."""
     if not frames:
         raise ExportError(
             "int8 is calibrated with frames of the kind the bundle will see: give a video with --clip"
         )
+    check_clip(frames, sizes)
     try:
         from edgeflow.export.precision.quantise import quantise
     except ImportError as error:

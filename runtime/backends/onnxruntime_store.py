@@ -91,6 +91,11 @@ def weight_files(graph: bytes) -> Iterator[str]:
         yield place["file"].decode()
 
 
+def is_weight_file(path: Path) -> bool:
+    """Whether a file has a weight's name."""
+    return re.fullmatch("[0-9a-f]{64}", path.name) is not None
+
+
 def _shared(graph: bytes, weights: bytes, folder: Path) -> bytes:
     """The graph with every weight in a file of its own, which is written if it is not there."""
     if len(list(_PLACE.finditer(graph))) != graph.count(OUTSIDE.encode()):

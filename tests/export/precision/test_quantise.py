@@ -241,6 +241,24 @@ def test_int8_with_a_clip_that_is_too_small(tmp_path):
         )
 
 
+def test_a_clip_smaller_than_the_frames_is_refused_before_any_graph_is_made(tmp_path):
+    frames = [moving_picture(60, 70, time) for time in range(5)]
+    said = []
+    with pytest.raises(
+        ExportError, match=r"gave 5 frames of 70x60, and int8 .* at least 96x64: give a larger one"
+    ):
+        compile_model(
+            any_time(),
+            INT8,
+            tmp_path / "a.edgeflow",
+            reference={},
+            sizes=[(64, 96)],
+            frames=frames,
+            progress=lambda *told: said.append(told),
+        )
+    assert not said and not list(tmp_path.iterdir())
+
+
 def test_quantising_needs_no_session_before_it(tmp_path):
     """Whoever opens the first session of a process prepares what all share."""
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1])

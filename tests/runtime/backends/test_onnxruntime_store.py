@@ -19,7 +19,7 @@ from edgeflow.runtime.backends.compiled_from import CompiledFrom, engine_folder
 from edgeflow.runtime.backends.onnxruntime_backend import OnnxRuntimeBackend
 from edgeflow.runtime.backends.onnxruntime_store import SMALL, keep_optimised, weight_files
 from edgeflow.runtime.keep import keep_models
-from edgeflow.runtime.kept_engines import kept_engines
+from edgeflow.runtime.kept_engines import kept_engines, loose_weights
 from edgeflow.runtime.measure.profile import profile
 from edgeflow.targets import load
 
@@ -211,3 +211,11 @@ def test_weights_go_with_the_last_engine_that_reads_them(kept):
     for engine in others:
         engine.remove()
     assert not list(folder_of(kept).iterdir())
+
+
+def test_weights_that_a_stopped_build_left_are_found(kept):
+    assert loose_weights(open_bundle(kept)) == ()
+    left = folder_of(kept) / ("0" * 64)
+    left.write_bytes(b"left")
+    (folder_of(kept) / "mine.txt").write_bytes(b"of someone's own")
+    assert loose_weights(open_bundle(kept)) == (left,)
