@@ -62,6 +62,6 @@ class Kernels(nn.ModuleDict):
             }
         )
 
-    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """(n, c, h / 2, w / 2) -> 18 times (n, taps, ...): by scale, then frame, then part."""
-        return tuple(head(features) for head in self.values())
+    def forward(self, features: Tensor, frame: str) -> tuple[Tensor, ...]:
+        """(n, c, h / 2, w / 2) -> nine times (n, taps, ...): of a frame, by scale, then part."""
+        return tuple(self[f"{scale}_{frame}_{part}"](features) for scale in SCALES for part in PARTS)

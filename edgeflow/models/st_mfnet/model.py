@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from edgeflow.flow import Axis, Flow, Image, RoutedModule
 from edgeflow.ir.errors import FlowError
 from edgeflow.ir.task import Made, Task
+from edgeflow.models.st_mfnet.kernels import FRAMES
 from edgeflow.models.st_mfnet.network import Sizes, STMFNet
 from edgeflow.models.st_mfnet.router import Difficulty
 from edgeflow.ops.adacof import AdaCoF
@@ -96,19 +97,30 @@ class Interpolator(RoutedModule):
         return self.interpolate(f, *frames)
 
     def interpolate(self, f: Flow, *frames: Any, **quality: Any) -> Any:
-        """The calls on frames or tiles; AdaCoF's are calls of their own, so that its kernel can take them."""
+        """The calls on frames or tiles.
+
+        AdaCoF's are calls of their own, so that its kernel can take them; of what the samples of one frame are made is let go of before the
+        other's, since that is most of what is in memory.
+        """
         _, frame1, frame2, _ = frames
-        kernels = f.call(self.estimate, frame1, frame2, **quality)
-        warped = [
-            f.call(self.adacof, image, *kernels[3 * i : 3 * i + 3])
-            for i, image in enumerate(f.call(self.network.pictures, frame1, frame2))
-        ]
+        features = f.call(self.see, frame1, frame2, **quality)
+        images = f.call(self.network.pictures, frame1, frame2)
+        warped = list(images)
+        for place, frame in enumerate(FRAMES):
+            kernels = f.call(self.kernels, features, frame=frame, **quality)
+            for i, image in enumerate(images[place::2]):
+                warped[2 * i + place] = f.call(self.adacof, image, *kernels[3 * i : 3 * i + 3])
         blended = f.call(self.blend, frame1, frame2, *warped, **quality)
         return f.call(self.finish, *frames, blended, **quality)
 
-    def estimate(self, frame1: Tensor, frame2: Tensor, quality: str = "full") -> tuple[Tensor, ...]:
-        """See `STMFNet.estimate`."""
-        return self.of(quality).estimate(frame1, frame2)
+    def see(self, frame1: Tensor, frame2: Tensor, quality: str = "full") -> Tensor:
+        """See `STMFNet.see`."""
+        return self.of(quality).see(frame1, frame2)
+
+    def kernels(self, features: Tensor, frame: str, quality: str = "full") -> tuple[Tensor, ...]:
+        """See `Kernels.forward`."""
+        made: tuple[Tensor, ...] = self.of(quality).kernels(features, frame)
+        return made
 
     def blend(self, frame1: Tensor, frame2: Tensor, *warped: Tensor, quality: str = "full") -> Tensor:
         """See `STMFNet.blend`."""

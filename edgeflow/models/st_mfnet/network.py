@@ -14,7 +14,7 @@ from edgeflow.ir.errors import FlowError
 from edgeflow.models.cain_sd.pwc import PWC
 from edgeflow.models.st_mfnet.features import Features
 from edgeflow.models.st_mfnet.gridnet import MIDDLE, GridNet
-from edgeflow.models.st_mfnet.kernels import Kernels
+from edgeflow.models.st_mfnet.kernels import FRAMES, Kernels
 from edgeflow.models.st_mfnet.texture import Texture
 from edgeflow.ops.adacof import adacof
 from edgeflow.ops.splat import splat
@@ -93,14 +93,12 @@ class STMFNet(nn.Module):
 
     def forward(self, frame0: Tensor, frame1: Tensor, frame2: Tensor, frame3: Tensor) -> Tensor:
         """(n, 3, h, w) in [0, 1] four times -> the same, not clamped."""
-        kernels = self.estimate(frame1, frame2)
-        images = self.pictures(frame1, frame2)
-        warped = [
-            adacof(image, weight, alpha, beta)
-            for image, weight, alpha, beta in zip(
-                images, kernels[::3], kernels[1::3], kernels[2::3], strict=True
-            )
-        ]
+        features, images = self.see(frame1, frame2), self.pictures(frame1, frame2)
+        warped = list(images)
+        for place, frame in enumerate(FRAMES):
+            kernels = self.kernels(features, frame)
+            for i, image in enumerate(images[place::2]):
+                warped[2 * i + place] = adacof(image, *kernels[3 * i : 3 * i + 3])
         blended = self.blend(frame1, frame2, *warped)
         return self.finish(frame0, frame1, frame2, frame3, blended)
 
@@ -122,9 +120,9 @@ class STMFNet(nn.Module):
         rest.load_state_dict(own)
         return rest.train(self.training)
 
-    def estimate(self, frame1: Tensor, frame2: Tensor) -> tuple[Tensor, ...]:
-        """The kernels of the padded frames: by scale (half first), then frame, then weight, alpha, beta."""
-        made: tuple[Tensor, ...] = self.kernels(self.features(self.padded(frame1), self.padded(frame2)))
+    def see(self, frame1: Tensor, frame2: Tensor) -> Tensor:
+        """What kernels are estimated from, of half the padded frames' size."""
+        made: Tensor = self.features(self.padded(frame1), self.padded(frame2))
         return made
 
     def pictures(self, frame1: Tensor, frame2: Tensor) -> tuple[Tensor, ...]:

@@ -69,3 +69,28 @@ def test_what_is_read_otherwise_or_small_stays(channels, end):
     """Zeros would change a mean; three channels of a picture are read unblocked anyway."""
     changed = rewritten(Dense(channels, [4], False, end), channels)
     assert input_channels(changed) == [channels, channels + 4]
+
+
+class Heads(nn.Module):
+    """A convolution whose pictures are enlarged, and one that is read before its activation, too; the last one is used twice."""
+
+    def __init__(self, channels):
+        super().__init__()
+        torch.manual_seed(channels)
+        self.first, self.slopes = nn.Conv2d(3, channels, 3, padding=1), nn.PReLU(channels)
+        self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
+        self.second, self.third = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        self.last = nn.Conv2d(channels, 2, 1)
+
+    def forward(self, x):
+        x = self.second(self.up(self.slopes(self.first(x)).relu()))
+        return self.last(x.relu()) + self.last(self.third(x)) + x.mean()
+
+
+def test_convolutions_make_their_zeros():
+    changed = rewritten(Heads(17), 3)
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in changed.graph.initializer}
+    convs = [shapes[node.input[1]][:2] for node in changed.graph.node if node.op_type == "Conv"]
+    assert convs == [(20, 3), (17, 20), (20, 17), (2, 20), (2, 20)]
+    order = [node.op_type for node in changed.graph.node]
+    assert order.count("Concat") == 1  # for what is read before its activation
