@@ -98,10 +98,16 @@ def test_what_cannot_be_is_said(bundle, surroundings):
     def said(*words):
         source = ["videotestsrc", "num-buffers=3", "!", "video/x-raw,format=RGB,width=64,height=48", "!"]
         line = ["gst-launch-1.0", *source, *words, "!", "fakesink"]
-        done = subprocess.run(line, env=surroundings, capture_output=True, text=True, timeout=120)
+        try:
+            done = subprocess.run(line, env=surroundings, capture_output=True, timeout=60)
+        except (
+            subprocess.TimeoutExpired
+        ) as stayed:  # gst-launch 1.22 tells the error and stays, once in a hundred times
+            return (stayed.stderr or b"").decode()
         assert done.returncode != 0
-        return done.stdout + done.stderr
+        return done.stderr.decode()
 
-    assert "set bundle=PATH" in said("edgeflow")
+    said_of_none = said("edgeflow")
+    assert said_of_none.count("set bundle=PATH") == 1  # though caps come again with every frame
     assert "the bundle is for 48x32" in said("edgeflow", f"bundle={bundle('larger')}")
     assert "leaves their rate as it is" in said("edgeflow", f"bundle={bundle('Shortcut')}", "times=3")

@@ -70,6 +70,7 @@ class Edgeflow(Gst.Element):  # type: ignore[misc]
         self._stream: FilmStream | None = None
         self._size, self._fps = (0, 0), Fraction(0)
         self._segment: Any = None
+        self._failed = False
         sink, src = self.__gsttemplates__
         self._sink = Gst.Pad.new_from_template(sink, "sink")
         self._sink.set_chain_function_full(self._chain)
@@ -95,6 +96,7 @@ class Edgeflow(Gst.Element):  # type: ignore[misc]
             if self._session is not None:
                 self._session.close()
             self._session, self._stream, self._segment = None, None, None
+            self._failed = False
         return done
 
     # Caps -----------------------------------------------------------------------------------
@@ -177,7 +179,10 @@ class Edgeflow(Gst.Element):  # type: ignore[misc]
         return Gst.FlowReturn.OK
 
     def _fail(self, error: Exception) -> Any:
-        """Stop the pipeline with a message."""
+        """Stop the pipeline with a message: one, though caps come again with every frame."""
+        if self._failed:
+            return Gst.FlowReturn.ERROR
+        self._failed = True
         domain = Gst.stream_error_quark()
         self.message_full(
             Gst.MessageType.ERROR, domain, Gst.StreamError.FAILED, str(error), None, __file__, "edgeflow", 0
@@ -187,6 +192,8 @@ class Edgeflow(Gst.Element):  # type: ignore[misc]
     # Events and queries ---------------------------------------------------------------------
 
     def _sink_event(self, pad: Any, parent: Any, event: Any) -> bool:
+        if self._failed:
+            return False
         try:
             if event.type == Gst.EventType.CAPS:
                 self._drain()
