@@ -41,7 +41,7 @@ LEAST_DB = 70.0
 """Of a picture before rounding, against the flow's."""
 SHARES = [(0.75, {"quality": "mini"}), (0.25, {"quality": "full"})]
 """Of tiles, by which a pair's realisation is measured."""
-WARM = 2
+WARM = 1
 """Calls that are run first and do not count."""
 
 

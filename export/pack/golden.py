@@ -72,16 +72,17 @@ class GoldenMaker:
             ExportError: a segment makes what is not finite, or regions influence one another.
         """
         recorded = self._record(variant.variant)
+        shared = self._memory if len(self.routes) > 1 else Memory()  # else nothing is run twice
         arrays: Arrays = {}
         values: dict[str, torch.Tensor] = {}
         for name in variant.inputs:
             tensor = _region(recorded[name], variant)
             image = self.program.value(name).image
             arrays[f"in.{name}"] = array = _to_image(tensor) if image else tensor.half().numpy()
-            values[name] = self._memory.once("rounded", [tensor], lambda a=array: _read(a))  # type: ignore[misc]
-        nudged = {n: self._memory.once("nudged", [x], lambda x=x: nudge(x)) for n, x in values.items()}  # type: ignore[misc]
-        self._run(variant, values, self._checked_run)
-        self._run(variant, nudged, self._plain_run)
+            values[name] = shared.once("rounded", [tensor], lambda a=array: _read(a))  # type: ignore[misc]
+        nudged = {n: shared.once("nudged", [x], lambda x=x: nudge(x)) for n, x in values.items()}  # type: ignore[misc]
+        self._run(variant, values, self._checked_run, shared)
+        self._run(variant, nudged, self._plain_run, shared)
         for name, source in variant.outputs:
             exact = values[source]
             if not exact.isfinite().all():
@@ -103,11 +104,12 @@ class GoldenMaker:
         variant: Variant,
         values: dict[str, torch.Tensor],
         call: Callable[[Link, Sequence[torch.Tensor]], tuple[torch.Tensor, ...]],
+        memory: Memory,
     ) -> None:
-        """Run a variant's segments, adding what they make to `values` (by name, (1, ...) each)."""
+        """Run a variant's segments, adding what they make to `values` (by name, (1, ...) each), unless it is known."""
         for part in variant.links:
             inputs = [values[name] for name in part.call.inputs]
-            made = self._memory.once(_what(part), inputs, lambda p=part, i=inputs: call(p, i))  # type: ignore[misc]
+            made = memory.once(_what(part), inputs, lambda p=part, i=inputs: call(p, i))  # type: ignore[misc]
             values.update(zip(part.call.outputs, made, strict=True))
 
     def _checked_run(self, part: Link, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:

@@ -1,4 +1,4 @@
-"""Keeps what a plan's frames take within the memory that there is: one engine instead of several, and bands of rows inside."""
+"""Keeps what a plan's frames take within the memory that there is: bands of rows inside its engines, or one engine instead of several."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Memory:
     size: tuple[int, int]
 
     def within(self, planned: PricedPlan, fused: Callable[[], PricedPlan] | None) -> PricedPlan:
-        """A plan that takes no more: as planned if that does not, else with all calls in one engine, else in bands of rows.
+        """A plan that takes no more: as planned if that does not, or with bands of rows in its engines, else with all calls in one engine, and bands in that.
 
         Args:
             planned: as chosen for time.
@@ -60,20 +60,20 @@ class Memory:
         Raises:
             ExportError: no plan takes so little.
         """
-        found = self._engines(planned)
-        if (before := self._bytes(planned, found)) <= self.budget:
+        plan, engines = planned, self._engines(planned)
+        if (before := self._bytes(planned, engines)) <= self.budget:
             return planned
-        plan = planned
-        if fused:
+        bands, reached = self._banded(planned, engines)
+        if reached > self.budget and fused:
             plan = replace(fused(), chains=())
-            found = self._engines(plan)
-            if (after := self._bytes(plan, found)) <= self.budget:
+            engines = self._engines(plan)
+            if (after := self._bytes(plan, engines)) <= self.budget:
                 return replace(plan, saving=self._told(before, after, "calls run as one engine"))
-        bands, left = self._banded(plan, found)
-        if (after := self._bytes(plan, left)) > self.budget:
-            return self._refused(planned, plan, found, after)
+            bands, reached = self._banded(plan, engines)
+        if reached > self.budget:
+            return self._refused(planned, plan, engines, reached)
         cut = sum(len(each.bands) for each in bands.values())
-        told = self._told(before, after, f"what leads to {cut} tensors is made in bands of rows")
+        told = self._told(before, reached, f"what leads to {cut} tensors is made in bands of rows")
         return replace(plan, bands=bands, saving=told)
 
     def _refused(
@@ -153,8 +153,8 @@ class Memory:
 
     def _banded(
         self, plan: PricedPlan, engines: Mapping[Key, Activations]
-    ) -> tuple[dict[Key, BandPlan], dict[Key, Activations]]:
-        """Bands in the engines that hold most, until the plan takes no more than the budget or all have theirs; what lies inside each then."""
+    ) -> tuple[dict[Key, BandPlan], int]:
+        """Bands in the engines that hold most, until the plan takes no more than the budget or all have theirs; the bytes that it takes then."""
         bands: dict[Key, BandPlan] = {}
         left = dict(engines)
         while (over := self._bytes(plan, left) - self.budget) > 0:
@@ -167,7 +167,7 @@ class Memory:
             bands[key], left[key] = _fitted(
                 self.model(plan.program, key[1]), shapes, max(untouched[key] - over, 0)
             )
-        return bands, left
+        return bands, self._bytes(plan, left)
 
     def _too_little(self, plan: PricedPlan, engines: Mapping[Key, Activations], reached: int) -> str:
         """Why a plan cannot take less than what bands reach."""

@@ -160,9 +160,11 @@ class Planner:
         images = {value.name for value in program.values if value.image}
         return self.target.precision != "int8" or all(name in images for name, _ in made.otherwise)
 
-    def _kernel_of(self, links: tuple[Link, ...]) -> KernelDraft | None:
-        """Kernels run on processors, in single precision."""
-        return kernel_of(self.model, links) if library(self.target.library).on_processor else None
+    def _kernel_of(self, program: Program, links: tuple[Link, ...]) -> KernelDraft | None:
+        """Kernels run on processors, in single precision; between what they read and make and pictures in bytes stands a graph."""
+        values = [program.value(name) for part in links for name in (*part.call.inputs, *part.call.outputs)]
+        suits = library(self.target.library).on_processor and not any(value.image for value in values)
+        return kernel_of(self.model, links) if suits else None
 
     def pricer(
         self,
@@ -178,7 +180,7 @@ class Planner:
             *call_flops(self.model, program),
             sized_ports(program, planned_size(program, self.frames)),
             self.backend,
-            self._kernel_of,
+            partial(self._kernel_of, program),
             self.watch,
             known,
             slower,

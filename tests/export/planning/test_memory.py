@@ -1,4 +1,4 @@
-"""Plans keep to a memory budget: one engine instead of several, then bands of rows; else it is said what cannot be cut."""
+"""Plans keep to a memory budget: bands of rows inside their engines, else one engine instead of several; else it is said what cannot be cut."""
 
 import re
 
@@ -11,6 +11,7 @@ from edgeflow.export.peak_memory import peak_memory
 from edgeflow.flow import Flow, Image, RoutedModule
 from edgeflow.ir.bundle import open_bundle
 from edgeflow.ir.errors import ExportError
+from edgeflow.ops.adacof import AdaCoF
 from edgeflow.runtime import Session
 from edgeflow.targets import load
 
@@ -48,9 +49,15 @@ LAYER = HEIGHT * WIDTH * 4
 """Bytes of a channel."""
 
 
-def made(model, tmp_path, memory, plan="chained"):
+def made(model, tmp_path, memory, plan="chained", frames=()):
     return compile_model(
-        model.eval(), load("cpu"), tmp_path / f"{memory}", reference={}, strategy=plan, memory=memory
+        model.eval(),
+        load("cpu"),
+        tmp_path / f"{memory}",
+        reference={},
+        strategy=plan,
+        memory=memory,
+        frames=frames,
     ).path
 
 
@@ -67,6 +74,36 @@ def test_a_plan_keeps_to_its_budget_and_makes_the_same(tmp_path):
     assert len(found.stages) == 1
     assert "bands of rows" in bundle.manifest.provenance["remarks"][-1]
     np.testing.assert_allclose(pictures[0], pictures[1], atol=1e-6)
+
+
+class Sampled(RoutedModule):
+    """AdaCoF, which has a native kernel, after layers that are wider than what it reads."""
+
+    inputs = (Image("frame"),)
+    outputs = (Image("made"),)
+    size = (HEIGHT, WIDTH)
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 90, 3, padding=1), nn.ReLU(), nn.Conv2d(90, 27, 3, padding=1)
+        )
+        self.adacof, self.last = AdaCoF(), nn.Conv2d(3, 3, 1)
+
+    def kernels(self, frame):
+        return (frame, *self.layers(frame).chunk(3, 1))
+
+    def flow(self, f: Flow, frame):
+        return f.call(self.last, f.call(self.adacof, *f.call(self.kernels, frame)))
+
+
+def test_native_kernels_stay_where_bands_are_enough(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 255, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    bundle = open_bundle(made(Sampled(), tmp_path, 90 * LAYER, "auto", list(frames)))
+    (found,) = bundle.manifest.plans.values()
+    assert any(graph.kernel for graph in bundle.manifest.graphs.values())
+    assert "bands of rows" in bundle.manifest.provenance["remarks"][-1]
+    assert peak_memory(bundle, found, Sampled.size).bytes <= 90 * LAYER
 
 
 def test_too_little_memory_is_refused_with_what_sees_whole_pictures(tmp_path):

@@ -14,6 +14,7 @@ from edgeflow.flow import Image, RoutedModule
 from edgeflow.ir.bundle import Kernel, open_bundle
 from edgeflow.ir.errors import BackendError
 from edgeflow.ops.adabd import AdaBD
+from edgeflow.ops.adacof import AdaCoF
 from edgeflow.runtime import Session
 from edgeflow.runtime.check import check
 from edgeflow.runtime.kernels import open_kernel
@@ -90,6 +91,36 @@ def test_a_kernel_runs_one_frame_at_a_time(compiled):
 
 def test_inside_a_larger_stage_it_is_its_graph(compiled):
     bundle = open_bundle(compiled(load("cpu"), "routes", strategy="routes").path)
+    assert not kernels(bundle.manifest)
+    assert check(bundle).passed
+
+
+class Sampler(RoutedModule):
+    """AdaCoF makes the picture; or reads it, too, where it comes as bytes."""
+
+    inputs = (Image("image", HEIGHT, WIDTH),)
+    outputs = (Image("made"),)
+
+    def __init__(self, reads):
+        super().__init__()
+        torch.manual_seed(4)
+        self.reads, self.layers, self.adacof = reads, nn.Conv2d(3, 27, 3, padding=1), AdaCoF()
+
+    def kernels(self, image):
+        made = self.layers(image).chunk(3, 1)
+        return made if self.reads else (image, *made)
+
+    def flow(self, f, image):
+        kernels = f.call(self.kernels, image)
+        return f.call(self.adacof, image, *kernels) if self.reads else f.call(self.adacof, *kernels)
+
+
+@pytest.mark.parametrize("reads", [False, True])
+def test_one_that_reads_or_makes_pictures_is_its_graph(reads, tmp_path):
+    model = Sampler(reads).eval()
+    bundle = open_bundle(
+        compile_model(model, load("cpu"), tmp_path / "made", reference={}, strategy="chained").path
+    )
     assert not kernels(bundle.manifest)
     assert check(bundle).passed
 
