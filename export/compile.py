@@ -96,7 +96,7 @@ def compile_model(
         compare: refuse what the target's library computes otherwise than the model; see `edgeflow.export.gate`.
         goldens: write what the model makes of samples, and refuse segments that are no functions of their inputs; without it
             nothing can be compared.
-        memory: bytes that a frame's tensors may take; if they would take more, calls become one engine and engines work in bands of rows.
+        memory: bytes that a frame's tensors may take; if they would take more, engines work in bands of rows, or calls become one engine.
             If not given, half of the target's memory, as far as that can be held.
         progress: told of every step.
 

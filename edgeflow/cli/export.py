@@ -134,7 +134,7 @@ def export(
         typer.Option(
             metavar="MB",
             min=1,
-            help="What a frame's tensors may take, weights apart: if more, calls run as one engine, and engines work in bands of rows. If "
+            help="What a frame's tensors may take, weights apart: if more, engines work in bands of rows, or calls run as one engine. If "
             "not given, half of the target's memory, as far as that can be held.",
         ),
     ] = None,
