@@ -468,6 +468,7 @@ SECTIONS: list[Section] = [
             ("model", lambda r: r["preset"]),
             ("size", lambda r: r["size"]),
             ("library", lambda r: r["backend"]),
+            ("plan", lambda r: r["plan"]),
             ("mixed ms", lambda r: f"{r['ms']['mixed']:.0f}"),
             ("all full ms", lambda r: f"{r['ms']['all full']:.0f}"),
             ("all mini ms", lambda r: f"{r['ms']['all mini']:.0f}"),
