@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -37,7 +37,7 @@ from edgeflow.flow.module import RoutedModule
 from edgeflow.ir.bundle import Manifest
 from edgeflow.ir.bundle.costs import save_costs
 from edgeflow.ir.bundle.replacing import check_replaceable
-from edgeflow.ir.bundle.whole_folder import folder_written_whole
+from edgeflow.ir.bundle.whole_folder import folder_written_whole, locked
 from edgeflow.ir.cache_folder import cache_folder
 from edgeflow.ir.errors import BundleError, PrecisionError
 from edgeflow.ir.libraries import library
@@ -113,32 +113,32 @@ def compile_model(
     steps = precision_steps(target, frames, sizes, watch, progress)
     model = model.eval()
     programs = trace_all(model, sizes)
-    partial = _resumable(output)
-    backend = open_for_pricing(target, frames)
-    lowering = _lowering(
-        model, target, partial, timed_forms(backend, frames) if backend else None, watch, progress
-    )
-    lowered = lowering.lower(list(programs.values()))
-    with watch.part("plan"):
-        try:
-            planner = Planner(model, lowered, target, frames, expected, backend, watch, memory)
-            priced = planner.plans(programs, strategy)
-        except PrecisionError:  # this processor lacks what the target has: engines are priced by their work
-            backend = None
-            planner = Planner(model, lowered, target, frames, expected, None, watch, memory)
-            priced = planner.plans(programs, strategy)
-    with folder_written_whole(output) as folder, watch.part("write"):
-        asked = Asked(reference, frames, goldens, _provenance(strategy))
-        draft = pack(folder, model, target, priced, lowered, asked, watch)
-        with watch.part("compare"):
-            draft = draft.noted("remarks", [*_remarks(model, programs, draft.plans), *_saved(priced)])
-        for step in steps:
-            draft = step(draft)
-        draft = _judged(complete(draft), compare and goldens, watch, progress)
-        manifest = write_manifest(draft.noted("seconds", watch.rounded()))
-        if backend and draft.timed:
-            save_costs(folder, costs_of(backend, target.precision, draft.timed), by="export")
-    let_go(output)
+    with _resumable(output) as partial:
+        backend = open_for_pricing(target, frames)
+        lowering = _lowering(
+            model, target, partial, timed_forms(backend, frames) if backend else None, watch, progress
+        )
+        lowered = lowering.lower(list(programs.values()))
+        with watch.part("plan"):
+            try:
+                planner = Planner(model, lowered, target, frames, expected, backend, watch, memory)
+                priced = planner.plans(programs, strategy)
+            except PrecisionError:
+                backend = None  # this processor lacks what the target has: engines are priced by their work
+                planner = Planner(model, lowered, target, frames, expected, None, watch, memory)
+                priced = planner.plans(programs, strategy)
+        with folder_written_whole(output) as folder, watch.part("write"):
+            asked = Asked(reference, frames, goldens, _provenance(strategy))
+            draft = pack(folder, model, target, priced, lowered, asked, watch)
+            with watch.part("compare"):
+                draft = draft.noted("remarks", [*_remarks(model, programs, draft.plans), *_saved(priced)])
+            for step in steps:
+                draft = step(draft)
+            draft = _judged(complete(draft), compare and goldens, watch, progress)
+            manifest = write_manifest(draft.noted("seconds", watch.rounded()))
+            if backend and draft.timed:
+                save_costs(folder, costs_of(backend, target.precision, draft.timed), by="export")
+        let_go(output)
     made = lowered.total - lowered.resumed
     return Compiled(output, manifest, draft.weights.unique_bytes, made, lowered.resumed)
 
@@ -165,14 +165,21 @@ def _lowering(
     )
 
 
-def _resumable(output: Path) -> Path:
-    """The folder that keeps lowered segments until the bundle is whole."""
+@contextmanager
+def _resumable(output: Path) -> Iterator[Path]:
+    """The folder that keeps lowered segments until the bundle is whole, which one process at a time writes.
+
+    Raises:
+        BundleError: it cannot be written, or another process writes it.
+    """
     partial = _partial_of(output)
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
-    return partial
+    with ExitStack() as held:
+        try:
+            partial.mkdir(parents=True, exist_ok=True)
+            held.enter_context(locked(partial, output))
+        except OSError as error:
+            raise BundleError(f"cannot write {output}: {error.strerror}; choose another place") from error
+        yield partial
 
 
 def _partial_of(output: Path) -> Path:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from edgeflow.ir.errors import FlowError
 
 Shape: TypeAlias = tuple[int | str, ...]
 """Dimensions; a string names one that is free until a session opens (`height`, `width`)."""
@@ -19,11 +22,18 @@ class Tensor:
     Attributes:
         name: unique among inputs or outputs.
         shape: without the batch dimension; a string is a free dimension.
+
+    Raises:
+        FlowError: the shape is a number.
     """
 
     name: str
     shape: Shape = ()
     image: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.shape, Sequence) or isinstance(self.shape, str):
+            raise FlowError(f"the shape of {self.name} is {self.shape!r}: give its sizes as ({self.shape},)")
 
 
 @dataclass(frozen=True)

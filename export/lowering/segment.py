@@ -30,7 +30,7 @@ from edgeflow.flow.module import RoutedModule
 from edgeflow.flow.quiet import quiet
 from edgeflow.flow.segments import find_segment
 from edgeflow.flow.unchanged import unchanged
-from edgeflow.ir.errors import ExportError
+from edgeflow.ir.errors import EdgeflowError, ExportError
 from edgeflow.ir.interface import held_shape
 from edgeflow.ir.program import FRAME, Program
 from edgeflow.ir.route import Choice, describe
@@ -72,7 +72,8 @@ class SegmentModule(nn.Module):
 def decoded(pictures: torch.Tensor) -> torch.Tensor:
     """Bytes (n, h, w, 3), or a clip's (n, t, h, w, 3), as float in [0, 1] with channels before height."""
     order = (0, 3, 1, 2) if pictures.ndim == 4 else (0, 1, 4, 2, 3)
-    return pictures.permute(order).float() / 255
+    planes = pictures.permute(order).to(torch.float32, memory_format=torch.contiguous_format)
+    return planes / 255
 
 
 def lower(
@@ -316,6 +317,8 @@ def _reason(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         seen.append(str(cause))
+        if isinstance(cause, EdgeflowError):
+            return str(cause)  # which says what to do
         cause = cause.__cause__ or cause.__context__
     text = "\n".join(seen)
     if match := re.search(r"OpOverload\(op='([^']+)'", text):

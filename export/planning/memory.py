@@ -65,15 +65,17 @@ class Memory:
             return planned
         bands, reached = self._banded(planned, engines)
         if reached > self.budget and fused:
-            plan = replace(fused(), chains=())
-            engines = self._engines(plan)
-            if (after := self._bytes(plan, engines)) <= self.budget:
-                return replace(plan, saving=self._told(before, after, "calls run as one engine"))
-            bands, reached = self._banded(plan, engines)
+            whole = replace(fused(), chains=())
+            inside = self._engines(whole)
+            if (after := self._bytes(whole, inside)) <= self.budget:
+                return replace(whole, saving=self._told(before, after, "calls run as one engine"))
+            cut = self._banded(whole, inside)
+            if cut[1] < reached:
+                plan, engines, (bands, reached) = whole, inside, cut
         if reached > self.budget:
             return self._refused(planned, plan, engines, reached)
-        cut = sum(len(each.bands) for each in bands.values())
-        told = self._told(before, reached, f"what leads to {cut} tensors is made in bands of rows")
+        count = sum(len(each.bands) for each in bands.values())
+        told = self._told(before, reached, f"what leads to {count} tensors is made in bands of rows")
         return replace(plan, bands=bands, saving=told)
 
     def _refused(
@@ -181,10 +183,12 @@ class Memory:
         least = (
             f"to {reached / 1e6:.0f} MB and no lower" if reached < self._bytes(plan, engines) else "no lower"
         )
+        why = [f"{', '.join(kind for kind, _ in whole)} look at whole pictures"] if whole else []
+        if not whole or len(plan.draft.stages) > 1:
+            why.append(f"{self._between(plan) / 1e6:.0f} MB lie between engines (least with --plan routes)")
         return (
             f"a {self.size[1]}x{self.size[0]} frame takes {self._bytes(plan, engines) / 1e6:.0f} MB at the fullest (at {fullest.at} of {name}), "
-            f"and bands of rows bring that {least}, where {self.budget / 1e6:.0f} MB were to hold it, since "
-            f"{', '.join(kind for kind, _ in whole) or 'its inputs'} look at whole pictures"
+            f"and bands of rows bring that {least}, where {self.budget / 1e6:.0f} MB were to hold it, since {' and '.join(why)}"
         )
 
 

@@ -13,7 +13,9 @@ from edgeflow.export.weights import WeightFile
 from edgeflow.flow import Image, RoutedModule, Tensor
 from edgeflow.ir.bundle import WEIGHTS
 from edgeflow.ir.errors import BundleError, ExportError, FlowError
+from edgeflow.ops.adacof import AdaCoF
 from edgeflow.runtime import open_bundle
+from edgeflow.runtime.check import check
 from edgeflow.targets import load
 
 STRATEGIES = ("chained", "routes")
@@ -212,3 +214,59 @@ def test_a_flow_error_comes_before_any_file(tmp_path):
     with pytest.raises(FlowError):
         compile_model(Halves(), load("cpu"), tmp_path / "h.edgeflow", reference={})
     assert os.listdir(tmp_path) == []
+
+
+def test_two_exports_of_one_name_do_not_meet(tmp_path):
+    output = tmp_path / "f.edgeflow"
+
+    def meanwhile(what, done, total):
+        with pytest.raises(BundleError, match=r"another process is writing .*f\.edgeflow: wait"):
+            compile_model(small("Frames"), load("cpu"), output, reference={})
+
+    compile_model(small("Frames"), load("cpu"), output, reference={}, progress=meanwhile)
+    assert os.listdir(tmp_path) == ["f.edgeflow"]
+
+
+class Classifier(RoutedModule):
+    """Flattens what a convolution makes of a picture by `view`, as many do."""
+
+    inputs = (Image("frame", 12, 16),)
+    outputs = (Tensor("scores", (3,)),)
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.last = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4 * 12 * 16, 3)
+
+    def scores(self, frame):
+        made = self.conv(frame).relu()
+        return self.last(made.view(made.shape[0], -1))
+
+    def flow(self, f, frame):
+        return f.call(self.scores, frame)
+
+
+def test_features_of_a_picture_can_be_viewed(tmp_path):
+    path = compile_model(Classifier().eval(), load("cpu"), tmp_path / "c.edgeflow", reference={}).path
+    assert check(open_bundle(path)).passed
+
+
+class Sized(RoutedModule):
+    """AdaCoF, which needs the frame's size on a CPU."""
+
+    inputs = (Image("frame"),)
+    outputs = (Image("made"),)
+
+    def __init__(self):
+        super().__init__()
+        self.layers, self.adacof = nn.Conv2d(3, 27, 3, padding=1), AdaCoF()
+
+    def made(self, frame):
+        return self.adacof(frame, *self.layers(frame).chunk(3, 1))
+
+    def flow(self, f, frame):
+        return f.call(self.made, frame)
+
+
+def test_an_operator_of_ours_says_what_it_lacks(tmp_path):
+    with pytest.raises(ExportError, match=r"needs the frame's size: export with --size$"):
+        compile_model(Sized().eval(), load("cpu"), tmp_path / "s.edgeflow", reference={})

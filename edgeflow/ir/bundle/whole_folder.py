@@ -36,7 +36,7 @@ def folder_written_whole(path: Path) -> Iterator[Path]:
     temporary, retired = (path.with_name(f".{path.name}.{end}") for end in ("new", "old"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path):
+        with locked(path, path):
             _take_back(path, temporary, retired)
             try:
                 temporary.mkdir()
@@ -76,11 +76,12 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock of a folder to be; it ends with the process, however that ends.
+def locked(path: Path, written: Path) -> Iterator[None]:
+    """Hold the lock of a folder to be, in which, or for which, `written` is written; it ends with the process, however that ends.
 
     Raises:
         BundleError: another process holds it.
+        OSError: its folder cannot be written.
     """
     if sys.platform == "win32":
         yield
@@ -90,7 +91,7 @@ def _locked(path: Path) -> Iterator[None]:
     try:
         if not _take(descriptor, file):
             raise BundleError(
-                f"another process is writing {path}: wait until it is done, or choose another name"
+                f"another process is writing {written}: wait until it is done, or choose another name"
             )
         try:
             yield

@@ -111,6 +111,11 @@ def test_too_little_memory_is_refused_with_what_sees_whole_pictures(tmp_path):
         made(Whole(), tmp_path, 8 * LAYER, "routes")
 
 
+def test_a_chain_is_told_what_lies_between_its_engines(tmp_path):
+    with pytest.raises(ExportError, match=r"MB lie between engines \(least with --plan routes\): give"):
+        made(Wide(), tmp_path, 8 * LAYER, "chained")
+
+
 def test_what_a_refusal_says_can_be_held_is_held(tmp_path):
     with pytest.raises(ExportError, match=r"bands of rows bring that to .* and no lower") as refused:
         made(Wide(), tmp_path, 4 * LAYER, "routes")
