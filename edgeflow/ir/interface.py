@@ -24,7 +24,7 @@ class Tensor:
         shape: without the batch dimension; a string is a free dimension.
 
     Raises:
-        FlowError: the shape is a number.
+        FlowError: the shape is one size and no sequence of them.
     """
 
     name: str
@@ -33,7 +33,9 @@ class Tensor:
 
     def __post_init__(self) -> None:
         if not isinstance(self.shape, Sequence) or isinstance(self.shape, str):
-            raise FlowError(f"the shape of {self.name} is {self.shape!r}: give its sizes as ({self.shape},)")
+            raise FlowError(
+                f"the shape of {self.name} is {self.shape!r}: give its sizes as ({self.shape!r},)"
+            )
 
 
 @dataclass(frozen=True)

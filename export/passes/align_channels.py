@@ -86,9 +86,8 @@ def _makers(graph: gs.Graph, tensor: gs.Tensor) -> list[gs.Node]:
         return []
     if maker.op == "Conv":
         return [maker] if maker.attrs.get("group", 1) == 1 else []
-    if (
-        maker.op not in _KEEPS_ZERO or not maker.inputs[0].inputs or len(maker.inputs) > 3
-    ):  # sizes of a resize
+    sized = len(maker.inputs) > 3  # a resize to sizes, which hold the channels, too
+    if maker.op not in _KEEPS_ZERO or sized or not maker.inputs[0].inputs:
         return []
     (given, *_) = maker.inputs
     alone = len(given.outputs) == 1 and not any(given is output for output in graph.outputs)

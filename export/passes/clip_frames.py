@@ -199,7 +199,7 @@ class _Clips:
         """What an operator reads of a tensor for frame t, to make a part of that name."""
         if _is_clip(tensor):
             frames = self._of(tensor)
-            return frames[t] if len(frames) > 1 else frames[0]
+            return frames[t % len(frames)]
         if isinstance(tensor, gs.Constant) and tensor.values.ndim > 2:  # a clip without its first dimensions
             times = tensor.values.shape[-3]
             return gs.Constant(f"{part}/{tensor.name}", np.take(tensor.values, t % times, -3))
